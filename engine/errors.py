@@ -1,0 +1,60 @@
+"""What can go wrong, and what each thing costs the caller.
+
+    TidegateError                 a fault with a name; exit code 1 unless a subclass says otherwise
+    |-- InputError (ValueError)   bad input or config; exit code 2; one line `where: what - what to do`
+    |   |-- ConfigError           a key, a value, an override
+    |   |-- DataError             a window, a column, a label
+    |   `-- ArtifactError         a model file that is missing, cut short or altered
+    |-- ConflictError             a compare-and-swap was lost; the message says who won
+    `-- LedgerError               the record contradicts itself (broken chain, unknown schema)
+
+Every InputError reads `file:field: what is wrong - what to do`, so that a person can act on the last line of a log.
+"""
+
+from __future__ import annotations
+
+
+class TidegateError(Exception):
+    """Base of every error that Tidegate raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(TidegateError, ValueError):
+    """Something handed to us is wrong.
+
+    Args:
+        where: `file:field`, or the config key.
+        what: what is wrong with it, in words.
+        cure: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: str, what: str, cure: str) -> None:
+        self.where, self.what, self.cure = where, what, cure
+        super().__init__(f"{where}: {what} - {cure}")
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Rebuild from the three parts: Ray carries errors between processes."""
+        return type(self), (self.where, self.what, self.cure)
+
+
+class ConfigError(InputError):
+    """A config key or value that cannot be used."""
+
+
+class DataError(InputError):
+    """A window, column or label that cannot be used."""
+
+
+class ArtifactError(InputError):
+    """A model artifact that is missing, cut short or altered."""
+
+
+class ConflictError(TidegateError):
+    """Somebody else changed the head first; nothing was written."""
+
+
+class LedgerError(TidegateError):
+    """The ledger contradicts itself."""
