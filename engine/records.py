@@ -1,0 +1,530 @@
+"""What the stages hand to each other: frozen dataclasses, and their one JSON form.
+
+Read from top to bottom this is one cycle: Window -> ValidationReport -> MonitorReport -> Decision -> Candidate ->
+EvaluationReport -> Verdict -> StageChange -> ActionItem, all kept together in a Cycle.
+
+`to_plain` and `from_plain` turn any of them into JSON values and back. A NaN or an infinity becomes null (JSON has
+neither) and comes back as NaN: an undecidable number stays undecidable. Shape letters: N rows, P numeric features,
+Q categorical features, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+T = TypeVar("T")
+record = dataclass(frozen=True, kw_only=True)
+
+
+class Task(enum.Enum):
+    """What the label is."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+# ---- data ---------------------------------------------------------------------------------------------------------
+
+
+@record
+class Window:
+    """The rows of one time interval. `table` holds id, time, features and, once known, the label (null where unknown)."""
+
+    name: str
+    index: int
+    table: pa.Table
+    fingerprint: str  # sha256 of the content (schema, values, order), hexadecimal
+    path: str
+    labelled: bool  # True once the labels of this window have arrived
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, labelled or not."""
+        return int(self.table.num_rows)
+
+
+@record
+class FeatureSpec:
+    """What a model must know of its input before it sees a row."""
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    cardinalities: tuple[
+        int, ...
+    ]  # per categorical feature: codes run from 0 (unknown or missing) to cardinality - 1
+    task: Task
+    n_outputs: int  # 1 for binary and regression, C for multiclass
+
+
+@record
+class Dataset:
+    """A window as a model eats it. Rows without a label are left out where `target` is given."""
+
+    numeric: np.ndarray  # (N, P) float32, standardised, missing imputed
+    categorical: np.ndarray  # (N, Q) int64 codes
+    target: (
+        np.ndarray | None
+    )  # (N,) float32 (binary 0/1, regression) or int64 (class index); None: not labelled
+    rows: np.ndarray  # (N,) int64 row ids: what pairs predictions of two models
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+# ---- validate -----------------------------------------------------------------------------------------------------
+
+
+class Severity(enum.Enum):
+    """What a violated check does: BLOCK stops the window, WARN and INFO are reported."""
+
+    BLOCK = "block"
+    WARN = "warn"
+    INFO = "info"
+
+
+class CheckOutcome(enum.Enum):
+    """Answer of one check of the window."""
+
+    OK = "ok"
+    VIOLATED = "violated"
+    UNDECIDABLE = "undecidable"
+
+
+@record
+class Check:
+    """One check of one window (of one column, or of the table where `column` is empty)."""
+
+    name: str
+    column: str
+    severity: Severity
+    outcome: CheckOutcome
+    observed: str
+    expected: str
+    reason: str
+
+
+@record
+class ValidationReport:
+    """Is the window fit for use."""
+
+    window: str
+    fingerprint: str
+    n_rows: int
+    checks: tuple[Check, ...]
+
+    @property
+    def blocked(self) -> tuple[Check, ...]:
+        """The checks that forbid the window: violated or undecidable at severity BLOCK."""
+        return tuple(
+            c for c in self.checks if c.severity is Severity.BLOCK and c.outcome is not CheckOutcome.OK
+        )
+
+    @property
+    def usable(self) -> bool:
+        """True if nothing blocks."""
+        return not self.blocked
+
+
+# ---- numbers with their uncertainty -------------------------------------------------------------------------------
+
+
+@record
+class Estimate:
+    """A number with its interval. `value` is NaN, with a reason, where it is undefined."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    confidence_level: float
+    method: str
+    reason: str = ""
+
+
+# ---- monitor ------------------------------------------------------------------------------------------------------
+
+
+class DriftOutcome(enum.Enum):
+    """Answer of one drift test. UNDECIDABLE never means 'no drift'."""
+
+    DRIFT = "drift"
+    NO_DRIFT = "no drift"
+    UNDECIDABLE = "undecidable"
+
+
+@record
+class ColumnDrift:
+    """One column of the live window against a reference."""
+
+    column: str
+    kind: str  # "numeric", "categorical", "prediction", "label", "missing"
+    statistic: str  # the name in kernels.drift
+    effect: float  # its value, the size of the effect
+    floor: float  # the effect below which significance does not matter
+    pvalue: float
+    adjusted_pvalue: float
+    n_reference: int
+    n_live: int
+    missing_reference: float  # share of missing values
+    missing_live: float
+    outcome: DriftOutcome
+    reason: str = ""
+
+
+@record
+class DriftReport:
+    """All columns of one window against one reference, at one stated false-alarm rate a window."""
+
+    reference: str
+    live: str
+    alpha: float  # chance of any false alarm in a window without drift
+    method: str  # correction over columns
+    backend: str
+    columns: tuple[ColumnDrift, ...]
+
+    @property
+    def drifted(self) -> tuple[ColumnDrift, ...]:
+        """The columns that moved, largest effect over floor first."""
+        moved = [c for c in self.columns if c.outcome is DriftOutcome.DRIFT]
+        return tuple(sorted(moved, key=lambda c: -c.effect / c.floor if c.floor else -c.effect))
+
+
+@record
+class Performance:
+    """Realised performance of a model on a window whose labels are in."""
+
+    model: str
+    window: str
+    n_rows: int
+    metrics: tuple[Estimate, ...]
+
+    def metric(self, name: str) -> Estimate:
+        """The estimate of that name; KeyError where it was not computed."""
+        return find(self.metrics, name)
+
+
+@record
+class MonitorReport:
+    """What changed: against the champion's training rows (baseline), against the window before (consecutive)."""
+
+    window: str
+    model: str
+    baseline: DriftReport
+    consecutive: DriftReport | None
+    performance: Performance | None  # of the newest window whose labels are in; None while none is
+
+
+# ---- decide -------------------------------------------------------------------------------------------------------
+
+
+class Action(enum.Enum):
+    """What is worth doing: RETRAIN keeps the hyperparameters and starts warm, RETUNE is a full sweep."""
+
+    KEEP = "keep"
+    RETRAIN = "retrain"
+    RETUNE = "retune"
+
+
+@record
+class Money:
+    """An amount as a distribution: mean and standard deviation, in the currency of the config."""
+
+    mean: float
+    std: float
+
+
+@record
+class Decision:
+    """Is acting worth it, and why."""
+
+    id: str  # hash of the inputs: the same window, evidence and policy give the same id
+    window: str
+    policy: str
+    action: Action
+    reason: str
+    waiting: Money  # expected loss of doing nothing until the next window
+    acting: Money  # expected cost of the action, its chance to fail the gate included
+    probability: float  # that acting pays
+    currency: str
+
+
+# ---- train --------------------------------------------------------------------------------------------------------
+
+
+class TrialState(enum.Enum):
+    """How a trial ended: FINISHED used its budget, STOPPED was cut by the scheduler, FAILED raised."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@record
+class Epoch:
+    """One epoch of one trial."""
+
+    epoch: int  # from 1
+    train_loss: float
+    value: float  # the search metric on the validation rows
+    seconds: float
+
+
+@record
+class Trial:
+    """One trial of a sweep, however it ended."""
+
+    id: str
+    params: dict[str, Any]  # config key -> value, what distinguishes this trial
+    state: TrialState
+    reason: str
+    curve: tuple[Epoch, ...]
+    best_epoch: int  # 0: none was usable
+    value: float  # the metric at best_epoch
+    seconds: float
+    weights: str = ""  # path of the safetensors file of best_epoch, empty where there is none
+
+
+@record
+class Candidate:
+    """A trained model, stored: what a sweep chose, and what it rejected."""
+
+    model: str  # artifact id
+    decision: str
+    metric: str
+    value: float
+    params: dict[str, Any]
+    trials: tuple[Trial, ...]
+    training_windows: tuple[str, ...]
+    holdout_window: str
+    n_rows: int
+    seconds: float
+    cost: float  # seconds of compute x price, in the currency of the config
+
+
+# ---- evaluate and gate --------------------------------------------------------------------------------------------
+
+
+@record
+class SliceEstimate:
+    """The primary metric on the rows where `column` equals `level`, and the paired difference to the champion."""
+
+    column: str
+    level: str
+    estimate: Estimate
+    difference: Estimate | None
+
+
+@record
+class EvaluationReport:
+    """How good is a model on held-out rows; against the champion on those same rows where there is one."""
+
+    model: str
+    champion: str  # empty: there is none
+    window: str
+    fingerprint: str  # of the rows: what hold-out wear is counted by
+    n_rows: int
+    metrics: tuple[Estimate, ...]
+    champion_metrics: tuple[Estimate, ...] = ()
+    differences: tuple[Estimate, ...] = ()  # challenger minus champion, paired by row
+    slices: tuple[SliceEstimate, ...] = ()
+
+    def metric(self, name: str) -> Estimate:
+        """The challenger's estimate of that name; KeyError where it was not computed."""
+        return find(self.metrics, name)
+
+
+class Outcome(enum.Enum):
+    """Answer of a rule or a gate. Only PASS opens it."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@record
+class RuleResult:
+    """One rule of the gate."""
+
+    rule: str
+    outcome: Outcome
+    metric: str
+    estimate: Estimate | None  # what was compared; None: it was missing
+    bound: float  # threshold or margin
+    reason: str
+    rows_needed: int = (
+        0  # where INCONCLUSIVE: rows that would decide, as far as can be told; 0: cannot be told
+    )
+
+
+@record
+class Verdict:
+    """May this model pass to that stage."""
+
+    gate: str  # "offline", "cold", "shadow"
+    model: str
+    champion: str
+    window: str
+    outcome: Outcome
+    reason: str
+    rules: tuple[RuleResult, ...] = ()
+    first: bool = False  # judged by absolute floors alone: there was no champion
+    holdout_uses: int = 0  # how often these rows had decided before
+
+
+# ---- promote and act ----------------------------------------------------------------------------------------------
+
+
+class Stage(enum.Enum):
+    """Where a model is. QUARANTINED and RETIRED are aside: nothing is promoted from them without new evidence."""
+
+    CANDIDATE = "candidate"
+    STAGING = "staging"
+    PREPRODUCTION = "preproduction"
+    PRODUCTION = "production"
+    QUARANTINED = "quarantined"
+    RETIRED = "retired"
+
+
+@record
+class StageChange:
+    """A model went from one stage to another."""
+
+    id: str  # idempotency key: the same change is recorded once
+    model: str
+    source: Stage | None  # None: it was just made
+    target: Stage
+    reason: str
+    window: str
+    decision: str = ""
+    generation: int = 0  # of the head of `target` after the change; 0: that stage has no head
+    actor: str = "loop"
+
+
+@record
+class ActionItem:
+    """A metric of the model or of the pipeline crossed its threshold: who is told, what is done."""
+
+    id: str
+    rule: str
+    metric: str
+    value: float
+    threshold: float
+    severity: str  # "suspected" or "detected"
+    owner: str
+    action: str
+    window: str
+    message: str
+
+
+# ---- the cycle ----------------------------------------------------------------------------------------------------
+
+
+@record
+class Cycle:
+    """All that happened in one window: the unit of the ledger, the tracker and the report."""
+
+    id: str
+    loop: str
+    window: str
+    index: int
+    founding: bool
+    n_rows: int
+    champion: str  # in production when the cycle began, empty: none
+    champion_after: str
+    validation: ValidationReport
+    monitor: MonitorReport | None = None
+    decision: Decision | None = None
+    candidate: Candidate | None = None
+    evaluation: EvaluationReport | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    shadow: EvaluationReport | None = None
+    changes: tuple[StageChange, ...] = ()
+    actions: tuple[ActionItem, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds of wall time
+
+
+# ---- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def find(estimates: tuple[Estimate, ...], name: str) -> Estimate:
+    """The estimate of that name; KeyError where there is none."""
+    for estimate in estimates:
+        if estimate.name == name:
+            return estimate
+    raise KeyError(name)
+
+
+def to_plain(value: Any) -> Any:
+    """A record as JSON values. Non-finite floats become null, enums their value, tuples lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if hasattr(value, "item"):  # a NumPy scalar
+        return to_plain(value.item())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def from_plain(cls: type[T], data: Mapping[str, Any]) -> T:
+    """The record of type `cls` that `to_plain` wrote. Unknown keys raise KeyError: an old reader must not guess."""
+    hints = typing.get_type_hints(cls, _namespace())
+    unknown = set(data) - set(hints)
+    if unknown:
+        raise KeyError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
+    return cls(**{name: _revive(hints[name], value) for name, value in data.items()})
+
+
+def canonical(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN. What ids and hash chains are made of."""
+    return json.dumps(
+        to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def digest(*parts: Any) -> str:
+    """sha256, hexadecimal, of the canonical form of `parts`."""
+    return hashlib.sha256(canonical(list(parts)).encode()).hexdigest()
+
+
+def _namespace() -> dict[str, Any]:
+    return {**globals(), "np": types.SimpleNamespace(ndarray=Any), "pa": types.SimpleNamespace(Table=Any)}
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _revive(next(a for a in args if a is not type(None)), value)
+    if hint is float:
+        return math.nan if value is None else float(value)
+    if origin is tuple:
+        return tuple(_revive(args[0], v) for v in value)
+    if origin is dict:
+        return {k: _revive(args[1], v) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_plain(hint, value)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint(value)
+    return value
