@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from engine.plain import canonical as canonical
 from engine.plain import digest as digest
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-record = dataclass(frozen=True, kw_only=True)
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass: what stages hand on is never changed afterwards."""
+    return dataclass(frozen=True, kw_only=True)(cls)
 
 
 class Task(enum.Enum):
