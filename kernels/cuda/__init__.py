@@ -1,0 +1,1 @@
+"""CUDA C++ on device arrays, compiled by NVRTC through CuPy on first use."""
