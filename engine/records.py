@@ -70,6 +70,8 @@ class FeatureSpec:
     ]  # per categorical feature: codes run from 0 (unknown or missing) to cardinality - 1
     task: Task
     n_outputs: int  # 1 for binary and regression, C for multiclass
+    target_mean: float = 0.0  # regression: of the training rows
+    target_scale: float = 1.0
 
 
 @record

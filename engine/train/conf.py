@@ -1,0 +1,135 @@
+"""What a person sets about training and searching. No heavy import here: the command line reads this file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import ConfigError
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = ("auto", "32", "bf16")
+SCHEDULES = ("cosine", "constant")
+
+
+def require(condition: bool, key: str, what: str, cure: str) -> None:
+    """Raise ConfigError unless `condition` holds."""
+    if not condition:
+        raise ConfigError(key, what, cure)
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConf:
+    """One trial of the model."""
+
+    windows: int = 4
+    """How many of the newest labelled windows are trained on; the hold-out window is never among them."""
+    validation: float = 0.15
+    """Share of the training rows, the latest ones, on which the sweep compares its trials."""
+    max_epochs: int = 8
+    """Passes over the training rows."""
+    batch_size: int = 1024
+    """Rows a step."""
+    lr: float = 2e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """AdamW's decoupled weight decay."""
+    schedule: str = "cosine"
+    """Learning rate over the epochs: cosine (down to a twentieth) or constant."""
+    seed: int = 0
+    """Initial weights and the order of rows."""
+    accelerator: str = "auto"
+    """auto takes a GPU where there is one."""
+    precision: str = "auto"
+    """auto is bf16 on a GPU that has it, else 32."""
+    threads: int = 1
+    """CPU threads of one trial."""
+
+    def __post_init__(self) -> None:
+        require(self.windows >= 1, "train.windows", f"{self.windows} is below 1", "train on at least one window")
+        require(
+            0 < self.validation < 1,
+            "train.validation",
+            f"{self.validation} is not a share",
+            "choose a number between 0 and 1, such as 0.15",
+        )
+        for name in ("max_epochs", "batch_size", "threads"):
+            value = getattr(self, name)
+            require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
+        require(self.lr > 0, "train.lr", f"{self.lr} is not positive", "choose a number such as 2e-3")
+        require(self.weight_decay >= 0, "train.weight_decay", f"{self.weight_decay} is negative", "choose 0 or more")
+        for name, allowed in (
+            ("accelerator", ACCELERATORS),
+            ("precision", PRECISIONS),
+            ("schedule", SCHEDULES),
+        ):
+            value = getattr(self, name)
+            require(
+                value in allowed, f"train.{name}", f"{value!r} is unknown", f"choose one of {', '.join(allowed)}"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class TabularConf:
+    """The built-in network: embeddings and standardised numbers into a perceptron (engine/train/model.py)."""
+
+    _target_: str = "engine.train.model.TabularModel"
+    """Class of the model; one of our own, or of a package named in `trust`."""
+    width: int = 128
+    """Neurons of a hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
+    dropout: float = 0.1
+    """Share of hidden activations dropped in training."""
+    embedding: int = 8
+    """Dimensions of a category's embedding."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SearchConf:
+    """A sweep: which points are tried, how they are compared, and on what."""
+
+    space: dict[str, str] = field(default_factory=dict)
+    """Config key to Hydra sweep expression, such as train.lr: tag(log, interval(1e-4, 1e-2))."""
+    num_samples: int = 6
+    """Trials (times the size of the grid, where the space has one)."""
+    metric: str = "roc_auc_score"
+    """Any name of kernels.metrics; computed on the validation rows after every epoch."""
+    mode: str = "max"
+    """max or min."""
+    workers: int = 0
+    """Trials at once, a process each; 0: one a CPU."""
+    grace_period: int = 2
+    """ASHA: epochs before a trial may be stopped."""
+    reduction_factor: int = 2
+    """ASHA: one in this many goes on at each rung."""
+    max_failures: int = 1
+    """How often a failed trial is tried again."""
+    backend: str = "ray"
+    """ray, or local: one after the other in this process."""
+    address: str | None = None
+    """Ray cluster to join; null starts one on this machine that ends with the command."""
+    seed: int = 0
+    """Of the points drawn."""
+
+    def __post_init__(self) -> None:
+        require(self.mode in ("max", "min"), "search.mode", f"{self.mode!r} is unknown", "choose max or min")
+        require(
+            self.backend in ("ray", "local"), "search.backend", f"{self.backend!r} is unknown", "choose ray or local"
+        )
+        for name in ("num_samples", "grace_period"):
+            value = getattr(self, name)
+            require(value >= 1, f"search.{name}", f"{value} is below 1", "choose a positive number")
+        require(
+            self.reduction_factor >= 2,
+            "search.reduction_factor",
+            f"{self.reduction_factor} is below 2",
+            "choose 2 or more",
+        )
+        for name in ("workers", "max_failures"):
+            value = getattr(self, name)
+            require(value >= 0, f"search.{name}", f"{value} is negative", "choose 0 or more")
+
+
+ModelConf = dict[str, Any]
+"""A model's `_target_` and its keyword arguments, as plain values."""

@@ -1,0 +1,113 @@
+"""The contract of a model, and the built-in tabular network.
+
+A model is a LightningModule built as `Class(spec=FeatureSpec, train=TrainConf, **params)` whose
+`forward(numeric, categorical)` returns raw outputs: (N,) for binary (logit) and regression, (N, C) for multiclass.
+Its training_step gets the batch `(numeric, categorical, target)`. Subclassing `Model` leaves only `forward` to write; any
+other LightningModule that keeps this contract works as well.
+
+Shape letters: N rows of a batch, P numeric features, Q categorical features, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.records import FeatureSpec, Task
+from engine.train.conf import TrainConf
+
+Batch = tuple[Tensor, Tensor, Tensor]
+FINAL_LR = 0.05  # of the peak, where the cosine schedule ends
+
+
+class Model(lightning.LightningModule):
+    """Loss, optimizer and schedule for a network that only has to define `forward`."""
+
+    def __init__(self, *, spec: FeatureSpec, train: TrainConf) -> None:
+        super().__init__()
+        self.spec, self.conf = spec, train
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        numeric, categorical, target = batch
+        return self.loss(self(numeric, categorical), target)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean loss () of raw outputs: cross-entropy, or Huber in units of the target's standard deviation."""
+        if self.spec.task is Task.BINARY:
+            return F.binary_cross_entropy_with_logits(output, target)
+        if self.spec.task is Task.MULTICLASS:
+            return F.cross_entropy(output, target)
+        scale = self.spec.target_scale
+        return F.huber_loss(output / scale, target / scale)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the learning rate changes once an epoch, so that a step costs no Python for it."""
+        fused = next(self.parameters()).device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.conf.lr, weight_decay=self.conf.weight_decay, fused=fused
+        )
+        if self.conf.schedule == "constant":
+            return optimizer
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._cosine)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def _cosine(self, epoch: int) -> float:
+        progress = min(epoch / max(1, self.conf.max_epochs - 1), 1.0)
+        return FINAL_LR + (1 - FINAL_LR) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class TabularModel(Model):
+    """Embeddings of the categories beside the standardised numbers, into a perceptron.
+
+    All Q categorical features share one embedding table (one lookup a batch); row 0 of each feature is the unknown or
+    missing category.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: FeatureSpec,
+        train: TrainConf,
+        width: int = 128,
+        depth: int = 2,
+        dropout: float = 0.1,
+        embedding: int = 8,
+    ) -> None:
+        super().__init__(spec=spec, train=train)
+        sizes = torch.tensor((0, *spec.cardinalities), dtype=torch.int64)
+        self.register_buffer("offsets", sizes.cumsum(0)[:-1], persistent=False)
+        self.embedding = nn.Embedding(max(1, int(sizes.sum())), embedding)
+        nn.init.normal_(self.embedding.weight, std=0.05)
+        layers: list[nn.Module] = []
+        wide = len(spec.numeric) + embedding * len(spec.categorical)
+        for _ in range(depth):
+            layers += [nn.Linear(wide, width), nn.SiLU(), nn.Dropout(dropout)]
+            wide = width
+        self.body = nn.Sequential(*layers, nn.Linear(wide, spec.n_outputs))
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """Raw outputs (N,) or (N, C) of numeric (N, P) float32 and categorical (N, Q) int64."""
+        embedded = self.embedding(categorical + self.offsets).flatten(1)
+        output: Tensor = self.body(torch.cat((numeric, embedded), dim=1))
+        if self.spec.task is Task.MULTICLASS:
+            return output
+        output = output.squeeze(1)
+        if self.spec.task is Task.REGRESSION:
+            return output * self.spec.target_scale + self.spec.target_mean
+        return output
+
+
+def link(task: Task, output: Tensor) -> Tensor:
+    """Predictions of raw outputs, float64: probability (N,), probabilities (N, C), or the value itself (N,)."""
+    output = output.double()
+    if task is Task.BINARY:
+        return output.sigmoid()
+    if task is Task.MULTICLASS:
+        return output.softmax(dim=1)
+    return output

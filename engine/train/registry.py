@@ -1,0 +1,63 @@
+"""Which classes a config may name: an exact list of ours, and the packages a person said they trust.
+
+Trust comes from the config (`trust=[my_package]`) or the environment (`TIDEGATE_TRUST=my_package`), never from inside an
+artifact. A name is checked twice: as written, and as the object it resolves to, so that a trusted module cannot be used
+as a corridor to `os.system`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from engine.errors import ConfigError
+
+OURS = ("engine.train.model.TabularModel",)
+CURE = "use a class of ours, or name its package in trust=[...] if you trust its code"
+
+
+def trusted_packages(configured: Iterable[str] = ()) -> tuple[str, ...]:
+    """The packages of the config and of TIDEGATE_TRUST (comma-separated)."""
+    named = os.environ.get("TIDEGATE_TRUST", "").split(",")
+    return tuple(dict.fromkeys(name.strip() for name in (*configured, *named) if name.strip()))
+
+
+def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
+    """The LightningModule class that `target` ("package.module.Class") names.
+
+    Raises ConfigError where the name is not allowed, does not exist, or is no LightningModule.
+    """
+    where = f"model._target_:{target}"
+    trusted = tuple(trusted)
+    module_name, _, class_name = target.rpartition(".")
+    if target not in OURS and not _inside(module_name, trusted):
+        raise ConfigError(where, "this class is not on the list of trusted ones", CURE)
+    import lightning
+
+    try:
+        found = getattr(_import(module_name), class_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            where, f"no module {error.name!r}", "install the package or run where it lies"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(where, f"{module_name} has no {class_name!r}", "check the spelling") from error
+    if not (isinstance(found, type) and issubclass(found, lightning.LightningModule)):
+        raise ConfigError(where, "this is not a LightningModule", "name a subclass of lightning.LightningModule")
+    if target not in OURS and not _inside(found.__module__, trusted):
+        raise ConfigError(where, f"the class really lives in {found.__module__}", CURE)
+    return found
+
+
+def _inside(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def _import(module: str) -> Any:
+    """Import a module, also one that lies in the folder where the command was started."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    return importlib.import_module(module)

@@ -1,0 +1,193 @@
+"""Many trials of one job, and our own record of them; here one after the other, in tune.py on Ray.
+
+Every trial keeps a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all, after every epoch) and the
+weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut short by the
+scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A job that was killed is
+run again with the same command: trials that ended stay ended.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine import durable
+from engine.errors import TidegateError
+from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, from_plain, to_plain
+from engine.train.conf import ModelConf, SearchConf, TrainConf
+
+if TYPE_CHECKING:
+    from engine.train.fit import Fitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """One trial before it runs: what distinguishes it, and the configs composed from that."""
+
+    id: str
+    params: dict[str, Any]
+    train: TrainConf
+    model: ModelConf
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepJob:
+    """All that a search needs. `id` is a hash of its inputs: the same job finds the trials it has already run."""
+
+    id: str
+    plans: tuple[TrialPlan, ...]
+    spec: FeatureSpec
+    train: Dataset
+    validation: Dataset
+    metric: str
+    mode: str
+    folder: Path
+    trusted: tuple[str, ...] = ()
+    warm_start: bytes = b""  # safetensors of the champion, loaded where shapes agree; empty: start cold
+
+
+OnEpoch = Callable[[str, Epoch], None]
+OnTrial = Callable[[Trial], None]
+
+
+class Search(Protocol):
+    """How trials are run. `start` may begin slow preparations and must not block; `close` ends them."""
+
+    def start(self) -> None:
+        """Begin what takes long to start."""
+
+    def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
+        """Run every plan of the job that has not ended yet; all trials of the job, in the order of its plans."""
+
+    def close(self) -> None:
+        """End what `start` began."""
+
+    @property
+    def startup_seconds(self) -> float:
+        """Seconds spent so far on starting workers and on scheduling, rather than on training."""
+
+
+class LocalSearch:
+    """One trial after the other in this process, without a scheduler: for tests and for a single trial."""
+
+    startup_seconds = 0.0
+
+    def __init__(self, conf: SearchConf) -> None:
+        self.conf = conf
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
+        """Run the plans in order."""
+        ended = []
+        for plan in job.plans:
+            trial = read_trial(job.folder, plan.id)
+            if trial is None:
+                trial = run_trial(job, plan, lambda epoch, plan=plan: _go_on(on_epoch, plan.id, epoch))
+            on_trial(trial)
+            ended.append(trial)
+        return tuple(ended)
+
+
+def _go_on(on_epoch: OnEpoch, trial: str, epoch: Epoch) -> bool:
+    on_epoch(trial, epoch)
+    return True
+
+
+def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool]) -> Trial:
+    """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record."""
+    from engine.train.fit import Fitted, build, fit
+
+    began = time.perf_counter()
+    stopped = False
+
+    def after(epoch: Epoch) -> bool:
+        nonlocal stopped
+        stopped = not on_epoch(epoch)
+        return not stopped
+
+    fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
+    try:
+        model = build(plan.model, job.spec, plan.train, job.trusted)
+        if job.warm_start:
+            _warm(model, job.warm_start)
+        fitted = fit(
+            model,
+            job.train,
+            job.validation,
+            plan.train,
+            task=job.spec.task,
+            metric=job.metric,
+            mode=job.mode,
+            on_epoch=after,
+        )
+        state, reason = _ending(fitted, stopped, plan.train.max_epochs)
+    except TidegateError as error:
+        state, reason = TrialState.FAILED, str(error)
+    except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
+        state, reason = TrialState.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    trial = Trial(
+        id=plan.id,
+        params=plan.params,
+        state=state,
+        reason=reason,
+        curve=fitted.curve,
+        best_epoch=fitted.best_epoch,
+        value=fitted.value,
+        seconds=time.perf_counter() - began,
+    )
+    return write_trial(job.folder, trial, fitted.weights)
+
+
+def _ending(fitted: Fitted, stopped: bool, budget: int) -> tuple[TrialState, str]:
+    if not fitted.best_epoch:
+        return TrialState.FAILED, "no epoch gave a finite value"
+    if stopped and len(fitted.curve) < budget:
+        return TrialState.STOPPED, f"stopped by the scheduler after epoch {len(fitted.curve)}"
+    if len(fitted.curve) < budget:
+        return TrialState.FAILED, f"diverged in epoch {len(fitted.curve)}"
+    return TrialState.FINISHED, ""
+
+
+def _warm(model: Any, data: bytes) -> None:
+    """Load the tensors whose name and shape agree; a new category's embedding starts fresh."""
+    import safetensors.torch
+
+    own = model.state_dict()
+    old = safetensors.torch.load(data)
+    agreeing = {name: tensor for name, tensor in old.items() if name in own and own[name].shape == tensor.shape}
+    model.load_state_dict(agreeing, strict=False)
+
+
+def write_trial(folder: Path, trial: Trial, weights: bytes) -> Trial:
+    """Record a trial that ended: weights first, then the record that names them."""
+    place = folder / trial.id
+    if weights:
+        durable.write_bytes(place / "weights.safetensors", weights)
+        trial = replace(trial, weights=str(place / "weights.safetensors"))
+    durable.write_text(place / "trial.json", json.dumps(to_plain(trial), allow_nan=False))
+    return trial
+
+
+def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | None:
+    """The record of a trial that ended; None where it has not, or failed (it is tried again) unless asked for."""
+    try:
+        found = from_plain(Trial, json.loads((folder / trial / "trial.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if found.state is TrialState.FAILED and not failed else found
+
+
+def best(trials: tuple[Trial, ...], mode: str) -> Trial | None:
+    """The finished trial with the best finite value; None where there is none."""
+    usable = [t for t in trials if t.state is TrialState.FINISHED and t.best_epoch and t.weights]
+    sign = 1.0 if mode == "max" else -1.0
+    return max(usable, key=lambda t: sign * t.value, default=None)

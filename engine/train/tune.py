@@ -1,0 +1,199 @@
+"""The one door to Ray: a sweep on Ray Tune, with workers that start once and stay for the whole loop.
+
+Tune decides which trial runs when and which one ASHA stops; the workers (worker.py) train; the record (sweep.py) is ours.
+Ray's own state is a cache that nothing is read back from.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError, TidegateError
+from engine.records import Dataset, Epoch, Trial, TrialState
+from engine.train.conf import SearchConf
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, read_trial, write_trial
+from engine.train.worker import Worker
+
+EMPTY = {"numeric": None, "categorical": None, "target": None, "rows": None}
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",
+}
+OBJECT_STORE_BYTES = 512 * 1024**2  # a year of flights, encoded, takes 60 MB
+
+
+class RaySearch:
+    """Trials on Ray Tune under ASHA. `start` returns at once: Ray and the workers come up while windows are read."""
+
+    def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
+        self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
+        self.workers: list[Any] = []
+        self._startup = 0.0
+        self._starting: threading.Thread | None = None
+        self._fault: BaseException | None = None
+        self._ours = False
+
+    @property
+    def startup_seconds(self) -> float:
+        """Seconds that the caller waited for Ray, its workers and Tune's scheduling."""
+        return self._startup
+
+    def start(self) -> None:
+        """Bring Ray and the workers up in the background."""
+        if self._starting is None:
+            self._starting = threading.Thread(target=self._start, daemon=True, name="ray-start")
+            self._starting.start()
+
+    def _start(self) -> None:
+        try:
+            for name, value in QUIET.items():
+                os.environ.setdefault(name, value)
+            import ray
+
+            if not ray.is_initialized():
+                self._ours = True
+                local = {} if self.conf.address else {"num_cpus": _cpus(), "object_store_memory": OBJECT_STORE_BYTES}
+                ray.init(
+                    address=self.conf.address,
+                    include_dashboard=False if not self.conf.address else None,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    **local,
+                )
+            actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4)
+            count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
+            self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
+            ray.get([worker.ready.remote() for worker in self.workers])
+        except BaseException as error:  # handed to the caller by _wait
+            self._fault = error
+
+    def _wait(self) -> None:
+        began = time.perf_counter()
+        self.start()
+        assert self._starting is not None  # start() made it
+        self._starting.join()
+        self._startup += time.perf_counter() - began
+        if self._fault is not None:
+            reason = " ".join(str(self._fault).split())[:200] or type(self._fault).__name__
+            raise TidegateError(f"Ray could not be started: {reason}") from self._fault
+
+    def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
+        """Run the plans that have not ended yet.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the same command goes on with what is left.
+            TidegateError: Ray itself failed.
+        """
+        waiting = []
+        for index, plan in enumerate(job.plans):
+            trial = read_trial(job.folder, plan.id)
+            if trial is None:
+                waiting.append(index)
+            else:
+                on_trial(trial)
+        if waiting:
+            self._wait()
+            began = time.perf_counter()
+            training = self._tune(job, waiting, on_epoch, on_trial)
+            self._startup += max(0.0, time.perf_counter() - began - training)
+        return tuple(_ended(job, plan.id) for plan in job.plans)
+
+    def _tune(self, job: SweepJob, waiting: list[int], on_epoch: OnEpoch, on_trial: OnTrial) -> float:
+        import ray
+        from ray import tune
+        from ray.tune.schedulers import ASHAScheduler
+
+        from engine.train.tune_trial import TrialActor, Watch
+
+        arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
+        light = replace(job, train=Dataset(**EMPTY), validation=Dataset(**EMPTY))
+        budget = max(plan.train.max_epochs for plan in job.plans)
+        watch = Watch(job, on_epoch, on_trial)
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(TrialActor, workers=self.workers, job=light, arrays=[arrays]), {"cpu": self.threads}
+            ),
+            param_space={"index": tune.grid_search(waiting)},
+            tune_config=tune.TuneConfig(
+                metric="value",
+                mode=job.mode,
+                reuse_actors=True,
+                max_concurrent_trials=len(self.workers),
+                scheduler=ASHAScheduler(
+                    time_attr="training_iteration",
+                    max_t=budget,
+                    grace_period=min(self.conf.grace_period, budget),
+                    reduction_factor=self.conf.reduction_factor,
+                ),
+                trial_dirname_creator=_trial_folder,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}",
+                storage_path=str((self.scratch / "ray").absolute()),
+                verbose=0,
+                callbacks=[watch],
+                failure_config=tune.FailureConfig(max_failures=self.conf.max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        grid = tuner.fit()
+        for index, result in zip(waiting, grid, strict=False):
+            plan = job.plans[index]
+            if result.error is not None and not (job.folder / plan.id / "trial.json").exists():
+                reason = " ".join(str(result.error).split())[-200:]
+                write_trial(job.folder, _failed(plan.id, plan.params, reason), b"")
+        if any(not (job.folder / job.plans[i].id / "trial.json").exists() for i in waiting):
+            raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
+        return watch.training_seconds(len(self.workers))
+
+    def close(self) -> None:
+        """End the workers, and Ray where we started it."""
+        if self._starting is None:
+            return
+        self._starting.join()
+        import ray
+
+        for worker in self.workers:
+            ray.kill(worker)
+        if self._ours and ray.is_initialized():
+            ray.shutdown()
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _trial_folder(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _failed(trial: str, params: dict[str, Any], reason: str) -> Trial:
+    nothing: tuple[Epoch, ...] = ()
+    return Trial(
+        id=trial,
+        params=params,
+        state=TrialState.FAILED,
+        reason=reason,
+        curve=nothing,
+        best_epoch=0,
+        value=float("nan"),
+        seconds=0.0,
+    )
+
+
+def _ended(job: SweepJob, trial: str) -> Trial:
+    """The record of a trial, failed ones included."""
+    found = read_trial(job.folder, trial, failed=True)
+    if found is None:
+        raise ConfigError(str(job.folder / trial), "the record of this trial is gone", "run the same command again")
+    return found

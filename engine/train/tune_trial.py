@@ -1,0 +1,117 @@
+"""What Ray Tune holds of a trial: a thin actor that passes steps on, and a watcher in the driver.
+
+Imported only by tune.py and by Ray's own processes; it must stay free of torch, so that an actor starts in a moment.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import ray
+from ray import tune
+
+from engine.records import Epoch
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, read_trial
+
+CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]
+    """One trial at a time, trained by whichever worker is free."""
+
+    def setup(self, config: dict[str, Any], workers: list[Any], job: SweepJob, arrays: list[Any]) -> None:
+        """Find a worker and start the trial there. `arrays` is a list of one reference, so that Ray does not fetch it."""
+        self._workers, self._job, self._arrays = workers, job, arrays
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        plan = self._job.plans[config["index"]]
+        self._owner = f"{plan.id}-{uuid.uuid4().hex}"
+        self._worker = self._claim()
+        self._last: dict[str, Any] = {}
+        ray.get(self._worker.begin.remote(self._owner, self._job, plan, self._arrays[0]))
+
+    def _claim(self) -> Any:
+        deadline = time.monotonic() + CLAIM_SECONDS
+        while time.monotonic() < deadline:
+            for worker in self._workers:
+                if ray.get(worker.claim.remote(self._owner)):
+                    return worker
+            time.sleep(0.02)
+        raise RuntimeError(f"no worker became free within {CLAIM_SECONDS:g} seconds")
+
+    def step(self) -> dict[str, Any]:
+        """One epoch; the last result once more, with done=True, when the trial has ended."""
+        epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
+        if epoch is None:
+            return {**self._last, "done": True}
+        plan = self._job.plans[self.config["index"]]
+        self._last = {
+            "value": epoch.value,
+            "epoch": epoch.epoch,
+            "train_loss": epoch.train_loss,
+            "seconds": epoch.seconds,
+            "done": False,
+        }
+        if epoch.epoch >= plan.train.max_epochs:  # let the trial write its record before Tune hears of its end
+            ray.get(self._worker.step.remote(self._owner))
+            self._last["done"] = True
+        return dict(self._last)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial: this actor is reused."""
+        self.cleanup()
+        self.config = new_config
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Give the worker back; a trial cut short writes its record on the way."""
+        ray.get(self._worker.release.remote(self._owner))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the record of a trial is the worker's."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load: a trial that failed starts anew."""
+
+
+class Watch(tune.Callback):  # type: ignore[misc]
+    """Tells the driver of epochs and ended trials as they come."""
+
+    def __init__(self, job: SweepJob, on_epoch: OnEpoch, on_trial: OnTrial) -> None:
+        self._job, self._on_epoch, self._on_trial = job, on_epoch, on_trial
+        self._seconds = 0.0
+        self._told: set[str] = set()
+
+    def training_seconds(self, workers: int) -> float:
+        """Wall seconds of pure training, had all workers been busy all the time."""
+        return self._seconds / max(1, workers)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """An epoch ended."""
+        if "value" not in result:
+            return
+        self._seconds += result["seconds"]
+        plan = self._job.plans[trial.config["index"]]
+        epoch = Epoch(
+            epoch=result["epoch"], train_loss=result["train_loss"], value=result["value"], seconds=result["seconds"]
+        )
+        self._on_epoch(plan.id, epoch)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ended, by itself or by the scheduler."""
+        self._tell(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial failed for good."""
+        self._tell(trial)
+
+    def _tell(self, trial: Any) -> None:
+        plan = self._job.plans[trial.config["index"]]
+        ended = read_trial(self._job.folder, plan.id, failed=True)
+        if ended is not None and plan.id not in self._told:
+            self._told.add(plan.id)
+            self._on_trial(ended)

@@ -1,0 +1,130 @@
+"""A training process that outlives its trials: it imports torch and Lightning once a loop and trains what it is handed.
+
+Ray Tune's own trial actors end with their sweep, and importing Lightning costs each of them four seconds. So the actors
+that Tune sees are thin (tune.py): they pass every step on to one of these workers. The trial itself runs in a thread here
+and hands over one epoch at a time, waiting for the word to go on: a scheduler can stop it after any epoch.
+
+A worker belongs to one trial at a time, by a lease: an owner that was killed without releasing it loses it after
+LEASE_SECONDS without a call.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+from engine.records import Dataset, Epoch
+from engine.train.sweep import SweepJob, TrialPlan, run_trial
+
+LEASE_SECONDS = 30.0
+
+
+class Handoff:
+    """One trial in a thread, an epoch at a time."""
+
+    def __init__(self, job: SweepJob, plan: TrialPlan) -> None:
+        self._epochs: queue.Queue[Epoch | None] = queue.Queue()
+        self._go_on: queue.Queue[bool] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, args=(job, plan), daemon=True, name=plan.id)
+        self._thread.start()
+        self.reason = ""
+
+    def _run(self, job: SweepJob, plan: TrialPlan) -> None:
+        try:
+            trial = run_trial(job, plan, self._after)
+            self.reason = trial.reason
+        except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
+            self.reason = f"{type(error).__name__}: {error}"
+        finally:
+            self._epochs.put(None)
+
+    def _after(self, epoch: Epoch) -> bool:
+        self._epochs.put(epoch)
+        return self._go_on.get()
+
+    def next(self, first: bool) -> Epoch | None:
+        """The next epoch; None when the trial has ended."""
+        if not first:
+            self._go_on.put(True)
+        return self._epochs.get()
+
+    def stop(self) -> None:
+        """End the trial after its current epoch, and wait until its record is written."""
+        self._go_on.put(False)
+        self._thread.join()
+
+
+class Worker:
+    """Runs trials of the job it was given last. Made a Ray actor by tune.py; its methods may overlap in threads."""
+
+    def __init__(self, threads: int, paths: list[str]) -> None:
+        import sys
+
+        sys.path.extend(path for path in paths if path not in sys.path)
+        import torch
+
+        import engine.train.fit  # noqa: F401 - the slow import, before the first trial needs it
+
+        torch.set_num_threads(threads)
+        self._lock = threading.Lock()
+        self._owner = ""
+        self._last_call = 0.0
+        self._busy = False
+        self._handoff: Handoff | None = None
+        self._started = False
+        self._job: SweepJob | None = None
+
+    def ready(self) -> bool:
+        """True, once the imports are done."""
+        return True
+
+    def claim(self, owner: str) -> bool:
+        """Take this worker for one trial; False while another one holds it."""
+        with self._lock:
+            expired = not self._busy and time.monotonic() - self._last_call > LEASE_SECONDS
+            if self._owner and self._owner != owner and not expired:
+                return False
+            abandoned, self._handoff = self._handoff, None
+            self._owner, self._last_call = owner, time.monotonic()
+        if abandoned is not None:
+            abandoned.stop()
+        return True
+
+    def begin(self, owner: str, job: SweepJob, plan: TrialPlan, arrays: dict[str, Any]) -> None:
+        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy."""
+        self._check(owner)
+        job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
+        self._handoff, self._started = Handoff(job, plan), False
+
+    def step(self, owner: str) -> Epoch | None:
+        """Train one more epoch; None when the trial has ended."""
+        self._check(owner)
+        handoff = self._handoff
+        assert handoff is not None  # begin() comes first
+        self._busy = True
+        try:
+            epoch = handoff.next(first=not self._started)
+            self._started = True
+            if epoch is None:
+                self._handoff = None
+            return epoch
+        finally:
+            self._busy, self._last_call = False, time.monotonic()
+
+    def release(self, owner: str) -> None:
+        """Give the worker back; a trial that still runs is stopped, and its record says so."""
+        with self._lock:
+            if self._owner != owner:
+                return
+            handoff, self._handoff, self._owner = self._handoff, None, ""
+        if handoff is not None:
+            handoff.stop()
+
+    def _check(self, owner: str) -> None:
+        with self._lock:
+            if self._owner != owner:
+                raise RuntimeError(f"trial {owner} has lost its worker to {self._owner or 'nobody'}")
+            self._last_call = time.monotonic()
