@@ -1,0 +1,94 @@
+"""DataConf: which files, which columns, what the label is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.errors import ConfigError
+from engine.records import Task
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConf:
+    """Where the windows are and what their columns mean. A wrong value raises ConfigError naming its key."""
+
+    path: str
+    """Folder of the window files, `<name>.parquet` each: one file a window, order of names = order of time.
+    A local folder, or a URI that Arrow can open (`s3://bucket/prefix`)."""
+    labels: str | None = None
+    """Folder of the label files, one per window under the window's name, with the columns `id` and `label`;
+    null: the label is a column of the window file."""
+    id: str
+    """Column with a unique whole number per row; pairs a row with its label and the predictions of two
+    models."""
+    time: str
+    """Column with the time of the row (timestamp or date; without a time zone it is read as UTC)."""
+    label: str
+    """Column with the label: 0 or 1 (binary), 0..C-1 (multiclass), any number (regression). Null: not
+    known."""
+    task: str
+    """binary, multiclass or regression."""
+    numeric: list[str] = field(default_factory=list)
+    """Numeric features: integers, floats, booleans or decimals."""
+    categorical: list[str] = field(default_factory=list)
+    """Categorical features: strings, whole numbers or booleans."""
+    slices: list[str] = field(default_factory=list)
+    """Categorical columns by which evaluation is sliced; a protected attribute may stand here and not be a
+    feature."""
+    label_lag: int = 1
+    """The labels of a window arrive this many windows later; 0: together with it."""
+    classes: int = 2
+    """Multiclass: number of classes C."""
+    min_category_rows: int = 1
+    """A category on fewer training rows than this shares code 0 with unknown ones, and so trains that
+    code."""
+    prepare: str = ""
+    """The command that makes the data: named in the error when nothing is there, never executed."""
+
+    def __post_init__(self) -> None:
+        for key in ("path", "id", "time", "label"):
+            if not getattr(self, key):
+                raise ConfigError(f"data.{key}", "is empty", "name it")
+        tasks = [task.value for task in Task]
+        if self.task not in tasks:
+            raise ConfigError("data.task", f"{self.task!r} is not a task", f"use one of {', '.join(tasks)}")
+        if not self.numeric and not self.categorical:
+            raise ConfigError(
+                "data.numeric", "there is no feature", "name columns here or in data.categorical"
+            )
+        if self.label_lag < 0:
+            raise ConfigError("data.label_lag", f"is {self.label_lag}", "use 0 or more windows")
+        if self.classes < 2:
+            raise ConfigError("data.classes", f"is {self.classes}", "use 2 or more classes")
+        if self.min_category_rows < 1:
+            raise ConfigError("data.min_category_rows", f"is {self.min_category_rows}", "use 1 or more rows")
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        roles = {self.id: "data.id"}
+        for column, key in ((self.time, "data.time"), (self.label, "data.label")):
+            if column in roles:
+                raise ConfigError(key, f"{column!r} is {roles[column]} too", "name two different columns")
+            roles[column] = key
+        for key, columns in (("data.numeric", self.numeric), ("data.categorical", self.categorical)):
+            for column in columns:
+                if column in roles:
+                    raise ConfigError(key, f"{column!r} is in {roles[column]} too", "name it once")
+                roles[column] = key
+        for column in self.slices:
+            if roles.get(column, "data.categorical") != "data.categorical":
+                raise ConfigError(
+                    "data.slices", f"{column!r} is in {roles[column]}", "slice by a categorical column"
+                )
+        if len(set(self.slices)) < len(self.slices):
+            raise ConfigError("data.slices", "names a column twice", "name it once")
+
+    @property
+    def kind(self) -> Task:
+        """The task as an enum."""
+        return Task(self.task)
+
+    @property
+    def categories(self) -> list[str]:
+        """Every column read as a category: the features, then slices that are not features."""
+        return self.categorical + [column for column in self.slices if column not in self.categorical]

@@ -1,0 +1,152 @@
+"""ParquetSource: the windows of a folder, local or S3, and their labels once they arrive."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from engine.data import tables
+from engine.data.conf import DataConf
+from engine.errors import DataError
+from engine.records import Window
+
+SUFFIX = ".parquet"
+MIN_ROWS = 2  # one row has no spread: no statistic, no interval, no split is defined on it
+
+
+class ParquetSource:
+    """The windows of `conf.path`, in order of their names.
+
+    Reads only the declared columns, in the types that `engine.data.tables` states. Label files are opened
+    only where labels are asked for. Every error is a DataError that names file and column.
+    """
+
+    def __init__(self, conf: DataConf) -> None:
+        self.conf = conf
+
+    def names(self) -> list[str]:
+        """Names of the windows, in order of time; DataError naming folder and cure if there is none."""
+        filesystem, folder = _open(self.conf.path)
+        try:
+            entries = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        except OSError as error:
+            raise DataError(self.conf.path, f"cannot be listed ({_reason(error)})", "set data.path") from None
+        names = sorted(e.base_name.removesuffix(SUFFIX) for e in entries if _is_window(e))
+        if not names:
+            cure = (
+                f"run `{self.conf.prepare}`" if self.conf.prepare else "set data.path, or put windows there"
+            )
+            raise DataError(self.conf.path, "no windows (*.parquet) there", cure)
+        return names
+
+    def read(self, name: str, *, labelled: bool) -> Window:
+        """One window; with its label column (null where a row has none) if `labelled`, else without that
+        column."""
+        names = self.names()
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1) or [names[-1]]
+            raise DataError(self.conf.path, f"there is no window {name!r}", f"did you mean {near[0]!r}?")
+        conf, path = self.conf, posixpath.join(self.conf.path, name + SUFFIX)
+        inline = labelled and conf.labels is None
+        wanted = {conf.id: "data.id", conf.time: "data.time"}
+        wanted |= dict.fromkeys(conf.numeric, "data.numeric")
+        wanted |= {c: "data.categorical" if c in conf.categorical else "data.slices" for c in conf.categories}
+        raw = _read_columns(path, wanted | ({conf.label: "data.label"} if inline else {}))
+        if raw.num_rows < MIN_ROWS:
+            what = "is empty" if raw.num_rows == 0 else "has one row"
+            raise DataError(
+                path, what, f"a window needs at least {MIN_ROWS} rows: widen its interval, or remove it"
+            )
+        columns = {conf.id: tables.id_column(raw[conf.id], f"{path}:{conf.id}")}
+        columns[conf.time] = tables.time_column(raw[conf.time], f"{path}:{conf.time}")
+        for column in conf.numeric:
+            columns[column] = tables.numeric_column(raw[column], f"{path}:{column}")
+        for column in conf.categories:
+            columns[column] = tables.categorical_column(raw[column], f"{path}:{column}")
+        if inline:
+            columns[conf.label] = self._label(raw[conf.label], path)
+        elif labelled:
+            columns[conf.label] = self._joined_labels(name, columns[conf.id])
+        table = pa.table(columns).combine_chunks()
+        return Window(
+            name=name,
+            index=names.index(name),
+            table=table,
+            fingerprint=tables.fingerprint(table),
+            path=path,
+            labelled=labelled,
+        )
+
+    def _label(self, column: pa.ChunkedArray, path: str) -> pa.ChunkedArray:
+        where = f"{path}:{self.conf.label}"
+        label = tables.label_column(column, self.conf.kind, self.conf.classes, where)
+        if label.null_count == len(label):
+            raise DataError(where, "no row has a label", "wait for the labels, or raise data.label_lag")
+        return label
+
+    def _joined_labels(self, name: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        conf = self.conf
+        path = posixpath.join(conf.labels or "", name + SUFFIX)
+        raw = _read_columns(path, {conf.id: "data.id", conf.label: "data.label"})
+        label_ids = tables.id_column(raw[conf.id], f"{path}:{conf.id}")
+        labels = self._label(raw[conf.label], path)
+        at = pc.index_in(ids, value_set=label_ids.combine_chunks())
+        if at.null_count == len(at):
+            where, what = f"{path}:{conf.id}", f"no id is in window {name}"
+            raise DataError(where, what, "make data.labels the labels of data.path")
+        return labels.take(at)
+
+
+def _read_columns(path: str, wanted: dict[str, str]) -> pa.Table:
+    """The wanted columns (column -> the config key that wants it) of one Parquet file."""
+    filesystem, file = _open(path)
+    try:
+        with filesystem.open_input_file(file) as stream:
+            parquet = pq.ParquetFile(stream)
+            _check_present(path, parquet.schema_arrow.names, wanted)
+            return parquet.read(columns=list(wanted))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(path, "there is no such file", "write it, or set data.labels / data.path") from None
+    except PermissionError:
+        raise DataError(path, "may not be read", "give this user the right to read it") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(path, f"is not a whole Parquet file ({_reason(error)})", "write it again") from None
+
+
+def _check_present(path: str, there: list[str], wanted: dict[str, str]) -> None:
+    for column, key in wanted.items():
+        if there.count(column) > 1:
+            raise DataError(f"{path}:{column}", "two columns have this name", "rename one")
+        if column not in there:
+            near = difflib.get_close_matches(column, there, 1)
+            cure = f"did you mean {near[0]!r}? Add the column" if near else "add the column"
+            raise DataError(f"{path}:{column}", "there is no such column", f"{cure}, or change {key}")
+
+
+def _open(path: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in path:
+        return pafs.LocalFileSystem(), path
+    try:
+        filesystem, inner = pafs.FileSystem.from_uri(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            path, f"cannot be opened ({_reason(error)})", "use a folder or a URI such as s3://"
+        ) from None
+    return filesystem, str(inner)
+
+
+def _is_window(entry: pafs.FileInfo) -> bool:
+    name = str(entry.base_name)
+    return entry.type == pafs.FileType.File and name.endswith(SUFFIX) and not name.startswith((".", "_"))
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")[:120]

@@ -1,0 +1,204 @@
+"""What every window table obeys, whoever wrote its file.
+
+Whole numbers are int64, other numbers float32 or float64 as they were (a decimal is float64); categories are
+strings; time is timestamp[us, UTC]; the label is int64 (binary, multiclass) or float64 (regression). A
+missing value is null, never NaN, so that there is one notion of missing. Infinities stay: they are values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engine.errors import DataError
+from engine.records import Task
+
+TIME = pa.timestamp("us", "UTC")
+
+
+def numeric_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """A column of numbers in its canonical type; DataError if it holds something else."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        column = column.cast(pa.float32()) if pa.types.is_float16(kind) else column
+        return _nan_to_null(column)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return _cast(column, pa.int64(), where)
+    if pa.types.is_decimal(kind):
+        return _cast(column, pa.float64(), where)
+    if pa.types.is_null(kind):
+        return column.cast(pa.float64())
+    raise DataError(where, f"is {kind}, not a number", "store numbers, or move it to data.categorical")
+
+
+def categorical_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """A column of categories as strings; DataError if it holds something that is no category."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
+    ):
+        return _cast(column, pa.string(), where)
+    raise DataError(
+        where, f"is {kind}, not a category", "store strings or whole numbers, or move it to data.numeric"
+    )
+
+
+def time_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """A column of times in UTC, microseconds; DataError if it holds something else, or nothing in some
+    row."""
+    if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
+        raise DataError(where, f"is {column.type}, not a time", "store timestamps or dates")
+    if column.null_count:
+        raise DataError(where, f"{column.null_count} rows have no time", "give every row its time")
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    return column.cast(TIME, safe=False)  # finer than a microsecond is cut: it orders rows, it is no feature
+
+
+def id_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """A column of unique int64 row ids; DataError for another type, a null, or an id that comes twice."""
+    if not pa.types.is_integer(column.type):
+        raise DataError(where, f"is {column.type}, not a whole number", "store an int64 id")
+    if column.null_count:
+        raise DataError(where, f"{column.null_count} rows have no id", "give every row its own id")
+    column = _cast(column, pa.int64(), where)
+    twice = first_duplicate(column)
+    if twice is not None:
+        raise DataError(where, f"id {twice} comes more than once", "give every row its own id")
+    return column
+
+
+def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) -> pa.ChunkedArray:
+    """A column of labels: int64 class codes or float64 numbers, null where unknown; DataError for other
+    values."""
+    if (
+        pa.types.is_dictionary(column.type)
+        or pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type)
+    ):
+        raise DataError(
+            where, f"is {column.type}, not a number", "store class codes from 0 (classes) or numbers"
+        )
+    column = numeric_column(column, where)
+    if task is Task.REGRESSION:
+        column = column.cast(pa.float64())
+        if pc.any(pc.is_inf(column)).as_py():
+            raise DataError(where, "holds an infinite label", "store finite numbers, null where unknown")
+        return column
+    try:
+        codes = column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise DataError(where, "holds a fraction, not class codes", "store whole numbers from 0") from None
+    top = 1 if task is Task.BINARY else classes - 1
+    extremes = pc.min_max(codes).as_py()
+    if extremes["min"] is not None and (extremes["min"] < 0 or extremes["max"] > top):
+        wrong = extremes["min"] if extremes["min"] < 0 else extremes["max"]
+        cure = "store 0 and 1" if task is Task.BINARY else f"store codes 0..{top}, or set data.classes"
+        raise DataError(where, f"holds the label {wrong}", cure)
+    return codes
+
+
+def first_duplicate(ids: pa.ChunkedArray) -> int | None:
+    """The smallest id that comes more than once, None where all differ."""
+    values = np.sort(ids.to_numpy())
+    twice = values[1:][values[1:] == values[:-1]]
+    return int(twice[0]) if len(twice) else None
+
+
+def concat(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several windows, in order. Whole numbers in one window and fractions in another become
+    float64."""
+    return pa.concat_tables(list(tables), promote_options="permissive").combine_chunks()
+
+
+def fingerprint(table: pa.Table) -> str:
+    """sha256, hexadecimal, of the content: column names, types, values and order.
+
+    Equal for equal content, however the file was cut into row groups, compressed or encoded; a null counts as
+    a null and not as the bytes beneath it.
+    """
+    sha = hashlib.sha256(json.dumps([[f.name, str(f.type)] for f in table.schema]).encode())
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            codes = column.combine_chunks().dictionary_encode()
+            sha.update(json.dumps(codes.dictionary.to_pylist()).encode())
+            sha.update(codes.indices.fill_null(-1).to_numpy().tobytes())
+        else:
+            values = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+            sha.update(np.packbits(column.is_valid().to_numpy()).tobytes())
+            sha.update(values.fill_null(0).to_numpy().tobytes())
+    return sha.hexdigest()
+
+
+def split_by_time(table: pa.Table, time_column: str, fraction: float) -> tuple[pa.Table, pa.Table]:
+    """Cut a table into its earlier rows, about `fraction` of them, and its later ones, both in order of time.
+
+    Rows of equal time stay together. DataError if a side would be empty; ValueError unless 0 < fraction < 1.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be between 0 and 1, not {fraction}")
+    times = table[time_column].cast(pa.int64()).to_numpy()
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    at = min(round(fraction * len(ordered)), len(ordered) - 1)
+    starts = np.flatnonzero(np.diff(ordered)) + 1  # where a new time begins: the only places to cut
+    if not len(starts):
+        raise DataError(
+            time_column, f"all {len(ordered)} rows have one time", "give rows their own time, or more rows"
+        )
+    cut = int(starts[np.argmin(np.abs(starts - at))])
+    return table.take(order[:cut]), table.take(order[cut:])
+
+
+def write_parquet(table: pa.Table, path: str | Path) -> None:
+    """Write a Parquet file that is either there in full or not at all; equal tables give equal bytes."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise DataError(
+            str(path), f"cannot be written ({error.strerror})", "choose a folder you may write to"
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp made it private; data is for everyone the umask allows
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _nan_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    nan = pc.is_nan(column)
+    return pc.if_else(nan, pa.scalar(None, column.type), column) if pc.any(nan).as_py() else column
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType, where: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid:
+        raise DataError(where, f"holds a value that does not fit {kind}", f"store it as {kind}") from None
