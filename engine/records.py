@@ -404,6 +404,14 @@ class Stage(enum.Enum):
     RETIRED = "retired"
 
 
+class Route(enum.Enum):
+    """Why a model may change its stage: a gate's EVIDENCE, a person's word (MANUAL), or the way back (ROLLBACK)."""
+
+    EVIDENCE = "evidence"
+    MANUAL = "manual"
+    ROLLBACK = "rollback"
+
+
 @record
 class StageChange:
     """A model went from one stage to another."""
@@ -417,6 +425,8 @@ class StageChange:
     decision: str = ""
     generation: int = 0  # of the head of `target` after the change; 0: that stage has no head
     actor: str = "loop"
+    route: Route = Route.EVIDENCE
+    evidence: str = ""  # id of the ledger row of the verdict that allowed it
 
 
 @record
