@@ -1,0 +1,82 @@
+"""What the primitives hand over: sufficient statistics of columns, one entry a column.
+
+Legend: N reference rows, M live rows, F columns, B bins. ``n`` and ``m`` are the counts of values that are not
+NaN in one reference and one live column. Arrays live where the input lives.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class SortedColumns(NamedTuple):
+    """Columns in ascending order: the input of the rank primitive.
+
+    values    F arrays of shape (N_f,), working dtype, ascending, any NaN at the end
+    n         (F,) int64, values that are not NaN: only ``values[f][:n[f]]`` is ordered data
+    missing   (F,) int64, NaN values
+    """
+
+    values: tuple[Any, ...]
+    n: Any
+    missing: Any
+
+
+class RankCounts(NamedTuple):
+    """The integer part of one merge of two sorted columns; equal bit for bit on every backend.
+
+    With F(z) and G(z) the numbers of reference and live values <= z, and D(z) = m F(z) - n G(z):
+
+    n, m      (F,) int64
+    d_max     (F,) int64, max(0, max_z D(z)); D+ of Kolmogorov-Smirnov times n m
+    d_min     (F,) int64, min(0, min_z D(z)); minus D- times n m
+    u2        (F,) int64, 2 #{reference < live} + #{reference = live} over all n m pairs; twice the Mann-Whitney
+              U of the live column, so AUROC = u2 / (2 n m). Exact while 2 n m < 2**63.
+    """
+
+    n: Any
+    m: Any
+    d_max: Any
+    d_min: Any
+    u2: Any
+
+
+class RankSums(NamedTuple):
+    """All seven rank statistics of two sorted columns from one merge, exact under ties.
+
+    counts        RankCounts
+    tie_cubes     (F,) float64, sum over tie groups of the pooled column of t**3 - t
+    wasserstein   (F,) float64, integral of |F/n - G/m| dz; inf where infinite values do not cancel
+    energy        (F,) float64, integral of (F/n - G/m)**2 dz
+    cvm           (F,) float64, two-sample Cramer-von Mises T with midranks
+    ad            (F,) float64, two-sample Anderson-Darling A2 with midranks (Scholz and Stephens, eq. 7)
+    """
+
+    counts: RankCounts
+    tie_cubes: Any
+    wasserstein: Any
+    energy: Any
+    cvm: Any
+    ad: Any
+
+
+class PlacementSums(NamedTuple):
+    """Exact sums and sums of squares of the DeLong placements of two sorted columns.
+
+    A live value y has the placement p(y) = 2 #{reference < y} + #{reference = y} (between 0 and 2 n); a
+    reference value x has q(x) = 2 #{live > x} + #{live = x}. Both sum to ``u2``. The sums of squares pass
+    2**63, so each comes as two int64 words: value = high * 2**32 + low.
+
+    n, m                      (F,) int64
+    u2                        (F,) int64
+    live_high, live_low       (F,) int64, sum of p**2
+    reference_high, reference_low (F,) int64, sum of q**2
+    """
+
+    n: Any
+    m: Any
+    u2: Any
+    live_high: Any
+    live_low: Any
+    reference_high: Any
+    reference_low: Any
