@@ -1,0 +1,52 @@
+"""Secrets never leave the process: what a config may look like once it is shown, stored or sent.
+
+A value is hidden where its key names a secret, and where the text itself carries one (the password of a URL,
+a secret query field, the path of a Slack webhook). Redaction errs on the side of hiding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "***"
+
+_NAME = (
+    r"(?:passw(?:or)?d|passphrase|secret|token|credentials?|authorization|cookie|signature"
+    r"|(?:api|access|private|secret|signing)[_-]?key)"
+)
+_SECRET_KEY = re.compile(rf"(?:^|[^A-Za-z]){_NAME}(?:$|[^A-Za-z])", re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf"((?:^|[^A-Za-z]){_NAME}=)[^&;\s]+", re.IGNORECASE)
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]+@")
+_WEBHOOK = re.compile(r"(https?://hooks\.[^/\s]+/)\S+", re.IGNORECASE)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def redact(value: Any) -> Any:
+    """The same nested value of mappings, sequences and scalars with every secret replaced by `***`.
+
+    Mappings become dicts with text keys, sequences lists; what is neither, nor text, comes back as it is. A
+    secret that is empty or null stays visible: whether one was set is worth knowing.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): _hide(v) if is_secret(str(k)) else redact(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(v) for v in value]
+    return redact_text(value) if isinstance(value, str) else value
+
+
+def redact_text(text: str) -> str:
+    """Text without the passwords, tokens and webhook paths that stand in it."""
+    text = _USER_INFO.sub(rf"\1{HIDDEN}@", text)
+    text = _SECRET_FIELD.sub(rf"\1{HIDDEN}", text)
+    return _WEBHOOK.sub(rf"\1{HIDDEN}", text)
+
+
+def is_secret(key: str) -> bool:
+    """Does a key of that name hold a secret: `api_key`, `dbPassword`, `auth-token`; not `max_tokens`."""
+    return _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None
+
+
+def _hide(value: Any) -> Any:
+    return value if value is None or value == "" else HIDDEN

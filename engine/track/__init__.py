@@ -1,0 +1,30 @@
+"""Track: what reviewers see of a loop. The port, the null tracker, and the adapter for Weights & Biases.
+
+`wandb` is imported by the adapter alone, and only once a tracker of that kind starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.track.port import NullTracker, TrackConf, Tracker, resync
+
+__all__ = ["NullTracker", "TrackConf", "Tracker", "make_tracker", "resync"]
+
+
+def make_tracker(conf: TrackConf, folder: Path, *, warn: Callable[[str], None] | None = None) -> Tracker:
+    """The tracker that the config names.
+
+    Args:
+        conf: the kind and its settings.
+        folder: offline runs go to `folder/wandb/offline-run-*`; made when the first run is written.
+        warn: takes one line when the service fails; the log of `engine.track` where it is None.
+    """
+    if conf.kind == "none" or os.environ.get("WANDB_MODE") == "disabled":
+        return NullTracker()
+    from engine.track.weights_and_biases import WandbTracker
+
+    return WandbTracker(conf, folder, warn=warn or logging.getLogger(__name__).warning)
