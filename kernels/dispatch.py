@@ -31,6 +31,11 @@ TABLE: dict[str, dict[str, str]] = {
         "cpu": "kernels.cpu.pairwise",
         "cuda": "kernels.cuda.pairwise",
     },
+    "ordering": {
+        "reference": "kernels.reference.ordering",
+        "cpu": "kernels.cpu.ordering",
+        "cuda": "kernels.cuda.ordering",
+    },
     "resample": {
         "reference": "kernels.reference.resample",
         "cpu": "kernels.cpu.resample",
