@@ -80,3 +80,15 @@ class PlacementSums(NamedTuple):
     live_low: Any
     reference_high: Any
     reference_low: Any
+
+
+class HistogramCounts(NamedTuple):
+    """Counts of columns in their own bins; integers, equal bit for bit on every backend and any batch split.
+
+    counts    F arrays of shape (B_f,) int64: bin b of column f holds the rows with
+              edges[b - 1] <= x < edges[b]; the first and the last bin are open to -inf and +inf
+    missing   (F,) int64, NaN values
+    """
+
+    counts: tuple[Any, ...]
+    missing: Any

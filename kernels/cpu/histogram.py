@@ -1,0 +1,171 @@
+"""The histogram primitive on the CPU: rows in tiles that fit the first cache, columns in parallel threads.
+
+Up to 32 edges every edge is compared with the whole tile, c[k] = #(x >= e[k]): no branch, no scatter, SIMD in
+32-bit lanes, and a NaN counts nowhere. With more edges a value finds its bin through a look-up table over equal
+cells: the cell of x is a monotone function even after rounding, so every edge in a lower cell is below x, and
+only the edges inside the cell of x are searched.
+
+Row-major tables are read in groups of columns that share cache lines; nothing is transposed in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from kernels.cpu.threads import map_columns
+from kernels.sums import HistogramCounts
+
+_TILE = 2048  # rows: 8 to 16 KB, within the first cache
+_GROUP = 16  # columns of a row-major table that one thread reads together: one cache line of float32
+_COMPARED_EDGES = 32  # measured: comparing all edges beats the table up to here
+
+
+def bin_counts(columns: Any, edges: Sequence[Any]) -> HistogramCounts:
+    """Counts of each column between its ascending edges; see HistogramCounts.
+
+    columns   (N, F) array in C or F order, or F arrays of shape (N_f,), working dtype
+    edges     F ascending arrays of shape (B_f - 1,), the dtype of their column
+    One read of the data; 0.4 ns a float32 row at 9 edges, about 2 ns at 255.
+    """
+    inner = [np.ascontiguousarray(e) for e in edges]
+    if not hasattr(columns, "ndim"):
+        groups = [(column[:, None], [f]) for f, column in enumerate(columns)]
+    elif columns.flags.f_contiguous:
+        groups = [(columns[:, f : f + 1], [f]) for f in range(len(inner))]
+    else:
+        groups = [
+            (columns[:, f : f + _GROUP], list(range(f, min(f + _GROUP, len(inner)))))
+            for f in range(0, len(inner), _GROUP)
+        ]
+    work = sum(block.size for block, _ in groups)
+    done = map_columns(lambda g: _group_counts(groups[g][0], [inner[f] for f in groups[g][1]]), len(groups), work)
+    flat = [pair for group in done for pair in group]
+    return HistogramCounts(
+        tuple(counts for counts, _ in flat), np.array([missing for _, missing in flat], dtype=np.int64)
+    )
+
+
+def _group_counts(block: Any, edges: list[Any]) -> list[tuple[Any, int]]:
+    widest = max((e.size for e in edges), default=0)
+    compared = widest <= _COMPARED_EDGES
+    padded = np.zeros((len(edges), max(widest, 1)), block.dtype)
+    sizes = np.array([e.size for e in edges], dtype=np.int64)
+    for row, e in zip(padded, edges, strict=True):
+        row[: e.size] = e
+    counts = np.zeros((len(edges), widest + 1), np.int64)
+    missing = np.zeros(len(edges), np.int64)
+    if compared:
+        _compare(block, padded, sizes, counts, missing)
+    else:
+        tables = [_Table.over(e) for e in edges]
+        starts = np.zeros((len(edges), max(t.start.size for t in tables)), np.int32)
+        for row, table in zip(starts, tables, strict=True):
+            row[: table.start.size] = table.start
+        cells = np.array([t.start.size - 1 for t in tables], dtype=np.int64)
+        low = np.array([t.low for t in tables])
+        scale = np.array([t.scale for t in tables])
+        _look_up(block, padded, sizes, starts, cells, low, scale, counts, missing)
+    return [(counts[f, : e.size + 1].copy(), int(missing[f])) for f, e in enumerate(edges)]
+
+
+class _Table:
+    """Equal cells over the edges of one column; ``start[c]`` edges lie in cells below c."""
+
+    def __init__(self, low: float, scale: float, start: Any) -> None:
+        self.low, self.scale, self.start = low, scale, start
+
+    @classmethod
+    def over(cls, edges: Any) -> _Table:
+        cells = 1 << max(4, int(8 * edges.size - 1).bit_length())
+        finite = edges[np.isfinite(edges)].astype(np.float64)
+        low = float(finite[0]) if finite.size else 0.0
+        with np.errstate(over="ignore", divide="ignore"):
+            scale = float(np.float64(cells) / (finite[-1] - finite[0])) if finite.size > 1 else 0.0
+        if not np.isfinite(scale):
+            scale = 0.0  # edges too close or too far apart for cells: one cell, plain binary search
+        with np.errstate(over="ignore", invalid="ignore"):
+            position = (edges.astype(np.float64) - low) * scale
+        cell = np.clip(np.nan_to_num(position, nan=0.0), 0, cells - 1).astype(np.int64)
+        start = np.searchsorted(cell, np.arange(cells + 1), side="left").astype(np.int32)
+        return cls(low, scale, start)
+
+
+@njit(cache=True, nogil=True)
+def _compare(block, edges, sizes, counts, missing):  # type: ignore[no-untyped-def]
+    rows, columns = block.shape
+    tile = np.empty(_TILE, block.dtype)
+    for first in range(0, rows, _TILE):
+        length = min(_TILE, rows - first)
+        for f in range(columns):
+            for q in range(length):
+                tile[q] = block[first + q, f]
+            valid = np.int32(0)
+            for q in range(length):
+                valid = np.int32(valid + np.int32(tile[q] == tile[q]))
+            missing[f] += length - valid
+            before = np.int64(valid)
+            for k in range(sizes[f]):
+                edge = edges[f, k]
+                above = np.int32(0)
+                for q in range(length):
+                    above = np.int32(above + np.int32(tile[q] >= edge))
+                counts[f, k] += before - above
+                before = np.int64(above)
+            counts[f, sizes[f]] += before
+
+
+@njit(cache=True, nogil=True)
+def _look_up(block, edges, sizes, starts, cells, low, scale, counts, missing):  # type: ignore[no-untyped-def]
+    rows, columns = block.shape
+    cell = np.empty(_TILE, np.int32)
+    tile = np.empty(_TILE, block.dtype)
+    for first in range(0, rows, _TILE):
+        length = min(_TILE, rows - first)
+        for f in range(columns):
+            origin, factor, top = low[f], scale[f], np.float64(cells[f] - 1)
+            for q in range(length):
+                x = block[first + q, f]
+                tile[q] = x
+                position = (np.float64(x) - origin) * factor
+                position = position if position > 0.0 else 0.0  # NaN, from inf * 0 too, goes to cell 0
+                position = position if position < top else top
+                cell[q] = np.int32(position) if x == x else np.int32(-1)
+            for q in range(length):
+                c = cell[q]
+                if c < 0:
+                    missing[f] += 1
+                    continue
+                x = tile[q]
+                bottom, end = starts[f, c], starts[f, c + 1]
+                while bottom < end:
+                    middle = (bottom + end) >> 1
+                    if edges[f, middle] <= x:
+                        bottom = middle + 1
+                    else:
+                        end = middle
+                counts[f, bottom] += 1
+
+
+def code_counts(columns: Sequence[Any], categories: Sequence[int]) -> tuple[Any, ...]:
+    """Counts of integer codes 0 .. C_f - 1 of each column; codes outside go to entry C_f, the unseen ones.
+
+    Returns F arrays of shape (C_f + 1,) int64. One read of the data.
+    """
+
+    def count(f: int) -> Any:
+        counts = np.zeros(categories[f] + 1, np.int64)
+        _count_codes(np.ascontiguousarray(columns[f]), categories[f], counts)
+        return counts
+
+    return tuple(map_columns(count, len(columns), sum(column.size for column in columns)))
+
+
+@njit(cache=True, nogil=True)
+def _count_codes(codes, size, counts):  # type: ignore[no-untyped-def]
+    for q in range(codes.size):
+        code = codes[q]
+        counts[code if 0 <= code < size else size] += 1
