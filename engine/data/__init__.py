@@ -11,12 +11,14 @@ from __future__ import annotations
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
 from engine.data.sources import ParquetSource
-from engine.data.tables import concat, fingerprint, split_by_time, write_parquet
+from engine.data.tables import align, clusters, concat, fingerprint, split_by_time, write_parquet
 
 __all__ = [
     "DataConf",
     "Encoder",
     "ParquetSource",
+    "align",
+    "clusters",
     "concat",
     "fingerprint",
     "split_by_time",

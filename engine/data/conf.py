@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from engine.errors import ConfigError
 from engine.records import Task
 
+PERIODS = ("hour", "day", "week")  # what `cluster` may cut time into
+
 
 @dataclass(kw_only=True, slots=True)
 class DataConf:
@@ -35,6 +37,10 @@ class DataConf:
     slices: list[str] = field(default_factory=list)
     """Categorical columns by which evaluation is sliced; a protected attribute may stand here and not be a
     feature."""
+    cluster: str = ""
+    """What rows that share their luck have in common: a column read as a category, or `hour`, `day` or `week`
+    of `time` (UTC). Intervals must resample whole clusters, or they come out too narrow. Empty: every row is
+    independent of the others."""
     label_lag: int = 1
     """The labels of a window arrive this many windows later; 0: together with it."""
     classes: int = 2
@@ -80,6 +86,11 @@ class DataConf:
                 raise ConfigError(
                     "data.slices", f"{column!r} is in {roles[column]}", "slice by a categorical column"
                 )
+        if roles.get(self.cluster, "data.categorical") != "data.categorical":
+            what = f"{self.cluster!r} is in {roles[self.cluster]}"
+            raise ConfigError(
+                "data.cluster", what, f"use a categorical column or one of {', '.join(PERIODS)}"
+            )
         if len(set(self.slices)) < len(self.slices):
             raise ConfigError("data.slices", "names a column twice", "name it once")
 
@@ -90,5 +101,6 @@ class DataConf:
 
     @property
     def categories(self) -> list[str]:
-        """Every column read as a category: the features, then slices that are not features."""
-        return self.categorical + [column for column in self.slices if column not in self.categorical]
+        """Every column read as a category: the features, then slices and a cluster that are no features."""
+        extra = [*self.slices, *([self.cluster] if self.cluster not in ("", *PERIODS) else [])]
+        return self.categorical + [c for c in dict.fromkeys(extra) if c not in self.categorical]

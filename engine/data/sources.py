@@ -55,7 +55,10 @@ class ParquetSource:
         inline = labelled and conf.labels is None
         wanted = {conf.id: "data.id", conf.time: "data.time"}
         wanted |= dict.fromkeys(conf.numeric, "data.numeric")
-        wanted |= {c: "data.categorical" if c in conf.categorical else "data.slices" for c in conf.categories}
+        wanted |= dict.fromkeys(conf.categories, "data.cluster")
+        wanted |= dict.fromkeys(conf.slices, "data.slices") | dict.fromkeys(
+            conf.categorical, "data.categorical"
+        )
         raw = _read_columns(path, wanted | ({conf.label: "data.label"} if inline else {}))
         if raw.num_rows < MIN_ROWS:
             what = "is empty" if raw.num_rows == 0 else "has one row"

@@ -7,11 +7,9 @@ missing value is null, never NaN, so that there is one notion of missing. Infini
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine import durable
+from engine.data.conf import PERIODS, DataConf
 from engine.errors import DataError
 from engine.records import Task
 
@@ -167,29 +167,39 @@ def split_by_time(table: pa.Table, time_column: str, fraction: float) -> tuple[p
     return table.take(order[:cut]), table.take(order[cut:])
 
 
+def align(table: pa.Table, id_column: str, rows: np.ndarray) -> pa.Table:
+    """The rows of `table` with the ids `rows` (N,), in that order: what a Dataset knows only by id.
+
+    DataError if an id is not there.
+    """
+    at = pc.index_in(pa.array(rows, pa.int64()), value_set=table[id_column].combine_chunks())
+    if at.null_count:
+        raise DataError(
+            id_column, f"{at.null_count} of {len(rows)} ids are not in the window", "use its own rows"
+        )
+    return table.take(at)
+
+
+def clusters(table: pa.Table, conf: DataConf) -> np.ndarray | None:
+    """Cluster codes (N,) int64 from 0 of the rows of `table`; None if `conf.cluster` is empty.
+
+    Rows without a value form one cluster, the last: to call them independent would narrow an interval.
+    """
+    if not conf.cluster:
+        return None
+    if conf.cluster in PERIODS:
+        column = pc.floor_temporal(table[conf.time], unit=conf.cluster)
+    else:
+        column = table[conf.cluster]
+    found = column.combine_chunks().dictionary_encode()
+    return np.asarray(found.indices.fill_null(len(found.dictionary)).to_numpy(), dtype=np.int64)
+
+
 def write_parquet(table: pa.Table, path: str | Path) -> None:
     """Write a Parquet file that is either there in full or not at all; equal tables give equal bytes."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise DataError(
-            str(path), f"cannot be written ({error.strerror})", "choose a folder you may write to"
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp made it private; data is for everyone the umask allows
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    durable.write_bytes(path, content.getvalue())
 
 
 def _nan_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from engine.data import write_parquet
-from engine.errors import DataError
+from engine.errors import DataError, InputError
 
 SCHEDULE = (
     *("year", "month", "day", "sched_dep_time", "sched_arr_time", "carrier", "flight", "tailnum"),
@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_parquet(window, out / "windows" / f"{name}.parquet")
             rows, unlabelled = rows + window.num_rows, unlabelled + window.num_rows - labels.num_rows
             print(f"flights: {name} ({count}/12) {window.num_rows} rows", flush=True)
-    except DataError as error:
+    except InputError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     spent = time.perf_counter() - began
