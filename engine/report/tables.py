@@ -1,0 +1,209 @@
+"""Reports and verdicts as tables of rich: what `drift`, `validate`, `gate` and `history` print."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from engine.records import Check, ColumnDrift, DriftReport, RuleResult, ValidationReport, Verdict
+from engine.report import words
+
+STYLES = {
+    "pass": "green", "ok": "green", "no drift": "green", "production": "bold green", "keep": "dim",
+    "fail": "bold red", "violated": "bold red", "drift": "yellow", "blocked": "bold red", "block": "red",
+    "inconclusive": "magenta", "undecidable": "magenta", "warn": "yellow", "info": "dim",
+    "quarantined": "red", "retired": "dim", "retrain": "cyan", "retune": "bold cyan",
+}  # fmt: skip
+"""The colour of a word; the word itself is always there, so that nothing is said by colour alone."""
+
+
+class LedgerRow(Protocol):
+    """What the history needs of a row of the ledger."""
+
+    @property
+    def seq(self) -> int:
+        """Place in the chain."""
+
+    @property
+    def kind(self) -> str:
+        """decision, candidate, evaluation, verdict, stage, action, cycle."""
+
+    @property
+    def window(self) -> str:
+        """Empty where it belongs to none."""
+
+    @property
+    def model(self) -> str:
+        """Empty where it belongs to none."""
+
+    @property
+    def at(self) -> str:
+        """When it was written: ISO 8601 in UTC."""
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        """The record, as `to_plain` wrote it."""
+
+
+def styled(word: str, style: str | None = None) -> Text:
+    """A word in the colour of its meaning."""
+    return Text(words.clean(word), style=STYLES.get(word, "") if style is None else style)
+
+
+def history_table(rows: Iterable[LedgerRow]) -> str:
+    """The ledger as text, oldest first, one line a row: time, window, kind, model, what it says."""
+    lines = [
+        (str(row.seq), _time(row.at), row.window or words.NONE, row.kind, words.short(row.model), _said(row))
+        for row in rows
+    ]
+    if not lines:
+        return "The ledger is empty: no window has been run yet."
+    table = _table(("no", "right"), "time (UTC)", "window", "kind", "model", "what happened")
+    for line in lines:
+        table.add_row(*(Text(words.clean(cell)) for cell in line))
+    return plain(table)
+
+
+def drift_table(report: DriftReport) -> RenderableType:
+    """Every column, those that moved first; below it the contract under which that was decided."""
+    table = _table(
+        "column", "kind", "statistic", ("effect", "right"), ("floor", "right"), ("adjusted p", "right"),
+        ("rows", "right"), ("missing", "right"), "outcome", "reason",
+    )  # fmt: skip
+    moved = report.drifted
+    rest = [c for c in report.columns if c not in moved]
+    for column in (*moved, *sorted(rest, key=lambda c: c.outcome.value != "undecidable")):
+        table.add_row(*_drift_cells(column))
+    contract = (
+        f"{words.clean(report.live)} against {words.clean(report.reference)}: "
+        f"{words.drift(report)}; false alarms in {words.percent(report.alpha)} of windows without drift, "
+        f"{report.method} over columns, backend {report.backend}"
+    )
+    return Group(table, Text(contract, style="dim"))
+
+
+def validation_table(report: ValidationReport) -> RenderableType:
+    """Every check that does not hold, blocking ones first, and how many hold."""
+    open_checks = [c for c in report.checks if c.outcome.value != "ok"]
+    order = {"block": 0, "warn": 1, "info": 2}
+    summary = Text(
+        f"{words.clean(report.window)}: {words.checks(report)}; {report.n_rows:,} rows, "
+        f"{len(report.checks) - len(open_checks)} of {len(report.checks)} checks hold"
+    )
+    if not open_checks:
+        return summary
+    table = _table("check", "column", "severity", "outcome", "observed", "expected", "reason")
+    for check in sorted(open_checks, key=lambda c: order[c.severity.value]):
+        table.add_row(*_check_cells(check))
+    return Group(table, summary)
+
+
+def verdict_table(verdict: Verdict) -> RenderableType:
+    """The rules of a gate with their intervals, and its sentence."""
+    table = _table(
+        "rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason"
+    )
+    for result in verdict.rules:
+        table.add_row(*_rule_cells(result))
+    against = f"against {words.short(verdict.champion)}" if verdict.champion else "by absolute floors alone"
+    line = Text.assemble(
+        f"gate {verdict.gate}: ",
+        styled(verdict.outcome.value),
+        f" for {words.short(verdict.model)} {against} on {words.clean(verdict.window)}"
+        f" (these rows had decided {verdict.holdout_uses} times before): {words.clean(verdict.reason)}",
+    )
+    return Group(table, line) if verdict.rules else line
+
+
+def plain(renderable: RenderableType, width: int = 160) -> str:
+    """Anything of rich as text without colour, and without spaces at the ends of lines."""
+    buffer = io.StringIO()
+    Console(file=buffer, width=width, color_system=None, force_terminal=False).print(renderable)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+
+
+def _table(*columns: str | tuple[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        name, side = (column, "left") if isinstance(column, str) else column
+        free = name in ("reason", "what happened")
+        table.add_column(
+            name,
+            justify="right" if side == "right" else "left",
+            no_wrap=not free,
+            overflow="fold" if free else "ellipsis",
+        )
+    return table
+
+
+def _drift_cells(column: ColumnDrift) -> Sequence[Text]:
+    return (
+        Text(words.clean(column.column)),
+        Text(column.kind),
+        Text(column.statistic),
+        Text(words.number(column.effect, 4)),
+        Text(words.number(column.floor, 4)),
+        Text(words.pvalue(column.adjusted_pvalue)),
+        Text(f"{column.n_live:,}"),
+        Text(words.percent(column.missing_live)),
+        styled(column.outcome.value),
+        Text(words.clean(column.reason)),
+    )
+
+
+def _check_cells(check: Check) -> Sequence[Text]:
+    said = (check.observed, check.expected, check.reason)
+    return (
+        Text(words.clean(check.name)),
+        Text(words.clean(check.column) or words.NONE),
+        styled(check.severity.value),
+        styled(check.outcome.value),
+        *(Text(words.clean(text)) for text in said),
+    )
+
+
+def _rule_cells(result: RuleResult) -> Sequence[Text]:
+    estimate = words.interval(result.estimate, extra=1) if result.estimate else "missing"
+    return (
+        Text(words.clean(result.rule)),
+        Text(words.clean(result.metric)),
+        Text(estimate),
+        Text(words.number(result.bound)),
+        styled(result.outcome.value),
+        Text(f"{result.rows_needed:,}" if result.rows_needed else words.NONE),
+        Text(words.clean(result.reason)),
+    )
+
+
+def _time(at: str) -> str:
+    return at[:19].replace("T", " ")
+
+
+def _said(row: LedgerRow) -> str:
+    """What a row says, in a few words."""
+    said = row.payload
+    if row.kind == "stage":
+        return f"{said.get('source') or 'new'} -> {said.get('target')}: {said.get('reason', '')}"
+    if row.kind == "verdict":
+        return f"gate {said.get('gate')} {said.get('outcome')}: {said.get('reason', '')}"
+    if row.kind == "decision":
+        return f"{said.get('action')}: {said.get('reason', '')}"
+    if row.kind == "action":
+        return f"{said.get('severity')} {said.get('rule')}: {said.get('action')}, {said.get('message', '')}"
+    if row.kind == "candidate":
+        value = said.get("value")
+        shown = words.UNDECIDABLE if value is None else words.number(float(value), 4)
+        return f"{len(said.get('trials', ()))} trials, best {said.get('metric')} {shown}"
+    if row.kind == "evaluation":
+        return f"on {said.get('window')}, {said.get('n_rows', 0):,} rows"
+    if row.kind == "cycle":
+        return (
+            f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
+        )
+    return ""

@@ -1,0 +1,168 @@
+"""Numbers and outcomes as a person reads them; shared by the terminal and the HTML report. Pure.
+
+An undecidable number (NaN) reads `undecidable`, never `nan`. Text that came from data or a config keeps no
+control character: it could drive a terminal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from engine.records import (
+    Cycle,
+    DriftOutcome,
+    DriftReport,
+    Estimate,
+    EvaluationReport,
+    Money,
+    Outcome,
+    Severity,
+    Stage,
+    ValidationReport,
+    Verdict,
+)
+
+UNDECIDABLE = "undecidable"
+NONE = "-"  # there is nothing to say
+SHORT = 8  # characters of a model id that are shown
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """A number with thousands separated; as many decimals as its size deserves where none are given."""
+    if math.isnan(value):
+        return UNDECIDABLE
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if decimals is None and 0 < abs(value) < 1e-4:
+        return f"{value:.2e}"
+    places = _places(value) if decimals is None else decimals
+    text = f"{value:,.{places}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text
+
+
+def interval(estimate: Estimate, *, extra: int = 0) -> str:
+    """`0.715 [0.708, 0.722]`, with decimals fit for the width of the interval and `extra` more."""
+    if math.isnan(estimate.value):
+        return UNDECIDABLE
+    places = _interval_places(estimate) + extra
+    value = number(estimate.value, places)
+    if math.isnan(estimate.low) and math.isnan(estimate.high):
+        return f"{value} [{UNDECIDABLE}]"
+    return f"{value} [{number(estimate.low, places)}, {number(estimate.high, places)}]"
+
+
+def money(amount: Money, currency: str = "") -> str:
+    """`410 +-120 EUR`: mean and standard deviation."""
+    if math.isnan(amount.mean):
+        return UNDECIDABLE
+    places = 0 if abs(amount.mean) >= 10 else 2
+    spread = "" if math.isnan(amount.std) else f" +-{number(amount.std, places)}"
+    return f"{number(amount.mean, places)}{spread} {currency}".rstrip()
+
+
+def percent(share: float) -> str:
+    """A share as `12 %`; below ten percent with one decimal."""
+    if math.isnan(share):
+        return UNDECIDABLE
+    return f"{number(100 * share, 0 if share >= 0.0995 or share == 0 else 1)} %"
+
+
+def pvalue(value: float) -> str:
+    """`0.031`, or `< 0.0001`."""
+    return "< 0.0001" if value < 0.0001 else number(value, 4)
+
+
+def duration(seconds: float) -> str:
+    """`0.31 s`, `12.5 s`, `3 min 05 s`, `2 h 10 min`."""
+    if math.isnan(seconds):
+        return UNDECIDABLE
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def short(model: str) -> str:
+    """The head of a model id; `-` where there is no model."""
+    return model[:SHORT] if model else NONE
+
+
+def clean(text: str) -> str:
+    """One line without control characters (nor the ones that turn the direction of text)."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def checks(report: ValidationReport) -> str:
+    """`ok`, `2 warn`, `3 blocked`."""
+    if report.blocked:
+        return f"{len(report.blocked)} blocked"
+    warned = sum(c.severity is Severity.WARN and c.outcome.value != "ok" for c in report.checks)
+    return f"{warned} warn" if warned else "ok"
+
+
+def drift(report: DriftReport) -> str:
+    """`3/20 ?1 temperature`: 3 of 20 columns moved, one is undecidable, and which moved most."""
+    moved = report.drifted
+    lost = sum(c.outcome is DriftOutcome.UNDECIDABLE for c in report.columns)
+    parts = [
+        f"{len(moved)}/{len(report.columns)}",
+        f"?{lost}" if lost else "",
+        moved[0].column if moved else "",
+    ]
+    return clean(" ".join(part for part in parts if part))
+
+
+def metric(estimates: Iterable[Estimate], name: str) -> Estimate | None:
+    """The estimate of that name, None where it was not computed."""
+    return next((e for e in estimates if e.name == name), None)
+
+
+def standing(cycle: Cycle, primary: str) -> tuple[Estimate, str] | None:
+    """How good the model in production is: the primary metric, and the window on which it was measured.
+
+    The champion's realised performance where labels are in; in a founding window what the first champion was
+    gated on. None while nothing was measured.
+    """
+    performance = cycle.monitor.performance if cycle.monitor else None
+    found = metric(performance.metrics, primary) if performance else None
+    if performance and found:
+        return found, performance.window
+    report: EvaluationReport | None = cycle.evaluation
+    if report and cycle.champion_after == report.model and not cycle.champion:
+        found = metric(report.metrics, primary)
+        return (found, report.window) if found else None
+    return None
+
+
+def gates(verdicts: Iterable[Verdict]) -> str:
+    """`offline pass, cold pass`; `-` where no gate was asked."""
+    return ", ".join(f"{v.gate} {v.outcome.value}" for v in verdicts) or NONE
+
+
+def worst(verdicts: Iterable[Verdict]) -> Outcome | None:
+    """FAIL before INCONCLUSIVE before PASS; None where no gate was asked."""
+    outcomes = {v.outcome for v in verdicts}
+    order = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS)
+    return next((outcome for outcome in order if outcome in outcomes), None)
+
+
+def moves(cycle: Cycle) -> str:
+    """`bbbbbbbb production, aaaaaaaa retired`: where each model that moved ended, production first."""
+    ends = {change.model: change.target for change in cycle.changes}
+    ordered = sorted(ends.items(), key=lambda item: item[1] is not Stage.PRODUCTION)
+    return ", ".join(f"{short(model)} {stage.value}" for model, stage in ordered) or NONE
+
+
+def _interval_places(estimate: Estimate) -> int:
+    half = (estimate.high - estimate.low) / 2
+    if not math.isfinite(half) or half <= 0:
+        return _places(estimate.value)
+    return min(8, max(0, -math.floor(math.log10(half))))
+
+
+def _places(value: float) -> int:
+    size = abs(value)
+    if size == 0 or size >= 1000:
+        return 0
+    return min(8, max(0, 3 - math.floor(math.log10(size)) - 1)) if size < 1 else 3 - len(str(int(size)))
