@@ -57,7 +57,7 @@ _interceptor: Interceptor | None = None
 
 @contextlib.contextmanager
 def intercept(interceptor: Interceptor) -> Iterator[None]:
-    """While this context lasts, steps are handed to `interceptor(step, execute)` instead of being executed."""
+    """While this context lasts, steps go to `interceptor(step, execute)` instead of being executed."""
     global _interceptor
     previous, _interceptor = _interceptor, interceptor
     try:
@@ -67,7 +67,7 @@ def intercept(interceptor: Interceptor) -> Iterator[None]:
 
 
 def perform(step: Step, execute: Callable[[], None]) -> None:
-    """Execute one step, through the interceptor where there is one. Databases hand their commits through too."""
+    """Execute one step, through the interceptor where there is one. Database commits come through, too."""
     if _interceptor is None:
         execute()
     else:
@@ -75,7 +75,7 @@ def perform(step: Step, execute: Callable[[], None]) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file of `data`, durable and atomic; an existing one is replaced, its folder made where missing."""
+    """Write a file, durable and atomic; an existing one is replaced, its folder made where missing."""
     write_chunks(Path(path), (data[i : i + CHUNK] for i in range(0, max(len(data), 1), CHUNK)))
 
 

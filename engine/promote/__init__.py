@@ -1,6 +1,5 @@
 """Promote: the record of what was decided (ledger), the models (store), the way back (rollback).
 
-durable   the one door through which bytes reach the disk
 names     which names may become paths or keys
 stages    the stages a model can be in, and every allowed transition, in one table
 chain     one row of the ledger and its place in the hash chain

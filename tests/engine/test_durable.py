@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from engine import durable
+from engine.durable import Step
 from engine.errors import InputError
-from engine.promote import durable
-from engine.promote.durable import Step
 
 
 def record(action: Callable[[], object]) -> list[Step]:
