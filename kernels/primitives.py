@@ -29,7 +29,7 @@ class Order(NamedTuple):
     offsets: Any  # int64 (S + 1,): where each segment begins; [0, N] when there is one
 
 
-class RankSums(NamedTuple):
+class RankingSums(NamedTuple):
     """What a walk over each segment yields. AUROC = pairs / (2 * positives * negatives)."""
 
     pairs: Any  # int64 (S,): sum over negatives of 2 * positives above + positives tied

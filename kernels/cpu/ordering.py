@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.primitives import GROUP_END, TIED, Order, RankSums
+from kernels.primitives import GROUP_END, TIED, Order, RankingSums
 
 # Runs of rows that agree in the packed bits are put right by insertion up to this length; longer ones that are
 # out of order send the whole column to argsort.
@@ -61,13 +61,13 @@ def flags(ordered: Order, labels: Any) -> Any:
     return out
 
 
-def rank_sums(ordered: Order, labels: Any) -> RankSums:
+def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
     """Walk every segment once: labels (N,) uint8 by row. int64 holds pairs up to 2 * positives * negatives."""
     segments = ordered.offsets.shape[0] - 1
     counts = np.zeros((3, segments), np.int64)
     precision = np.zeros(segments, np.float64)
-    _rank_sums(ordered.rows, ordered.groups, ordered.offsets, labels, counts, precision)
-    return RankSums(counts[0], counts[1], counts[2], precision)
+    _ranking_sums(ordered.rows, ordered.groups, ordered.offsets, labels, counts, precision)
+    return RankingSums(counts[0], counts[1], counts[2], precision)
 
 
 def placements(ordered: Order, labels: Any) -> Any:
@@ -183,7 +183,7 @@ def _flags(rows, groups, offsets, labels, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _rank_sums(rows, groups, offsets, labels, counts, precision):  # type: ignore[no-untyped-def]
+def _ranking_sums(rows, groups, offsets, labels, counts, precision):  # type: ignore[no-untyped-def]
     for s in range(offsets.shape[0] - 1):
         tp, fp, pairs, total = 0, 0, 0, 0.0
         first = offsets[s]

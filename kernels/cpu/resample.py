@@ -18,8 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
+from kernels.cpu.threads import map_columns
 from kernels.primitives import GROUP_END, POISSON, POSITIVE
 
 LANES = 8
@@ -55,7 +56,8 @@ def sums(
     """
     out = np.empty((offsets.shape[0] - 1, values.shape[1] + 1, stop - start), np.int64)
     ids, flips, key = _words(ids, flips, seed, stream)
-    _sums(ids, np.ascontiguousarray(values), flips, offsets, kind, start // LANES, *key, out)
+    values = np.ascontiguousarray(values)
+    _by_tile(_sums, (ids, values, flips, offsets, kind, start // LANES, *key), out)
     return out
 
 
@@ -67,7 +69,7 @@ def auroc(
     int64 (3, S, stop - start)."""
     out = np.empty((3, offsets.shape[0] - 1, stop - start), np.int64)
     ids, flips, key = _words(ids, flips, seed, stream)
-    _auroc(ids, flags, flips, offsets, kind, start // LANES, *key, out)
+    _by_tile(_auroc, (ids, flags, flips, offsets, kind, start // LANES, *key), out)
     return out
 
 
@@ -78,8 +80,15 @@ def average_precision(
     """As auroc, but the first row is the sum over positives of floor(scale * precision at their score)."""
     out = np.empty((3, offsets.shape[0] - 1, stop - start), np.int64)
     ids, flips, key = _words(ids, flips, seed, stream)
-    _average_precision(ids, flags, flips, offsets, kind, float(scale), start // LANES, *key, out)
+    arguments = (ids, flags, flips, offsets, kind, float(scale), start // LANES, *key)
+    _by_tile(_average_precision, arguments, out)
     return out
+
+
+def _by_tile(loop: Any, arguments: tuple[Any, ...], out: Any) -> None:
+    """Run a compiled loop once for every tile of replicates, in threads; a tile writes its own part of out."""
+    tiles = -(-out.shape[-1] // TILE)
+    map_columns(lambda tile: loop(*arguments, tile, out), tiles, arguments[0].shape[0] * TILE * tiles)
 
 
 def _words(ids: Any, flips: Any, seed: int, stream: int) -> tuple[Any, Any, tuple[Any, Any, Any]]:
@@ -224,24 +233,22 @@ def _auroc_segment(ids, flags, flips, first, last, kind, block, stream, k0, k1, 
     _fold(pairs, run, local, wide, negatives, base)
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _auroc(ids, flags, flips, offsets, kind, first_block, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _auroc(ids, flags, flips, offsets, kind, first_block, stream, k0, k1, tile, out):  # type: ignore[no-untyped-def]
     """out (3, S, R): twice the pairs in order, the positive weight, the negative weight. See Resample."""
-    segments, replicates = out.shape[1], out.shape[2]
-    for tile in prange((replicates + TILE - 1) // TILE):
-        start = tile * TILE
-        block = np.uint32(first_block + tile * TILE_BLOCKS)
-        for s in range(segments):
-            wide = np.zeros(TILE, np.int64)
-            positives = np.zeros(TILE, np.int64)
-            negatives = np.zeros(TILE, np.int64)
-            first, last = offsets[s], offsets[s + 1]
-            _auroc_segment(
-                ids, flags, flips, first, last, kind, block, stream, k0, k1, wide, positives, negatives
-            )
-            _store(wide, out[0, s], start)
-            _store(positives, out[1, s], start)
-            _store(negatives, out[2, s], start)
+    start = tile * TILE
+    block = np.uint32(first_block + tile * TILE_BLOCKS)
+    for s in range(offsets.shape[0] - 1):
+        wide = np.zeros(TILE, np.int64)
+        positives = np.zeros(TILE, np.int64)
+        negatives = np.zeros(TILE, np.int64)
+        first, last = offsets[s], offsets[s + 1]
+        _auroc_segment(
+            ids, flags, flips, first, last, kind, block, stream, k0, k1, wide, positives, negatives
+        )
+        _store(wide, out[0, s], start)
+        _store(positives, out[1, s], start)
+        _store(negatives, out[2, s], start)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -268,50 +275,45 @@ def _precision_segment(ids, flags, flips, first, last, kind, scale, block, strea
                 group_p[t] = 0
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _average_precision(ids, flags, flips, offsets, kind, scale, first_block, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _average_precision(ids, flags, flips, offsets, kind, scale, first_block, stream, k0, k1, tile, out):  # type: ignore[no-untyped-def]
     """out (3, S, R): sum over positives of floor(scale * precision), positive and negative weight."""
-    segments, replicates = out.shape[1], out.shape[2]
-    for tile in prange((replicates + TILE - 1) // TILE):
-        start = tile * TILE
-        block = np.uint32(first_block + tile * TILE_BLOCKS)
-        for s in range(segments):
-            total = np.zeros(TILE, np.int64)
-            tp = np.zeros(TILE, np.int64)
-            fp = np.zeros(TILE, np.int64)
-            first, last = offsets[s], offsets[s + 1]
-            _precision_segment(
-                ids, flags, flips, first, last, kind, scale, block, stream, k0, k1, total, tp, fp
-            )
-            _store(total, out[0, s], start)
-            _store(tp, out[1, s], start)
-            _store(fp, out[2, s], start)
+    start = tile * TILE
+    block = np.uint32(first_block + tile * TILE_BLOCKS)
+    for s in range(offsets.shape[0] - 1):
+        total = np.zeros(TILE, np.int64)
+        tp = np.zeros(TILE, np.int64)
+        fp = np.zeros(TILE, np.int64)
+        first, last = offsets[s], offsets[s + 1]
+        _precision_segment(ids, flags, flips, first, last, kind, scale, block, stream, k0, k1, total, tp, fp)
+        _store(total, out[0, s], start)
+        _store(tp, out[1, s], start)
+        _store(fp, out[2, s], start)
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _sums(ids, values, flips, offsets, kind, first_block, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sums(ids, values, flips, offsets, kind, first_block, stream, k0, k1, tile, out):  # type: ignore[no-untyped-def]
     """out (S, K + 1, R): the weighted sums of the columns of values (N, K) int64, then the weight itself."""
-    segments, columns, replicates = out.shape[0], out.shape[1] - 1, out.shape[2]
-    for tile in prange((replicates + TILE - 1) // TILE):
-        start = tile * TILE
-        block = np.uint32(first_block + tile * TILE_BLOCKS)
-        words = np.empty(4 * TILE_BLOCKS, np.uint32)
-        halves = words.view(np.uint16)
-        weight = np.empty(TILE, np.uint32)
-        total = np.empty((columns + 1, TILE), np.int64)
-        for s in range(segments):
-            total[:] = 0
-            for i in range(offsets[s], offsets[s + 1]):
-                _tile_words(ids[i], block, stream, k0, k1, words)
-                _tile_weights(kind, flips[i] if flips.size else 0, halves, weight)
-                for k in range(columns):
-                    value = values[i, k]
-                    for t in range(TILE):
-                        total[k, t] += value * np.int64(weight[t])
+    columns = out.shape[1] - 1
+    start = tile * TILE
+    block = np.uint32(first_block + tile * TILE_BLOCKS)
+    words = np.empty(4 * TILE_BLOCKS, np.uint32)
+    halves = words.view(np.uint16)
+    weight = np.empty(TILE, np.uint32)
+    total = np.empty((columns + 1, TILE), np.int64)
+    for s in range(offsets.shape[0] - 1):
+        total[:] = 0
+        for i in range(offsets[s], offsets[s + 1]):
+            _tile_words(ids[i], block, stream, k0, k1, words)
+            _tile_weights(kind, flips[i] if flips.size else 0, halves, weight)
+            for k in range(columns):
+                value = values[i, k]
                 for t in range(TILE):
-                    total[columns, t] += np.int64(weight[t])
-            for k in range(columns + 1):
-                _store(total[k], out[s, k], start)
+                    total[k, t] += value * np.int64(weight[t])
+            for t in range(TILE):
+                total[columns, t] += np.int64(weight[t])
+        for k in range(columns + 1):
+            _store(total[k], out[s, k], start)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
+from kernels.cpu.threads import map_columns, thread_count
 from kernels.primitives import BinarySums, MulticlassSums, RegressionSums
 
 BLOCK = 2048
@@ -29,8 +30,11 @@ LN2_LOW = 1.9082149292705877e-10
 def binary_sums(labels: Any, proba: Any, *, n_bins: int, threshold: float, eps: float) -> BinarySums:
     """labels (N,) uint8 in {0, 1}; proba (N,) float32 or float64. Bin b holds (b / B, (b + 1) / B]; 0 is in 0."""
     edges = np.linspace(0.0, 1.0, n_bins + 1)
-    floats, counts, confidence = _binary(labels, proba, edges, float(threshold), float(eps))
-    floats, counts, confidence = floats.sum(axis=0), counts.sum(axis=0), confidence.sum(axis=0)
+    floats, counts, confidence = _by_block(
+        _binary,
+        (np.ascontiguousarray(labels), np.ascontiguousarray(proba), edges, float(threshold), float(eps)),
+        (2, np.float64), (6 + 2 * n_bins, np.int64), (n_bins, np.float64),
+    )  # fmt: skip
     return BinarySums(
         floats[0], floats[1], counts[6 : 6 + n_bins], counts[6 + n_bins :], confidence,
         counts[:4].reshape(2, 2), counts[4], counts[5],
@@ -41,8 +45,11 @@ def multiclass_sums(codes: Any, proba: Any, *, n_bins: int, eps: float) -> Multi
     """codes (N,) int64 in [0, C); proba (N, C) float32 or float64, C order."""
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     tolerance = float(np.sqrt(np.finfo(proba.dtype).eps))
-    floats, counts, confidence = _multiclass(codes, proba, edges, float(eps), tolerance)
-    floats, counts, confidence = floats.sum(axis=0), counts.sum(axis=0), confidence.sum(axis=0)
+    floats, counts, confidence = _by_block(
+        _multiclass,
+        (np.ascontiguousarray(codes), np.ascontiguousarray(proba), edges, float(eps), tolerance),
+        (2, np.float64), (3 + 2 * n_bins, np.int64), (n_bins, np.float64),
+    )  # fmt: skip
     return MulticlassSums(
         floats[0], floats[1], counts[3 : 3 + n_bins], counts[3 + n_bins :], confidence,
         counts[0], counts[1], counts[2],
@@ -51,15 +58,27 @@ def multiclass_sums(codes: Any, proba: Any, *, n_bins: int, eps: float) -> Multi
 
 def regression_sums(y_true: Any, y_pred: Any, *, alpha: float) -> RegressionSums:
     """Both (N,) float64; pinball is the sum of the quantile loss at level alpha."""
-    floats, missing = _regression(y_true, y_pred, float(alpha))
-    floats = floats.sum(axis=0)
-    return RegressionSums(floats[0], floats[1], floats[2], missing.sum())
+    arguments = (np.ascontiguousarray(y_true), np.ascontiguousarray(y_pred), float(alpha))
+    floats, missing = _by_block(_regression, arguments, (3, np.float64), (1, np.int64))
+    return RegressionSums(floats[0], floats[1], floats[2], missing[0])
+
+
+def _by_block(loop: Any, arguments: tuple[Any, ...], *outputs: tuple[int, Any]) -> list[Any]:
+    """Run a compiled loop over all blocks, in threads; outputs name (columns, dtype) and come back summed."""
+    rows = arguments[0].shape[0]
+    blocks = -(-rows // BLOCK)
+    partial = [np.zeros((blocks, columns), dtype) for columns, dtype in outputs]
+    tasks = min(thread_count(), max(blocks, 1))
+    border = [blocks * task // tasks for task in range(tasks + 1)]
+    map_columns(lambda task: loop(*arguments, border[task], border[task + 1], *partial), tasks, rows)
+    return [part.sum(axis=0) for part in partial]
 
 
 def negative_log(p: Any) -> Any:
     """-log of p (N,) float64, every p a positive normal number; the same bits as inside the sums."""
+    p = np.ascontiguousarray(p, dtype=np.float64)
     out = np.empty(p.shape[0], np.float64)
-    _negative_log_all(np.ascontiguousarray(p, dtype=np.float64), out)
+    _negative_log(p, p.view(np.int64), out, p.shape[0])
     return out
 
 
@@ -74,10 +93,10 @@ def cell_counts(codes: Any, n_cells: int) -> Any:
     return _cell_counts(codes, n_cells)
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _binary_labels(values, out):  # type: ignore[no-untyped-def]
     others = 0
-    for i in prange(values.shape[0]):
+    for i in range(values.shape[0]):
         value = values[i]
         out[i] = np.uint8(value != 0)
         others += np.int64(value != 0 and value != 1)
@@ -150,32 +169,16 @@ def _lane_sum(x, n):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _bin_of(p, edges, n_bins):  # type: ignore[no-untyped-def]
-    """The bin b with edges[b] < p <= edges[b + 1]; a product guesses it and the edges decide."""
+    """The bin b with edges[b] < p <= edges[b + 1]; a product guesses within one bin and the edges decide."""
     b = min(max(np.int64(p * n_bins), 0), n_bins - 1)
-    while b > 0 and p <= edges[b]:
-        b -= 1
-    while b < n_bins - 1 and p > edges[b + 1]:
-        b += 1
-    return b
+    b -= np.int64(b > 0 and p <= edges[b])
+    return b + np.int64(b < n_bins - 1 and p > edges[b + 1])
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _negative_log_all(p, out):  # type: ignore[no-untyped-def]
-    bits = p.view(np.int64)
-    for block in prange((p.shape[0] + BLOCK - 1) // BLOCK):
-        first = block * BLOCK
-        last = min(first + BLOCK, p.shape[0])
-        _negative_log(p[first:last], bits[first:last], out[first:last], last - first)
-
-
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _binary(labels, proba, edges, threshold, eps):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, confidence):  # type: ignore[no-untyped-def]
     rows, n_bins = labels.shape[0], edges.shape[0] - 1
-    blocks = (rows + BLOCK - 1) // BLOCK
-    floats = np.zeros((blocks, 2), np.float64)
-    counts = np.zeros((blocks, 6 + 2 * n_bins), np.int64)
-    confidence = np.zeros((blocks, n_bins), np.float64)
-    for block in prange(blocks):
+    for block in range(start, stop):
         first = block * BLOCK
         n = min(BLOCK, rows - first)
         truth = np.empty(n, np.float64)
@@ -207,17 +210,12 @@ def _binary(labels, proba, edges, threshold, eps):  # type: ignore[no-untyped-de
                 confidence[block, b] += p
         count[4] = missing
         count[5] = outside
-    return floats, counts, confidence
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _multiclass(codes, proba, edges, eps, tolerance):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _multiclass(codes, proba, edges, eps, tolerance, start, stop, floats, counts, confidence):  # type: ignore[no-untyped-def]
     rows, classes, n_bins = proba.shape[0], proba.shape[1], edges.shape[0] - 1
-    blocks = (rows + BLOCK - 1) // BLOCK
-    floats = np.zeros((blocks, 2), np.float64)
-    counts = np.zeros((blocks, 3 + 2 * n_bins), np.int64)
-    confidence = np.zeros((blocks, n_bins), np.float64)
-    for block in prange(blocks):
+    for block in range(start, stop):
         first = block * BLOCK
         n = min(BLOCK, rows - first)
         truth = np.ones(n, np.float64)
@@ -249,16 +247,12 @@ def _multiclass(codes, proba, edges, eps, tolerance):  # type: ignore[no-untyped
         _negative_log(truth, truth.view(np.int64), loss, n)
         floats[block, 0] = _lane_sum(loss, n)
         floats[block, 1] = _lane_sum(square, n)
-    return floats, counts, confidence
 
 
-@njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def _regression(y_true, y_pred, alpha):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _regression(y_true, y_pred, alpha, start, stop, floats, missing):  # type: ignore[no-untyped-def]
     rows = y_true.shape[0]
-    blocks = (rows + BLOCK - 1) // BLOCK
-    floats = np.zeros((blocks, 3), np.float64)
-    missing = np.zeros(blocks, np.int64)
-    for block in prange(blocks):
+    for block in range(start, stop):
         first = block * BLOCK
         n = min(BLOCK, rows - first)
         absolute = np.empty(n, np.float64)
@@ -277,5 +271,4 @@ def _regression(y_true, y_pred, alpha):  # type: ignore[no-untyped-def]
         floats[block, 0] = _lane_sum(absolute, n)
         floats[block, 1] = _lane_sum(square, n)
         floats[block, 2] = _lane_sum(pinball, n)
-        missing[block] = lost
-    return floats, missing
+        missing[block, 0] = lost

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.primitives import GROUP_END, POSITIVE, TIED, Order, RankSums
+from kernels.primitives import GROUP_END, POSITIVE, TIED, Order, RankingSums
 
 
 def order(scores: Any) -> Order:
@@ -39,7 +39,7 @@ def flags(ordered: Order, labels: Any) -> Any:
     return (POSITIVE * label + TIED * tied + GROUP_END * (tied & end)).astype(np.uint8)
 
 
-def rank_sums(ordered: Order, labels: Any) -> RankSums:
+def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
     """Walk every segment once: labels (N,) uint8 by row."""
     segments = ordered.offsets.shape[0] - 1
     group, count = _groups(ordered)
@@ -51,7 +51,7 @@ def rank_sums(ordered: Order, labels: Any) -> RankSums:
     tp, fp = _within(tp_group, segment_of_group), _within(fp_group, segment_of_group)
     pairs = fp_group * (2 * (tp - tp_group) + tp_group)
     precision = tp_group * tp / np.maximum(tp + fp, 1)
-    return RankSums(
+    return RankingSums(
         _by(segment_of_group, pairs, segments),
         _by(segment, label, segments),
         _by(segment, 1 - label, segments),

@@ -1,0 +1,1 @@
+"""What a metric is made of: pure functions from sufficient statistics to values, over leading axes."""
