@@ -82,7 +82,10 @@ def build(source: Tables) -> Iterator[tuple[str, pa.Table, pa.Table]]:
 
 
 def make_features(schedule: pa.Table, planes: pa.Table, weather: pa.Table) -> pa.Table:
-    """One row a flight, in the order of `schedule`: id, time and what is known at the scheduled departure."""
+    """One row a flight, in the order of `schedule`: id, time and what is known at the scheduled departure.
+
+    `date` is no feature: the flights of one local day share their luck, so intervals resample whole days.
+    """
     departure = pc.add(_seconds(schedule["time_hour"]), pc.multiply(schedule["minute"], 60))
     columns = {
         "id": row_id(schedule),
@@ -94,7 +97,9 @@ def make_features(schedule: pa.Table, planes: pa.Table, weather: pa.Table) -> pa
     }
     columns |= _plane(schedule, planes) | _weather_one_hour_before(schedule, weather)
     columns |= {name: schedule[name] for name in ("carrier", "origin", "dest")}
-    columns["weekday"] = _weekday(schedule)
+    dates = _dates(schedule)
+    columns["weekday"] = _weekday(dates)
+    columns["date"] = pa.array(np.datetime_as_string(dates))
     return pa.table(columns)
 
 
@@ -157,10 +162,15 @@ def _departures_in_hour(schedule: pa.Table) -> pa.ChunkedArray:
     return counts.field("counts").take(pc.index_in(key, value_set=counts.field("values")))
 
 
-def _weekday(schedule: pa.Table) -> pa.Array:
+def _dates(schedule: pa.Table) -> np.ndarray:
+    """The local date of each departure, datetime64[D]."""
     years, months, days = (schedule[name].to_numpy() for name in ("year", "month", "day"))
     first = (years - 1970).astype("M8[Y]").astype("M8[M]") + (months - 1)
-    since_1970 = first.astype("M8[D]").astype(np.int64) + days - 1  # that day was a Thursday, index 3
+    return np.asarray(first.astype("M8[D]") + (days - 1))
+
+
+def _weekday(dates: np.ndarray) -> pa.Array:
+    since_1970 = dates.astype(np.int64)  # that day was a Thursday, index 3
     return pa.array(WEEKDAYS).take(pa.array((since_1970 + 3) % 7))
 
 

@@ -125,6 +125,7 @@ def test_features_agree_with_the_source_row_by_row(source: object, year: Months)
     assert row["time"].isoformat() == "2013-01-01T10:15:00+00:00"
     assert (row["sched_dep_minute"], row["sched_arr_minute"]) == (5 * 60 + 15, 8 * 60 + 19)
     assert (row["carrier"], row["origin"], row["dest"], row["weekday"]) == ("UA", "EWR", "IAH", "Tue")
+    assert row["date"] == "2013-01-01"
     plane = next(p for p in source.planes.to_pylist() if p["tailnum"] == first["tailnum"])  # type: ignore[attr-defined]
     assert (row["plane_age"], row["seats"]) == (2013 - plane["year"], plane["seats"])
     weather = next(
