@@ -1,11 +1,13 @@
 """Promote: the record of what was decided (ledger), the models (store), the way back (rollback).
 
-names     which names may become paths or keys
-stages    the stages a model can be in, and every allowed transition, in one table
-chain     one row of the ledger and its place in the hash chain
-tables    the SQL tables and their migrations
-database  SQLite or PostgreSQL: connections, locks, transactions, one-line errors
-ledger    the append-only record with one compare-and-swap head a stage
-store     immutable, content-addressed artifacts
-rollback  back to the champion before, and promotion by hand
+names       which names may become paths or keys
+stages      the stages a model can be in, and every allowed transition, in one table
+chain       one row of the ledger and its place in the hash chain
+tables      the SQL tables and their migrations
+database    SQLite or PostgreSQL: connections, locks, transactions, one-line errors
+entries     the rows and heads of one loop, as one transaction sees them
+transition  one stage change: who was faster, what allows it, its rows, its heads
+ledger      the append-only record with one compare-and-swap head a stage
+store       immutable, content-addressed artifacts
+rollback    back to the champion before, and promotion by hand
 """

@@ -36,12 +36,13 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """Which model holds a stage, in which generation of that stage, since when (ISO 8601, UTC)."""
+    """Which model holds a stage, in which generation of it, since when (ISO 8601, UTC), by which row."""
 
     stage: Stage
     model: str
     generation: int
     since: str
+    seq: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from engine.errors import InputError
-from engine.promote.ledger import STAGE, Ledger
+from engine.promote.entries import STAGE
+from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Route, Stage, StageChange, digest
 
