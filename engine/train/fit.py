@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
-import kernels.metrics
 from engine.errors import ConfigError
 from engine.records import Dataset, Epoch, FeatureSpec, Task
+from engine.scores import score
 from engine.train import weights
 from engine.train.conf import ModelConf, TrainConf
 from engine.train.loader import TensorLoader, as_tensors
@@ -30,9 +30,6 @@ from engine.train.model import link
 from engine.train.registry import resolve
 
 PREDICT_ROWS = 65_536  # rows of one forward pass when predicting
-LABEL_METRICS = frozenset(
-    "accuracy_score balanced_accuracy_score precision_score recall_score f1_score matthews_corrcoef".split()
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +76,6 @@ def _readable(array: np.ndarray, device: torch.device) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).to(device)
-
-
-def score(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> float:
-    """The kernel metric `metric` of predictions; metrics of labels get the most likely class."""
-    function = getattr(kernels.metrics, metric, None)
-    if function is None or metric.startswith("_"):
-        raise ConfigError("search.metric", f"{metric!r} is no metric", "choose a name of kernels.metrics")
-    if metric in LABEL_METRICS:
-        prediction = prediction.argmax(axis=1) if task is Task.MULTICLASS else (prediction >= 0.5).astype(np.int64)
-        target = target.astype(np.int64)
-    elif task is Task.MULTICLASS and metric == "roc_auc_score":
-        return float(function(target, prediction, multi_class="ovr"))
-    return float(function(target, prediction))
 
 
 def accelerator(conf: TrainConf) -> str:
@@ -210,7 +194,7 @@ def _known_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", message=".*`LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step\\(\\)` before `optimizer.step.*")
         yield

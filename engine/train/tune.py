@@ -38,9 +38,9 @@ class RaySearch:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
         self.workers: list[Any] = []
         self._startup = 0.0
-        self._starting: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
+        self._up, self._closing = threading.Event(), threading.Event()
         self._fault: BaseException | None = None
-        self._ours = False
 
     @property
     def startup_seconds(self) -> float:
@@ -49,38 +49,54 @@ class RaySearch:
 
     def start(self) -> None:
         """Bring Ray and the workers up in the background."""
-        if self._starting is None:
-            self._starting = threading.Thread(target=self._start, daemon=True, name="ray-start")
-            self._starting.start()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._live, daemon=True, name="ray")
+            self._thread.start()
 
-    def _start(self) -> None:
+    def _live(self) -> None:
+        """Ray's processes die with the thread that started them: so it starts them, waits, and ends them."""
+        ours = False
         try:
-            for name, value in QUIET.items():
-                os.environ.setdefault(name, value)
-            import ray
-
-            if not ray.is_initialized():
-                self._ours = True
-                local = {} if self.conf.address else {"num_cpus": _cpus(), "object_store_memory": OBJECT_STORE_BYTES}
-                ray.init(
-                    address=self.conf.address,
-                    include_dashboard=False if not self.conf.address else None,
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                    **local,
-                )
-            actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4)
-            count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
-            self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
-            ray.get([worker.ready.remote() for worker in self.workers])
+            ours = self._init()
+            self._start_workers()
         except BaseException as error:  # handed to the caller by _wait
             self._fault = error
+        self._up.set()
+        self._closing.wait()
+        if ours:
+            import ray
+
+            ray.shutdown()
+
+    def _init(self) -> bool:
+        """Join or start Ray; True where it is ours to end."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        if ray.is_initialized():
+            return False
+        local = {
+            "include_dashboard": False,
+            "num_cpus": _cpus(),
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+        joined = {"address": self.conf.address}
+        ray.init(log_to_driver=False, logging_level="ERROR", **(joined if self.conf.address else local))
+        return True
+
+    def _start_workers(self) -> None:
+        import ray
+
+        actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4)
+        count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
+        self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
+        ray.get([worker.ready.remote() for worker in self.workers])
 
     def _wait(self) -> None:
         began = time.perf_counter()
         self.start()
-        assert self._starting is not None  # start() made it
-        self._starting.join()
+        self._up.wait()
         self._startup += time.perf_counter() - began
         if self._fault is not None:
             reason = " ".join(str(self._fault).split())[:200] or type(self._fault).__name__
@@ -146,26 +162,30 @@ class RaySearch:
             ),
         )
         grid = tuner.fit()
+        ray.get([worker.settle.remote() for worker in self.workers])
         for index, result in zip(waiting, grid, strict=False):
             plan = job.plans[index]
             if result.error is not None and not (job.folder / plan.id / "trial.json").exists():
                 reason = " ".join(str(result.error).split())[-200:]
                 write_trial(job.folder, _failed(plan.id, plan.params, reason), b"")
+        for index in waiting:
+            watch.tell(index)
         if any(not (job.folder / job.plans[i].id / "trial.json").exists() for i in waiting):
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
         return watch.training_seconds(len(self.workers))
 
     def close(self) -> None:
         """End the workers, and Ray where we started it."""
-        if self._starting is None:
+        if self._thread is None:
             return
-        self._starting.join()
+        self._up.wait()
         import ray
 
-        for worker in self.workers:
-            ray.kill(worker)
-        if self._ours and ray.is_initialized():
-            ray.shutdown()
+        if ray.is_initialized():
+            for worker in self.workers:
+                ray.kill(worker)
+        self._closing.set()
+        self._thread.join()
 
 
 def _cpus() -> int:

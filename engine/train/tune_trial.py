@@ -12,8 +12,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from engine.records import Epoch
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, read_trial
+from engine.records import Epoch, TrialState
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, read_trial
 
 CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
 
@@ -43,11 +43,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         raise RuntimeError(f"no worker became free within {CLAIM_SECONDS:g} seconds")
 
     def step(self) -> dict[str, Any]:
-        """One epoch; the last result once more, with done=True, when the trial has ended."""
+        """One epoch; the last result once more, with done=True, when the trial has ended. A trial that failed raises."""
+        plan = self._job.plans[self.config["index"]]
         epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
         if epoch is None:
-            return {**self._last, "done": True}
-        plan = self._job.plans[self.config["index"]]
+            return self._ended(plan)
         self._last = {
             "value": epoch.value,
             "epoch": epoch.epoch,
@@ -57,8 +57,14 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         }
         if epoch.epoch >= plan.train.max_epochs:  # let the trial write its record before Tune hears of its end
             ray.get(self._worker.step.remote(self._owner))
-            self._last["done"] = True
+            return self._ended(plan)
         return dict(self._last)
+
+    def _ended(self, plan: TrialPlan) -> dict[str, Any]:
+        trial = read_trial(self._job.folder, plan.id, failed=True)
+        if trial is None or trial.state is TrialState.FAILED:
+            raise RuntimeError(trial.reason if trial else "the trial left no record")
+        return {**self._last, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial: this actor is reused."""
@@ -110,7 +116,11 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._tell(trial)
 
     def _tell(self, trial: Any) -> None:
-        plan = self._job.plans[trial.config["index"]]
+        self.tell(trial.config["index"])
+
+    def tell(self, index: int) -> None:
+        """Report the trial once its record is there; one that the scheduler stopped may write it a moment later."""
+        plan = self._job.plans[index]
         ended = read_trial(self._job.folder, plan.id, failed=True)
         if ended is not None and plan.id not in self._told:
             self._told.add(plan.id)

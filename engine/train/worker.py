@@ -123,6 +123,13 @@ class Worker:
         if handoff is not None:
             handoff.stop()
 
+    def settle(self) -> None:
+        """Stop whatever still runs and wait until its record is written: the sweep is over."""
+        with self._lock:
+            handoff, self._handoff, self._owner = self._handoff, None, ""
+        if handoff is not None:
+            handoff.stop()
+
     def _check(self, owner: str) -> None:
         with self._lock:
             if self._owner != owner:

@@ -1,0 +1,252 @@
+"""The longer steps of a cycle: from labelled windows to a stored candidate, and from two predictors to a report.
+
+Rows are used once. Of the labelled windows the newest is the hold-out (the gate's rows); the `train.windows` before it are
+trained on, except their latest `train.validation` share, on which the sweep compares its trials. So neither training nor
+the sweep has seen what the gate decides on, and all three follow each other in time as they will in production.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine import __version__, predictor
+from engine.data.conf import DataConf
+from engine.data.features import Encoder
+from engine.data.tables import split_by_time
+from engine.evaluate import EvaluateConf, evaluate
+from engine.predictor import Predictor
+from engine.promote.store import Store
+from engine.records import Action, Candidate, Decision, Epoch, EvaluationReport, Trial, Window, digest
+from engine.redact import redact
+from engine.report.terminal import Advance
+from engine.train.conf import ModelConf, SearchConf, TrainConf
+from engine.train.search_space import Point, draw
+from engine.train.sweep import Search, SweepJob, TrialPlan, best
+
+PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
+Compose = Callable[[Point], tuple[TrainConf, ModelConf]]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRows:
+    """The windows of one retrain."""
+
+    windows: tuple[Window, ...]
+    holdout: Window
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows that may be trained on, in the order of time."""
+        return pa.concat_tables([w.table for w in self.windows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a challenger is made: everything but the rows."""
+
+    data: DataConf
+    train: TrainConf
+    search: SearchConf
+    compose: Compose
+    price: float  # of one hour of compute
+    trusted: tuple[str, ...]
+    folder: Path
+    config: dict[str, Any]  # the whole config, for the manifest
+
+
+@dataclass(frozen=True)
+class Warm:
+    """The champion that a retrain starts from."""
+
+    predictor: Predictor
+    params: Point
+
+
+def train(
+    decision: Decision,
+    rows: TrainingRows,
+    recipe: Recipe,
+    search: Search,
+    store: Store,
+    *,
+    warm: Warm | None,
+    progress: Progress,
+) -> Candidate:
+    """Run the sweep that the decision asks for and store its best trial; `model` is empty where no trial finished.
+
+    RETRAIN keeps the champion's hyperparameters, starts from its weights, and keeps its encoder: embeddings mean nothing
+    under other codes. RETUNE draws points from the search space, the champion's among them, and starts cold.
+    """
+    keep = warm if decision.action is Action.RETRAIN else None
+    fit_rows, validation_rows = split_by_time(rows.table, recipe.data.time, 1 - recipe.train.validation)
+    encoder = keep.predictor.encoder if keep else Encoder.fit(fit_rows, recipe.data)
+    points = [keep.params] if keep else _points(recipe.search, warm.params if warm else None)
+    job = SweepJob(
+        id=digest("sweep", decision.id, points, [w.fingerprint for w in rows.windows]),
+        plans=tuple(_plan(i, point, recipe.compose) for i, point in enumerate(points)),
+        spec=encoder.spec,
+        train=encoder.transform(fit_rows, labelled=True),
+        validation=encoder.transform(validation_rows, labelled=True),
+        metric=recipe.search.metric,
+        mode=recipe.search.mode,
+        folder=recipe.folder / decision.id[:16],
+        trusted=recipe.trusted,
+        warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
+    )
+    trials = _watched(search, job, f"{decision.window} {decision.action.value}", progress)
+    winner = best(trials, job.mode)
+    seconds = sum(t.seconds for t in trials)
+    artifact = ""
+    if winner is not None:
+        plan = next(p for p in job.plans if p.id == winner.id)
+        weights = Path(winner.weights).read_bytes()
+        files = predictor.pack(
+            encoder=encoder,
+            weights=weights,
+            model=plan.model,
+            train=plan.train,
+            probe=validation_rows,
+            trusted=recipe.trusted,
+        )
+        artifact = store.put(files, _manifest(decision, rows, job, winner, recipe.config))
+    return Candidate(
+        model=artifact,
+        decision=decision.id,
+        metric=job.metric,
+        value=winner.value if winner else float("nan"),
+        params=winner.params if winner else {},
+        trials=trials,
+        training_windows=tuple(w.name for w in rows.windows),
+        holdout_window=rows.holdout.name,
+        n_rows=len(job.train),
+        seconds=seconds,
+        cost=seconds / 3600 * recipe.price,
+    )
+
+
+def _watched(search: Search, job: SweepJob, title: str, progress: Progress) -> tuple[Trial, ...]:
+    """Run the job under a progress bar that counts trials and tells the best so far."""
+    sign = 1.0 if job.mode == "max" else -1.0
+    so_far = -math.inf
+
+    with progress(title, len(job.plans)) as bar:
+
+        def on_epoch(trial: str, epoch: Epoch) -> None:
+            nonlocal so_far
+            if math.isfinite(epoch.value):
+                so_far = max(so_far, sign * epoch.value)
+            best_yet = f", best {sign * so_far:.4f}" if math.isfinite(so_far) else ""
+            bar.advance(0, f"{trial} epoch {epoch.epoch}: {job.metric} {epoch.value:.4f}{best_yet}")
+
+        def on_trial(trial: Trial) -> None:
+            bar.advance(1, f"{trial.id} {trial.state.value}")
+
+        return search.run(job, on_epoch=on_epoch, on_trial=on_trial)
+
+
+def _points(search: SearchConf, first: Point | None) -> list[Point]:
+    return draw(search.space, search.num_samples, search.seed, first) or [{}]
+
+
+def _plan(index: int, point: Point, compose: Compose) -> TrialPlan:
+    train_conf, model = compose(point)
+    return TrialPlan(id=f"trial-{index:03d}", params=point, train=train_conf, model=model)
+
+
+def _manifest(
+    decision: Decision, rows: TrainingRows, job: SweepJob, winner: Trial, config: dict[str, Any]
+) -> dict[str, Any]:
+    """Where this model comes from: data, config, code, packages, and how good it looked in the sweep."""
+    return {
+        "kind": "model",
+        "decision": decision.id,
+        "window": decision.window,
+        "data": {w.name: w.fingerprint for w in rows.windows},
+        "rows": {"train": len(job.train), "validation": len(job.validation)},
+        "config": redact(config),
+        "params": winner.params,
+        "metrics": {f"validation.{job.metric}": winner.value},
+        "code": {"tidegate": __version__, "commit": commit(), "python": platform.python_version()},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def commit() -> str:
+    """The git commit of the code that runs, "-dirty" behind it where files were changed; empty outside a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def judge_rows(
+    challenger: Predictor,
+    champion: Predictor | None,
+    window: Window,
+    data: DataConf,
+    conf: EvaluateConf,
+) -> EvaluationReport:
+    """Both models on the labelled rows of one window."""
+    table = labelled_rows(window, data)
+    labelled = challenger.encoder.transform(table, labelled=True)
+    return evaluate(
+        model=challenger.artifact,
+        champion=champion.artifact if champion else "",
+        window=window.name,
+        fingerprint=window.fingerprint,
+        task=challenger.task,
+        target=np.asarray(labelled.target),
+        rows=labelled.rows,
+        prediction=challenger.predict(table),
+        champion_prediction=champion.predict(table) if champion else None,
+        slices={column: levels(table, column) for column in data.slices},
+        conf=conf,
+    )
+
+
+def levels(table: pa.Table, column: str) -> np.ndarray:
+    """The values of a slicing column as text (N,), "(missing)" where there is none."""
+    return np.asarray(table.column(column).cast(pa.string()).fill_null("(missing)").to_pylist(), dtype=str)
+
+
+def labelled_rows(window: Window, data: DataConf) -> pa.Table:
+    """The rows of a window that have a label."""
+    return window.table.filter(window.table.column(data.label).is_valid())
+
+
+def cold_check(store: Store, model: str, trusted: Sequence[str]) -> tuple[bool, str]:
+    """Load the artifact in a fresh process: does it give the recorded predictions, and the reason in words."""
+    command = [sys.executable, "-m", "engine.predictor", str(store.root), model, *trusted]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        found = json.loads(answer.stdout.strip().splitlines()[-1])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return False, f"the fresh process gave no answer ({type(error).__name__})"
+    if "error" in found:
+        return False, str(found["error"])
+    reason = f"{found['rows']} recorded predictions, largest difference {found['largest_difference']:.2g}"
+    return found["agrees"] is True, reason

@@ -1,0 +1,155 @@
+"""What waiting loses and what acting costs, each a mean and a standard deviation in the currency of the config.
+
+    waiting = points lost x value of a point x horizon         points = (baseline - realised) / 0.01, from their intervals
+    acting  = compute hours x price + review                   hours from the attempts so far
+    gain    = chance to pass x share recovered x waiting       chance: Beta(1 + passes, 1 + fails), from the ledger
+
+A point is 0.01 of the primary metric. Products of independent quantities have the variance of Goodman (1960).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+from engine.errors import ConfigError
+from engine.records import Estimate, Money
+
+POINT = 0.01
+
+
+@dataclass(kw_only=True, slots=True)
+class DecideConf:
+    """Prices, prudence and rhythm of retraining."""
+
+    policy: str = "cost_aware"
+    """cost_aware, calendar or never."""
+    currency: str = "EUR"
+    """Of every amount below."""
+    point_value: float = 100.0
+    """What 0.01 of the primary metric is worth, a window."""
+    horizon: float = 3.0
+    """Windows over which a retrained model is expected to earn."""
+    recovered: float = 0.5
+    """Share of the lost points that a retrain brings back, on average."""
+    recovered_std: float = 0.25
+    """And its standard deviation."""
+    hour_price: float = 2.0
+    """Of one hour of compute."""
+    first_hours: float = 0.05
+    """Compute hours of a sweep, until one was measured."""
+    review_cost: float = 40.0
+    """People's time for one challenger, whether it passes or not."""
+    confidence: float = 0.6
+    """Act when the probability that it pays is at least this."""
+    min_spacing: int = 1
+    """Windows between two attempts, at least."""
+    retune_after: int = 4
+    """Hyperparameters older than this many windows are searched anew; younger ones are kept (RETRAIN)."""
+    breaker: int = 3
+    """This many failed gates in a row stop retraining ..."""
+    breaker_windows: int = 3
+    """... for this many windows."""
+    calendar: int = 3
+    """Policy calendar: act every this many windows."""
+
+    def __post_init__(self) -> None:
+        for name in ("point_value", "horizon", "hour_price", "first_hours", "review_cost", "recovered_std"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is negative", "choose 0 or more")
+        for name in ("confidence", "recovered"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is not a share", "choose one up to 1")
+        for name in ("retune_after", "breaker", "calendar"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is below 1", "choose 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One earlier retrain, as the ledger tells it."""
+
+    index: int  # of the window in which it was made
+    retuned: bool
+    passed: bool | None  # None: still in shadow
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that a decision looks at."""
+
+    window: str
+    index: int
+    model: str
+    greater_is_better: bool
+    baseline: Estimate | None  # the champion's primary metric on its own hold-out
+    realised: Estimate | None  # the same on the newest labelled window
+    drifted: int = 0  # columns that moved against the champion's training rows
+    columns: int = 0
+    pending: str = ""  # a challenger that is still in shadow
+    frozen: str = ""  # why promotions are frozen
+    attempts: tuple[Attempt, ...] = field(default=())
+    tuned_at: int | None = None  # place in time of the newest full sweep
+
+
+def points_lost(evidence: Evidence) -> Money:
+    """Points of the primary metric lost since the champion was gated; NaN where either side is undecidable."""
+    if evidence.baseline is None or evidence.realised is None:
+        return Money(mean=math.nan, std=math.nan)
+    sign = 1.0 if evidence.greater_is_better else -1.0
+    lost = sign * (evidence.baseline.value - evidence.realised.value) / POINT
+    spread = math.hypot(standard_error(evidence.baseline), standard_error(evidence.realised)) / POINT
+    return Money(mean=lost, std=spread)
+
+
+def standard_error(estimate: Estimate) -> float:
+    """Half the width of the interval over its normal quantile."""
+    quantile = NormalDist().inv_cdf(0.5 + estimate.confidence_level / 2)
+    return (estimate.high - estimate.low) / (2 * quantile)
+
+
+def waiting(evidence: Evidence, conf: DecideConf) -> Money:
+    """Expected loss of keeping the champion over the horizon. A gain is no loss: the mean is never below 0."""
+    lost = points_lost(evidence)
+    scale = conf.point_value * conf.horizon
+    mean = lost.mean if math.isnan(lost.mean) else max(0.0, lost.mean)
+    return Money(mean=mean * scale, std=lost.std * scale)
+
+
+def acting(evidence: Evidence, conf: DecideConf) -> Money:
+    """Expected cost of one attempt: compute as measured on earlier ones, and people's time."""
+    hours = [a.hours for a in evidence.attempts if a.hours > 0]
+    mean = sum(hours) / len(hours) if hours else conf.first_hours
+    variance = sum((h - mean) ** 2 for h in hours) / (len(hours) - 1) if len(hours) > 1 else (mean / 2) ** 2
+    return Money(mean=mean * conf.hour_price + conf.review_cost, std=math.sqrt(variance) * conf.hour_price)
+
+
+def chance_to_pass(evidence: Evidence) -> Money:
+    """Probability that a challenger passes its gates: mean and standard deviation of Beta(1 + passes, 1 + fails)."""
+    decided = [a.passed for a in evidence.attempts if a.passed is not None]
+    a, b = 1 + sum(decided), 1 + len(decided) - sum(decided)
+    return Money(mean=a / (a + b), std=math.sqrt(a * b / ((a + b) ** 2 * (a + b + 1))))
+
+
+def product(*factors: Money) -> Money:
+    """Product of independent quantities."""
+    mean = math.prod(f.mean for f in factors)
+    second = math.prod(f.mean**2 + f.std**2 for f in factors)
+    return Money(mean=mean, std=math.sqrt(max(0.0, second - mean**2)))
+
+
+def gain(evidence: Evidence, conf: DecideConf) -> Money:
+    """What acting brings back, its chance to fail included."""
+    share = Money(mean=conf.recovered, std=conf.recovered_std)
+    return product(chance_to_pass(evidence), share, waiting(evidence, conf))
+
+
+def probability_of_paying(gained: Money, cost: Money) -> float:
+    """P(gain > cost) under a normal approximation; NaN stays NaN."""
+    spread = math.hypot(gained.std, cost.std)
+    difference = gained.mean - cost.mean
+    if spread == 0:
+        return float(difference > 0)
+    return NormalDist().cdf(difference / spread)

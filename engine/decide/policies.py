@@ -1,0 +1,119 @@
+"""Policies: evidence in, decision out. Guards come first, in one order, for every policy that may act."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from engine.decide.costs import (
+    Attempt,
+    DecideConf,
+    Evidence,
+    acting,
+    chance_to_pass,
+    gain,
+    points_lost,
+    probability_of_paying,
+    waiting,
+)
+from engine.errors import ConfigError
+from engine.records import Action, Decision, digest
+
+Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
+
+
+def decide(evidence: Evidence, conf: DecideConf) -> Decision:
+    """KEEP, RETRAIN or RETUNE, with what it is worth. The same evidence and config give the same decision and id."""
+    if conf.policy not in POLICIES:
+        raise ConfigError("decide.policy", f"{conf.policy!r} is unknown", f"choose one of {', '.join(sorted(POLICIES))}")
+    held = _guard(evidence, conf)
+    if held:
+        act, reason = False, held
+    elif not evidence.model:
+        act, reason = True, "there is no champion"
+    else:
+        act, reason = POLICIES[conf.policy](evidence, conf)
+    action, why = _how(evidence, conf) if act else (Action.KEEP, "")
+    cost = acting(evidence, conf)
+    return Decision(
+        id=digest("decision", _plain(evidence), asdict(conf)),
+        window=evidence.window,
+        policy=conf.policy,
+        action=action,
+        reason=f"{reason}; {why}" if why else reason,
+        waiting=waiting(evidence, conf),
+        acting=cost,
+        probability=probability_of_paying(gain(evidence, conf), cost),
+        currency=conf.currency,
+    )
+
+
+def _plain(evidence: Evidence) -> Mapping[str, object]:
+    from engine.records import to_plain
+
+    plain: Mapping[str, object] = to_plain(evidence)
+    return plain
+
+
+def _guard(evidence: Evidence, conf: DecideConf) -> str:
+    """Why no policy may act now; empty where it may."""
+    if evidence.pending:
+        return f"challenger {evidence.pending[:12]} is still in shadow"
+    if evidence.frozen:
+        return f"promotions are frozen: {evidence.frozen}"
+    if evidence.attempts:
+        since = evidence.index - evidence.attempts[-1].index
+        if since < conf.min_spacing:
+            return f"the last attempt was {since} windows ago, the spacing is {conf.min_spacing}"
+        failed = _failed_in_a_row(evidence.attempts)
+        if failed >= conf.breaker and since <= conf.breaker_windows:
+            return f"{failed} gates failed in a row: no attempt for {conf.breaker_windows} windows"
+    return ""
+
+
+def _failed_in_a_row(attempts: tuple[Attempt, ...]) -> int:
+    count = 0
+    for attempt in reversed(attempts):
+        if attempt.passed is not False:
+            break
+        count += 1
+    return count
+
+
+def _how(evidence: Evidence, conf: DecideConf) -> tuple[Action, str]:
+    """Keep the hyperparameters while they are young and have not just failed."""
+    age = math.inf if evidence.tuned_at is None else evidence.index - evidence.tuned_at
+    if evidence.attempts and evidence.attempts[-1].passed is False and not evidence.attempts[-1].retuned:
+        return Action.RETUNE, "the same hyperparameters failed their gate the last time"
+    if age >= conf.retune_after:
+        since = "were never searched here" if math.isinf(age) else f"are {age} windows old"
+        return Action.RETUNE, f"the hyperparameters {since}"
+    return Action.RETRAIN, f"the hyperparameters are {age} windows old and are kept"
+
+
+def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
+    lost = points_lost(evidence)
+    if math.isnan(lost.mean) or math.isnan(lost.std):
+        return False, "no realised performance yet: what waiting costs is undecidable"
+    loss, cost = waiting(evidence, conf), acting(evidence, conf)
+    probability = probability_of_paying(gain(evidence, conf), cost)
+    moved = f"{lost.mean:+.1f} +- {lost.std:.1f} points lost"
+    sentence = (
+        f"{moved}; waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, acting {cost.mean:.0f} and passes "
+        f"with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
+    )
+    return probability >= conf.confidence, sentence
+
+
+def _calendar(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
+    last = evidence.attempts[-1].index if evidence.attempts else None
+    since = math.inf if last is None else evidence.index - last
+    return since >= conf.calendar, f"{since} windows since the last attempt, the calendar says {conf.calendar}"
+
+
+def _never(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
+    return False, "the policy is never to act"
+
+
+POLICIES: Mapping[str, Policy] = {"calendar": _calendar, "cost_aware": _cost_aware, "never": _never}

@@ -1,0 +1,86 @@
+"""The one sentence: window -> validate -> monitor -> decide -> train -> evaluate -> gate -> promote -> act, and on.
+
+Every step (steps.py, promotion.py) leaves its record in the ledger under an id that is a hash of its inputs. Run again after
+a kill, the loop finds the steps that were done, does the one that was not, and goes on: the ledger reads as if nothing had
+happened. What it works with is handed in, so that the sentence can be tested without Ray, W&B or Hydra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from engine.errors import ConfigError, DataError
+from engine.past import Past
+from engine.promotion import Promotion
+from engine.records import Action, Cycle, Window, digest
+from engine.setting import Confs, Ports
+from engine.steps import Steps
+
+
+class Loop:
+    """One loop over the windows of a source."""
+
+    def __init__(self, confs: Confs, ports: Ports) -> None:
+        self.confs, self.ports = confs, ports
+        self.steps = Steps(confs, ports)
+        self.promotion = Promotion(confs, ports, self.steps)
+
+    def run(self) -> Iterator[Cycle]:
+        """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
+        founding = self.confs.loop.founding_windows
+        names = self.steps.names
+        self._check(names)
+        for index in range(founding - 1, len(names)):
+            id = digest("cycle", self.confs.loop.name, names[index])
+            known = self.steps.recorded(Cycle, id)
+            yield known or self.cycle(id, index, founding=index == founding - 1)
+            if names[index] == self.confs.loop.until:
+                break
+
+    def _check(self, names: list[str]) -> None:
+        founding, until = self.confs.loop.founding_windows, self.confs.loop.until
+        if len(names) < founding:
+            cure = "wait for more, or lower loop.founding_windows"
+            raise DataError(self.confs.data.path, f"{len(names)} windows, {founding} found the loop", cure)
+        if until is not None and until not in names[founding - 1 :]:
+            raise ConfigError("loop.until", f"there is no window {until!r} to stop at", f"the last is {names[-1]}")
+
+    def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
+        """One window, from its rows to what must happen because of it."""
+        before = dict(self.ports.watch.laps)
+        name = self.steps.names[index]
+        past = Past(self.ports.ledger, name)
+        mature = index if founding else index - self.confs.data.label_lag  # the newest window whose labels are in
+        window = self.steps.read(name, labelled=index <= mature)
+        cycle = Cycle(
+            id=id,
+            loop=self.confs.loop.name,
+            window=name,
+            index=index,
+            founding=founding,
+            n_rows=window.n_rows,
+            champion=past.champion,
+            champion_after=past.champion,
+            validation=self.steps.validate(window),
+        )
+        if cycle.validation.usable:
+            cycle = self.on_usable(cycle, past, window, mature)
+        cycle = replace(cycle, actions=self.steps.act(cycle, past))
+        head = self.promotion.production()
+        cycle = replace(cycle, champion_after=head, timings=self.ports.watch.since(before))
+        self.steps.record("cycle", id, cycle, cycle, model=head)
+        self.steps.forget(index)
+        return cycle
+
+    def on_usable(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:
+        """monitor -> (shadow) -> decide -> train -> evaluate -> gate -> promote."""
+        cycle = self.steps.monitor(cycle, past, window, mature)
+        cycle = self.promotion.settle_shadow(cycle, past, mature)
+        cycle = self.steps.decide(cycle, past)
+        if cycle.decision is None or cycle.decision.action is Action.KEEP:
+            return cycle
+        cycle = self.steps.train(cycle, past, mature)
+        cycle = self.steps.evaluate(cycle, past)
+        cycle = self.promotion.gate(cycle, past)
+        return self.promotion.promote(cycle)

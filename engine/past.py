@@ -1,0 +1,136 @@
+"""What the ledger says of the time before one window. The loop has no memory of its own, so a kill has nothing to take.
+
+A Past is a snapshot of the rows, without those of the window at hand: a cycle that was killed half-way and runs again sees
+what it saw the first time, and finds its own finished steps by their ids instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from engine.act import metrics_of
+from engine.decide import Attempt
+from engine.promote.ledger import Ledger, Row
+from engine.promote.stages import Fold, fold
+from engine.records import (
+    Action,
+    Candidate,
+    Cycle,
+    Estimate,
+    EvaluationReport,
+    Outcome,
+    Stage,
+    StageChange,
+    Verdict,
+    find,
+    from_plain,
+)
+
+T = TypeVar("T")
+
+
+class Past:
+    """Questions to one loop's ledger about the time before `window`."""
+
+    def __init__(self, ledger: Ledger, window: str) -> None:
+        self.rows: list[Row] = [row for row in ledger.rows() if row.window != window]
+
+    def _all(self, kind: str, cls: type[T], model: str | None = None) -> list[T]:
+        rows = [row for row in self.rows if row.kind == kind and (model is None or row.model == model)]
+        return [from_plain(cls, row.payload) for row in rows]
+
+    @cached_property
+    def stages(self) -> Fold:
+        """Where every model was."""
+        return fold(self._all("stage", StageChange))
+
+    @property
+    def champion(self) -> str:
+        """The model in production; empty: none."""
+        return self.stages.models.get(Stage.PRODUCTION, "")
+
+    @property
+    def pending(self) -> str:
+        """The challenger that waits in preproduction for its shadow window; empty: none."""
+        return self.stages.models.get(Stage.PREPRODUCTION, "")
+
+    @cached_property
+    def cycles(self) -> list[Cycle]:
+        """Every finished cycle, oldest first."""
+        return self._all("cycle", Cycle)
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """metrics_of every finished cycle, oldest first."""
+        return [metrics_of(cycle) for cycle in self.cycles]
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """Windows that validation has blocked: nothing is trained or judged on them."""
+        return frozenset(cycle.window for cycle in self.cycles if not cycle.validation.usable)
+
+    def candidate(self, model: str) -> Candidate | None:
+        """How a model was made; None where this loop did not make it."""
+        found = self._all("candidate", Candidate, model)
+        return found[-1] if found else None
+
+    def baseline(self, model: str, metric: str) -> Estimate | None:
+        """The metric a model had on its own hold-out, when it was judged offline."""
+        found = self._all("evaluation", EvaluationReport, model)
+        if not found or all(e.name != metric for e in found[-1].metrics):
+            return None
+        return find(found[-1].metrics, metric)
+
+    def verdicts(self, model: str) -> list[Verdict]:
+        """Verdicts on one model, in order."""
+        return self._all("verdict", Verdict, model)
+
+    def holdout_uses(self, fingerprint: str) -> int:
+        """How many offline evaluations these rows have served."""
+        return sum(row.kind == "evaluation" and row.payload["fingerprint"] == fingerprint for row in self.rows)
+
+    def attempts(self, index_of: Mapping[str, int]) -> tuple[Attempt, ...]:
+        """Every challenger after the first champion, oldest first; `index_of` gives a window its place in time."""
+        attempts = []
+        for row in self.rows:
+            if row.kind != "candidate":
+                continue
+            verdicts = self.verdicts(row.model) if row.model else []
+            if not any(v.first for v in verdicts):
+                candidate = from_plain(Candidate, row.payload)
+                attempts.append(
+                    Attempt(
+                        index=index_of.get(row.window, -1),
+                        passed=self._passed(row.model, verdicts),
+                        hours=candidate.seconds / 3600,
+                        retuned=self._retuned(row),
+                    )
+                )
+        return tuple(attempts)
+
+    def tuned_at(self, index_of: Mapping[str, int]) -> int | None:
+        """Place in time of the newest full sweep, the founding one included; None: there was none."""
+        found = [index_of.get(row.window, -1) for row in self.rows if row.kind == "candidate" and self._retuned(row)]
+        return found[-1] if found else None
+
+    def _retuned(self, candidate: Row) -> bool:
+        return self._actions.get(candidate.payload["decision"]) == Action.RETUNE.value
+
+    @cached_property
+    def _actions(self) -> dict[str, Any]:
+        return {row.id: row.payload["action"] for row in self.rows if row.kind == "decision"}
+
+    def _passed(self, model: str, verdicts: list[Verdict]) -> bool | None:
+        """True once it reached production, False once any gate did not open, None while it waits."""
+        if not model or any(v.outcome is not Outcome.PASS for v in verdicts):
+            return False
+        changes = self._all("stage", StageChange, model)
+        return True if any(c.target is Stage.PRODUCTION for c in changes) else None
+
+    @property
+    def frozen(self) -> str:
+        """Why promotions are frozen; empty: they are not."""
+        rows = [row for row in self.rows if row.kind == "freeze"]
+        return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""

@@ -1,0 +1,141 @@
+"""A model as production sees it: an artifact in, raw rows to predictions out.
+
+`pack` says what an artifact holds; `load` brings one back; run as a module it is the cold check of preproduction:
+
+    python -m engine.predictor STORE ARTIFACT [TRUSTED ...]
+
+loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows and prints
+one JSON object: the largest difference to the recorded predictions, and how long it took.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.data.features import Encoder
+from engine.errors import ArtifactError, InputError
+from engine.promote.store import Store
+from engine.records import Task
+from engine.train import weights as weights_file
+from engine.train.conf import ModelConf, TrainConf
+from engine.train.fit import build, predict
+
+FORMAT = 1
+PROBE_ROWS = 256
+TOLERANCE = 1e-6  # absolute, on a probability; relative to the largest prediction in regression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """An encoder and a model that belong together."""
+
+    artifact: str
+    encoder: Encoder
+    model: Any
+
+    @property
+    def task(self) -> Task:
+        """What the label is."""
+        return self.encoder.spec.task
+
+    def predict(self, table: pa.Table) -> np.ndarray:
+        """Float64 predictions of raw rows: (N,) probability or value, (N, C) probabilities."""
+        return predict(self.model, self.encoder.transform(table, labelled=False), self.task)
+
+
+def pack(
+    *, encoder: Encoder, weights: bytes, model: ModelConf, train: TrainConf, probe: pa.Table, trusted: tuple[str, ...]
+) -> dict[str, bytes]:
+    """The files of an artifact: weights, encoder, model config, and probe rows with their predictions."""
+    network = build(model, encoder.spec, train, trusted)
+    weights_file.load(network, weights, "weights.safetensors")
+    probe = _probe(probe, encoder)
+    recorded = {
+        "columns": {name: probe.column(name).to_pylist() for name in probe.column_names},
+        "predictions": Predictor(artifact="", encoder=encoder, model=network).predict(probe).tolist(),
+    }
+    return {
+        "weights.safetensors": weights,
+        "encoder.json": _json(encoder.to_dict()),
+        "model.json": _json({"format": FORMAT, "model": model, "train": asdict(train)}),
+        "probe.json": _json(recorded),
+    }
+
+
+def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predictor:
+    """The predictor of a stored artifact; ArtifactError where a file is missing, cut short, altered or of another kind."""
+    encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
+    described = _parsed(store, artifact, "model.json")
+    if described.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{artifact[:12]}/model.json:format", f"format {described.get('format')!r} is not {FORMAT}", "upgrade tidegate"
+        )
+    network = build(described["model"], encoder.spec, TrainConf(**described["train"]), trusted)
+    weights_file.load(network, store.read(artifact, "weights.safetensors"), f"{artifact[:12]}/weights.safetensors")
+    network.eval()
+    return Predictor(artifact=artifact, encoder=encoder, model=network)
+
+
+def cold_check(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Predict the recorded probe rows: {"rows", "largest_difference", "agrees", "seconds"}."""
+    began = time.perf_counter()
+    predictor = load(store, artifact, trusted)
+    encoder = predictor.encoder
+    probe = _parsed(store, artifact, "probe.json")
+    kinds = {encoder.conf_id: pa.int64(), **dict.fromkeys(encoder.numeric, pa.float64())}
+    rows = {name: pa.array(values, kinds.get(name, pa.string())) for name, values in probe["columns"].items()}
+    recorded = np.asarray(probe["predictions"])
+    predicted = predictor.predict(pa.table(rows))
+    same_shape = predicted.shape == recorded.shape
+    difference = float(np.max(np.abs(predicted - recorded))) if same_shape and recorded.size else float("inf")
+    scale = max(1.0, float(np.max(np.abs(recorded)))) if recorded.size else 1.0
+    return {
+        "rows": len(recorded),
+        "largest_difference": difference if np.isfinite(difference) else None,
+        "agrees": bool(difference <= TOLERANCE * scale),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _probe(table: pa.Table, encoder: Encoder) -> pa.Table:
+    """The first rows in the types that JSON keeps exactly; a number that is not finite is left out of the probe."""
+    table = table.slice(0, PROBE_ROWS)
+    columns = {encoder.conf_id: table.column(encoder.conf_id).cast(pa.int64())}
+    for name in encoder.numeric:
+        values = table.column(name).cast(pa.float64(), safe=False)
+        columns[name] = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    for name in encoder.categorical:
+        columns[name] = table.column(name).cast(pa.string())
+    return pa.table(columns)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, sort_keys=True).encode()
+
+
+def _parsed(store: Store, artifact: str, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(store.read(artifact, name))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise ArtifactError(f"{artifact[:12]}/{name}", "not JSON", "restore the artifact from a copy") from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{artifact[:12]}/{name}", "not a JSON object", "restore the artifact from a copy")
+    return value
+
+
+if __name__ == "__main__":
+    try:
+        result = cold_check(Store(sys.argv[1]), sys.argv[2], tuple(sys.argv[3:]))
+    except InputError as error:
+        result = {"rows": 0, "largest_difference": None, "agrees": False, "seconds": 0.0, "error": str(error)}
+    print(json.dumps(result))

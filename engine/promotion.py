@@ -1,0 +1,139 @@
+"""gate and promote: verdicts, and how far up the stages they carry a challenger.
+
+    candidate --offline gate--> staging --cold start--> preproduction --shadow windows--> production
+
+Anything but PASS sends it aside. Each verdict is in the ledger before the change that it allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from engine import challenger
+from engine.gate import RuleConf, judge
+from engine.past import Past
+from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict, digest
+from engine.scores import GREATER_IS_BETTER
+from engine.setting import Confs, Ports
+from engine.steps import Steps
+
+
+class Promotion:
+    """The gates of one loop."""
+
+    def __init__(self, confs: Confs, ports: Ports, steps: Steps) -> None:
+        self.confs, self.ports, self.steps = confs, ports, steps
+
+    def production(self) -> str:
+        """The model in production now; empty: none."""
+        head = self.ports.ledger.head(Stage.PRODUCTION)
+        return head.model if head is not None else ""
+
+    def settle_shadow(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
+        """Judge a waiting challenger on the newest labelled window, and move it on or out.
+
+        Every shadow window must be passed and each is looked at once, so looking again cannot make luck look like merit.
+        """
+        pending = past.pending
+        made = past.candidate(pending) if pending else None
+        if made is None or mature <= self.steps.index_of[made.holdout_window]:
+            return cycle
+        name = self.steps.names[mature]
+        if name in past.blocked:
+            return cycle
+        report = self.steps.judged(cycle, "shadow", pending, self.steps.read(name, labelled=True))
+        cycle, verdict = self._judge(replace(cycle, shadow=report), report, self.confs.gate.shadow, "shadow")
+        if verdict.outcome is not Outcome.PASS:
+            return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.RETIRED, verdict)
+        earlier = sum(v.gate == "shadow" and v.outcome is Outcome.PASS for v in past.verdicts(pending))
+        if earlier + 1 < self.confs.promote.shadow_windows:
+            return cycle
+        return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.PRODUCTION, verdict)
+
+    def gate(self, cycle: Cycle, past: Past) -> Cycle:
+        """May the challenger pass to staging."""
+        report, candidate = cycle.evaluation, cycle.candidate
+        assert candidate is not None  # train() came before
+        if report is None:
+            reasons = sorted({t.reason for t in candidate.trials if t.reason}) or ["no reason was recorded"]
+            why = f"no trial of {len(candidate.trials)} finished: {reasons[0]}"
+            verdict = self._verdict("offline", "", cycle, Outcome.FAIL, why)
+            return self._write(cycle, verdict)
+        uses = past.holdout_uses(report.fingerprint)
+        cycle, _ = self._judge(cycle, report, self.confs.gate.rules, "offline", uses=uses)
+        return cycle
+
+    def promote(self, cycle: Cycle) -> Cycle:
+        """candidate -> staging -> preproduction -> production, as far as the evidence of today carries."""
+        verdict = cycle.verdicts[-1]
+        model, champion = verdict.model, self.steps.champion(cycle)
+        if not model:
+            return cycle
+        if verdict.outcome is not Outcome.PASS:
+            return self._move(cycle, model, Stage.CANDIDATE, Stage.RETIRED, verdict)
+        cycle = self._move(cycle, model, Stage.CANDIDATE, Stage.STAGING, verdict)
+        cold = self._cold(cycle, model)
+        cycle = replace(cycle, verdicts=(*cycle.verdicts, cold))
+        if cold.outcome is not Outcome.PASS:
+            return self._move(cycle, model, Stage.STAGING, Stage.QUARANTINED, cold)
+        cycle = self._move(cycle, model, Stage.STAGING, Stage.PREPRODUCTION, cold)
+        if not champion:
+            why = "first model of all: there is none to shadow"
+            return self._move(cycle, model, Stage.PREPRODUCTION, Stage.PRODUCTION, cold, why)
+        if self.confs.promote.shadow_windows == 0:
+            why = "promote.shadow_windows=0: no shadow was asked for"
+            return self._move(cycle, model, Stage.PREPRODUCTION, Stage.PRODUCTION, cold, why)
+        return cycle
+
+    def _cold(self, cycle: Cycle, model: str) -> Verdict:
+        """The artifact in a fresh process gives the recorded predictions."""
+        if not self.confs.promote.cold_check:
+            verdict = self._verdict("cold", model, cycle, Outcome.PASS, "promote.cold_check=false: not started")
+            self._record(cycle, verdict)
+            return verdict
+        key = ("verdict", "cold", model, self.steps.champion(cycle), cycle.window)
+        return self.steps.once(Verdict, "verdict", key, cycle, model, lambda: self._start_cold(cycle, model))
+
+    def _start_cold(self, cycle: Cycle, model: str) -> Verdict:
+        with self.ports.watch.lap("cold start"):
+            agrees, reason = challenger.cold_check(self.ports.store, model, self.confs.trusted)
+        return self._verdict("cold", model, cycle, Outcome.PASS if agrees else Outcome.FAIL, reason)
+
+    def _verdict(self, gate: str, model: str, cycle: Cycle, outcome: Outcome, reason: str) -> Verdict:
+        champion = self.steps.champion(cycle)
+        return Verdict(
+            gate=gate, model=model, champion=champion, window=cycle.window, outcome=outcome, reason=reason
+        )
+
+    def _judge(
+        self, cycle: Cycle, report: EvaluationReport, rules: Mapping[str, RuleConf], gate: str, *, uses: int = 0
+    ) -> tuple[Cycle, Verdict]:
+        with self.ports.watch.lap("gate"):
+            verdict = judge(
+                report,
+                rules,
+                gate=gate,
+                greater_is_better=GREATER_IS_BETTER,
+                holdout_uses=uses,
+                max_holdout_uses=self.confs.gate.max_holdout_uses,
+            )
+        return self._write(cycle, verdict), verdict
+
+    def _write(self, cycle: Cycle, verdict: Verdict) -> Cycle:
+        self._record(cycle, verdict)
+        return replace(cycle, verdicts=(*cycle.verdicts, verdict))
+
+    def _record(self, cycle: Cycle, verdict: Verdict) -> None:
+        self.steps.record("verdict", verdict_id(verdict), verdict, cycle, model=verdict.model)
+
+    def _move(
+        self, cycle: Cycle, model: str, source: Stage, target: Stage, verdict: Verdict, reason: str = ""
+    ) -> Cycle:
+        said = reason or f"{verdict.gate} gate: {verdict.reason}"
+        return self.steps.move(cycle, model, source, target, said, verdict_id(verdict))
+
+
+def verdict_id(verdict: Verdict) -> str:
+    """One verdict for one gate, pair of models and window."""
+    return digest("verdict", verdict.gate, verdict.model, verdict.champion, verdict.window)

@@ -1,0 +1,86 @@
+"""How predictions become numbers: one place that knows what each kernel metric wants and which way it points.
+
+Predictions are what a model gives: probabilities (N,) or (N, C), or values (N,) in regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+import kernels.metrics
+from engine.errors import ConfigError
+from engine.records import Task
+
+_CLASSIFICATION = {
+    "roc_auc_score": True,
+    "average_precision_score": True,
+    "log_loss": False,
+    "brier_score_loss": False,
+    "expected_calibration_error": False,
+    "accuracy_score": True,
+    "balanced_accuracy_score": True,
+    "precision_score": True,
+    "recall_score": True,
+    "f1_score": True,
+    "matthews_corrcoef": True,
+}
+_REGRESSION = {
+    "mean_absolute_error": False,
+    "mean_squared_error": False,
+    "root_mean_squared_error": False,
+    "mean_pinball_loss": False,
+    "r2_score": True,
+}
+GREATER_IS_BETTER: Mapping[str, bool] = MappingProxyType(_CLASSIFICATION | _REGRESSION)
+OF_LABELS = frozenset(
+    {
+        "accuracy_score",
+        "balanced_accuracy_score",
+        "precision_score",
+        "recall_score",
+        "f1_score",
+        "matthews_corrcoef",
+    }
+)
+AVERAGED = frozenset({"precision_score", "recall_score", "f1_score"})
+
+
+def check_metric(metric: str, task: Task, key: str) -> None:
+    """ConfigError where `metric` is unknown or says nothing about this task; `key` is where it was named."""
+    allowed = _REGRESSION if task is Task.REGRESSION else _CLASSIFICATION
+    if metric not in allowed:
+        cure = f"choose one of {', '.join(sorted(allowed))}"
+        raise ConfigError(key, f"{metric!r} is no metric of a {task.value} model", cure)
+
+
+def as_scored(metric: str, task: Task, prediction: np.ndarray) -> np.ndarray:
+    """Predictions as the metric takes them: the likelier class (int64) for metrics of labels, else unchanged."""
+    if metric not in OF_LABELS or task is Task.REGRESSION:
+        return prediction
+    if task is Task.MULTICLASS:
+        return prediction.argmax(axis=1).astype(np.int64)
+    return (prediction >= 0.5).astype(np.int64)
+
+
+def as_truth(task: Task, target: np.ndarray) -> np.ndarray:
+    """Labels as the metrics take them: class codes int64, or float64 values."""
+    return target.astype(np.float64 if task is Task.REGRESSION else np.int64)
+
+
+def options(metric: str, task: Task) -> dict[str, Any]:
+    """Keyword arguments that a multiclass metric needs beside truth and prediction: macro averages, one against rest."""
+    if task is not Task.MULTICLASS:
+        return {}
+    if metric == "roc_auc_score":
+        return {"multi_class": "ovr"}
+    return {"average": "macro"} if metric in AVERAGED else {}
+
+
+def score(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> float:
+    """The metric of these rows; NaN where it is undefined (one class only, no rows)."""
+    function = getattr(kernels.metrics, metric)
+    return float(function(as_truth(task, target), as_scored(metric, task, prediction), **options(metric, task)))

@@ -1,0 +1,87 @@
+"""What a loop is given: what every stage was told (Confs), and what it works with (Ports)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.act import ActConf
+from engine.challenger import Compose
+from engine.data.conf import DataConf
+from engine.decide import DecideConf
+from engine.errors import ConfigError
+from engine.evaluate import EvaluateConf
+from engine.gate import GateConf
+from engine.monitor import MonitorConf
+from engine.promote.conf import PromoteConf
+from engine.promote.ledger import Ledger
+from engine.promote.store import Store
+from engine.records import Window
+from engine.report.terminal import Console
+from engine.timing import Stopwatch
+from engine.track import Tracker
+from engine.train.conf import SearchConf, TrainConf
+from engine.train.sweep import Search
+from engine.validate import ValidateConf
+
+
+@dataclass(kw_only=True, slots=True)
+class LoopConf:
+    """The loop itself."""
+
+    name: str = "default"
+    """Of its ledger chain, its folder runs/<name> and its group in the tracker."""
+    founding_windows: int = 2
+    """The first windows, labelled when the loop starts, that found the first champion; the last one is its hold-out."""
+    until: str | None = None
+    """Stop after this window; null: at the last one there is."""
+
+    def __post_init__(self) -> None:
+        if self.founding_windows < 2:
+            cure = "use at least 2: one to train on, one to judge on"
+            raise ConfigError("loop.founding_windows", f"{self.founding_windows} is below 2", cure)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confs:
+    """What every stage was told."""
+
+    loop: LoopConf
+    data: DataConf
+    validate: ValidateConf
+    monitor: MonitorConf
+    decide: DecideConf
+    train: TrainConf
+    search: SearchConf
+    evaluate: EvaluateConf
+    gate: GateConf
+    promote: PromoteConf
+    act: ActConf
+    trusted: tuple[str, ...]
+    plain: dict[str, Any]  # the whole config as values, secrets hidden: for manifests and the tracker
+
+
+class Source(Protocol):
+    """Where windows come from."""
+
+    def names(self) -> list[str]:
+        """Names of all windows, in the order of time."""
+
+    def read(self, name: str, *, labelled: bool) -> Window:
+        """One window, with its labels or without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What the loop works with."""
+
+    source: Source
+    search: Search
+    ledger: Ledger
+    store: Store
+    tracker: Tracker
+    console: Console
+    compose: Compose
+    folder: Path  # runs/<name>: the sweeps' records
+    watch: Stopwatch = field(default_factory=Stopwatch)

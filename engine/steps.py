@@ -1,0 +1,301 @@
+"""The words of the loop's sentence, each wired to its stage, its ledger record and its lap on the stopwatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from engine import challenger
+from engine.act import act
+from engine.challenger import Recipe, TrainingRows
+from engine.decide import Evidence, decide
+from engine.errors import DataError
+from engine.monitor import Mature, Monitor
+from engine.past import Past
+from engine.predictor import Predictor, load
+from engine.promote.rollback import rollback
+from engine.records import (
+    ActionItem,
+    Candidate,
+    Cycle,
+    Estimate,
+    EvaluationReport,
+    Stage,
+    StageChange,
+    ValidationReport,
+    Window,
+    digest,
+    from_plain,
+    to_plain,
+)
+from engine.scores import GREATER_IS_BETTER
+from engine.setting import Confs, Ports
+from engine.validate import Schema, infer, validate
+
+T = TypeVar("T")
+
+
+class Steps:
+    """The steps of one loop."""
+
+    def __init__(self, confs: Confs, ports: Ports) -> None:
+        self.confs, self.ports = confs, ports
+        self.names: list[str] = ports.source.names()
+        self.index_of = {name: i for i, name in enumerate(self.names)}
+        self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
+        self._windows: dict[tuple[str, bool], Window] = {}
+        self._models: dict[str, Predictor] = {}
+        self._schema: Schema | None = None
+
+    # ---- what is remembered ---------------------------------------------------------------------------------------
+
+    def recorded(self, cls: type[T], id: str) -> T | None:
+        """The record with this id, if it was written before."""
+        row = self.ports.ledger.find(id)
+        return None if row is None else from_plain(cls, row.payload)
+
+    def record(self, kind: str, id: str, value: Any, cycle: Cycle, *, model: str = "") -> None:
+        """Write a record; one with the same id is there already, or is written once."""
+        with self.ports.watch.lap("ledger"):
+            self.ports.ledger.append(kind, id, to_plain(value), window=cycle.window, model=model)
+
+    def once(self, cls: type[T], kind: str, key: tuple[str, ...], cycle: Cycle, model: str, make: Callable[[], T]) -> T:
+        """The record of this step: found from before a kill, or made now."""
+        id = digest(*key)
+        value = self.recorded(cls, id)
+        if value is None:
+            value = make()
+            self.record(kind, id, value, cycle, model=model)
+        return value
+
+    def read(self, name: str, *, labelled: bool) -> Window:
+        """A window, read once while it is needed."""
+        key = (name, labelled)
+        if key not in self._windows:
+            with self.ports.watch.lap("read"):
+                self._windows[key] = self.ports.source.read(name, labelled=labelled)
+        return self._windows[key]
+
+    def model(self, artifact: str) -> Predictor:
+        """A stored model, loaded once."""
+        if artifact not in self._models:
+            with self.ports.watch.lap("load"):
+                self._models[artifact] = load(self.ports.store, artifact, self.confs.trusted)
+        return self._models[artifact]
+
+    def forget(self, index: int) -> None:
+        """Drop windows that no later cycle reads from memory."""
+        keep = 2 * (self.confs.train.windows + self.confs.data.label_lag + 1)
+        for key in [key for key in self._windows if self.index_of[key[0]] < index - keep]:
+            del self._windows[key]
+
+    # ---- the words ------------------------------------------------------------------------------------------------
+
+    def validate(self, window: Window) -> ValidationReport:
+        """Is the window fit for use, held against the first window of all."""
+        if self._schema is None:
+            first = self.read(self.names[0], labelled=True)
+            with self.ports.watch.lap("validate"):
+                self._schema = infer(first, self.confs.data)
+        with self.ports.watch.lap("validate"):
+            return validate(window, self._schema, self.confs.validate)
+
+    def monitor(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:
+        """What changed: features and predictions against the champion's rows; its realised performance."""
+        made = past.candidate(past.champion) if past.champion else None
+        if made is None:
+            return cycle
+        model = self.model(made.model)
+        reference = [self.read(name, labelled=True) for name in made.training_windows]
+        holdout = self.read(made.holdout_window, labelled=True)
+        previous = self.read(self.names[cycle.index - 1], labelled=cycle.index - 1 <= mature)
+        settled = self._mature(model, mature)
+        with self.ports.watch.lap("monitor"):
+            report = self._monitor.report(
+                model=made.model,
+                window=window,
+                reference=reference,
+                previous=previous,
+                predictions=(model.predict(holdout.table), model.predict(window.table)),
+                mature=settled,
+            )
+        return replace(cycle, monitor=report)
+
+    def _mature(self, model: Predictor, mature: int) -> Mature | None:
+        """The newest labelled window with the model's predictions on its labelled rows."""
+        if mature < 0:
+            return None
+        window = self.read(self.names[mature], labelled=True)
+        with self.ports.watch.lap("monitor"):
+            table = challenger.labelled_rows(window, self.confs.data)
+            rows = model.encoder.transform(table, labelled=True)
+            target = np.asarray(rows.target)
+            return Mature(
+                window=window.name,
+                target=target,
+                prediction=model.predict(table),
+                rows=rows.rows,
+                task=model.task,
+            )
+
+    def decide(self, cycle: Cycle, past: Past) -> Cycle:
+        """Is acting worth it."""
+        champion = self.champion(cycle)
+        realised = cycle.monitor.performance.metrics if cycle.monitor and cycle.monitor.performance else ()
+        baseline = past.baseline(champion, self.primary) if champion else None
+        if champion != cycle.champion and cycle.shadow is not None:
+            realised = cycle.shadow.metrics  # promoted a moment ago: its own figures on that window
+        waiting = past.pending if past.pending and not _left(cycle, past.pending, Stage.PREPRODUCTION) else ""
+        evidence = Evidence(
+            window=cycle.window,
+            index=cycle.index,
+            model=champion,
+            greater_is_better=GREATER_IS_BETTER[self.primary],
+            baseline=baseline,
+            realised=next((e for e in realised if e.name == self.primary), None),
+            drifted=len(cycle.monitor.baseline.drifted) if cycle.monitor else 0,
+            columns=len(cycle.monitor.baseline.columns) if cycle.monitor else 0,
+            pending=waiting,
+            frozen=past.frozen,
+            attempts=past.attempts(self.index_of),
+            tuned_at=past.tuned_at(self.index_of),
+        )
+        with self.ports.watch.lap("decide"):
+            decision = decide(evidence, self.confs.decide)
+        self.record("decision", decision.id, decision, cycle, model=champion)
+        return replace(cycle, decision=decision)
+
+    @property
+    def primary(self) -> str:
+        """The metric that decides."""
+        return self.confs.evaluate.primary
+
+    @staticmethod
+    def champion(cycle: Cycle) -> str:
+        """The model in production at this point of the cycle."""
+        promoted = [c.model for c in cycle.changes if c.target is Stage.PRODUCTION]
+        return promoted[-1] if promoted else cycle.champion
+
+    def train(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
+        """A stored challenger, by the sweep or the warm start that was decided on."""
+        decision = cycle.decision
+        assert decision is not None  # decide() came before
+        key = ("candidate", decision.id)
+        candidate = self.once(
+            Candidate, "candidate", key, cycle, "", lambda: self._train(cycle, past, mature)
+        )
+        cycle = replace(cycle, candidate=candidate)
+        if not candidate.model:
+            return cycle
+        reason = f"{decision.action.value}: {candidate.metric} {candidate.value:.4f} on the sweep's validation rows"
+        return self.move(cycle, candidate.model, None, Stage.CANDIDATE, reason)
+
+    def _train(self, cycle: Cycle, past: Past, mature: int) -> Candidate:
+        decision = cycle.decision
+        assert decision is not None  # decide() came before
+        champion = self.champion(cycle)
+        made = past.candidate(champion) if champion else None
+        rows = self._training_rows(past, mature)
+        search, watch = self.ports.search, self.ports.watch
+        recipe = Recipe(
+            data=self.confs.data,
+            train=self.confs.train,
+            search=self.confs.search,
+            compose=self.ports.compose,
+            price=self.confs.decide.hour_price,
+            trusted=self.confs.trusted,
+            folder=self.ports.folder / "sweeps",
+            config=self.confs.plain,
+        )
+        warm = challenger.Warm(self.model(champion), made.params) if champion and made else None
+        waited = search.startup_seconds
+        with watch.lap("train"):
+            candidate = challenger.train(
+                decision, rows, recipe, search, self.ports.store, warm=warm, progress=self.ports.console.progress
+            )
+        watch.move(search.startup_seconds - waited, "train", "ray")
+        return candidate
+
+    def _training_rows(self, past: Past, mature: int) -> TrainingRows:
+        """The hold-out is the newest labelled window that was fit for use; the ones before it are trained on."""
+        usable = [name for name in self.names[: mature + 1] if name not in past.blocked]
+        if len(usable) < 2:
+            cure = "wait for the next window, or lower data.label_lag"
+            raise DataError(self.confs.data.path, f"{len(usable)} labelled windows are fit for use, 2 are needed", cure)
+        span = usable[max(0, len(usable) - 1 - self.confs.train.windows) : -1]
+        return TrainingRows(
+            windows=tuple(self.read(name, labelled=True) for name in span),
+            holdout=self.read(usable[-1], labelled=True),
+        )
+
+    def evaluate(self, cycle: Cycle, past: Past) -> Cycle:
+        """Challenger and champion on the hold-out rows."""
+        if cycle.candidate is None or not cycle.candidate.model:
+            return cycle
+        window = self.read(cycle.candidate.holdout_window, labelled=True)
+        return replace(cycle, evaluation=self.judged(cycle, "evaluation", cycle.candidate.model, window))
+
+    def judged(self, cycle: Cycle, kind: str, model: str, window: Window) -> EvaluationReport:
+        """A model beside the champion on the labelled rows of a window; recorded under `kind`."""
+        champion = self.champion(cycle)
+        key = (kind, model, champion, window.fingerprint)
+        return self.once(
+            EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window)
+        )
+
+    def _evaluate(self, model: str, champion: str, window: Window) -> EvaluationReport:
+        made = self.model(model)
+        beside = self.model(champion) if champion else None
+        with self.ports.watch.lap("evaluate"):
+            return challenger.judge_rows(made, beside, window, self.confs.data, self.confs.evaluate)
+
+    def act(self, cycle: Cycle, past: Past) -> tuple[ActionItem, ...]:
+        """What must happen because of this cycle; each item is recorded before it is carried out."""
+        items = act(past.metrics, cycle, self.confs.act)
+        for item in items:
+            self.record("action", item.id, item, cycle)
+            if item.action == "freeze":
+                frozen = {"frozen": True, "reason": f"{item.rule}: {item.message}", "actor": "loop"}
+                self.record("freeze", digest("freeze", item.id), frozen, cycle)
+            elif item.action == "rollback" and cycle.champion:
+                self._roll_back(item, cycle)
+        return items
+
+    def _roll_back(self, item: ActionItem, cycle: Cycle) -> None:
+        """Once: a champion that has left production since was rolled back already, or replaced."""
+        head = self.ports.ledger.head(Stage.PRODUCTION)
+        if head is not None and head.model == cycle.champion:
+            rollback(self.ports.ledger, self.ports.store, reason=item.message, actor=item.owner, window=cycle.window)
+
+    def move(
+        self,
+        cycle: Cycle,
+        model: str,
+        source: Stage | None,
+        target: Stage,
+        reason: str,
+        evidence: str = "",
+    ) -> Cycle:
+        """One stage change, in the ledger and in the cycle."""
+        change = StageChange(
+            id=digest("stage", model, source, target, cycle.window),
+            model=model,
+            source=source,
+            target=target,
+            reason=reason,
+            window=cycle.window,
+            decision=cycle.decision.id if cycle.decision else "",
+            evidence=evidence,
+        )
+        with self.ports.watch.lap("ledger"):
+            changed = self.ports.ledger.change(change)
+        return replace(cycle, changes=(*cycle.changes, changed))
+
+
+def _left(cycle: Cycle, model: str, stage: Stage) -> bool:
+    return any(c.model == model and c.source is stage for c in cycle.changes)
+
+

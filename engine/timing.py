@@ -1,0 +1,52 @@
+"""Where the wall time went: a stopwatch with one lap a stage."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+
+class Stopwatch:
+    """Seconds by name. Laps do not nest: the inner one takes its time away from the outer one."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.laps: dict[str, float] = defaultdict(float)
+        self._running: list[tuple[str, float]] = []
+
+    @contextlib.contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Count the block under `name`."""
+        self._switch()
+        self._running.append((name, time.perf_counter()))
+        try:
+            yield
+        finally:
+            self._switch()
+            self._running.pop()
+            if self._running:
+                self._running[-1] = (self._running[-1][0], time.perf_counter())
+
+    def _switch(self) -> None:
+        """Credit the running lap up to now."""
+        if self._running:
+            name, since = self._running[-1]
+            now = time.perf_counter()
+            self.laps[name] += now - since
+            self._running[-1] = (name, now)
+
+    def move(self, seconds: float, source: str, target: str) -> None:
+        """Credit part of one lap to another: what a stage learned only afterwards."""
+        self.laps[source] -= seconds
+        self.laps[target] += seconds
+
+    def since(self, before: dict[str, float]) -> dict[str, float]:
+        """Laps added since `before`, a copy of `laps`."""
+        return {name: t - before.get(name, 0.0) for name, t in self.laps.items() if t > before.get(name, 0.0)}
+
+    @property
+    def wall(self) -> float:
+        """Seconds since this stopwatch was made."""
+        return time.perf_counter() - self.began
