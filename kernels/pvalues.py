@@ -75,8 +75,8 @@ def kolmogorov(d: Any, n: Any) -> Any:
     """P(D_n >= d) of the one-sample two-sided statistic at size n; what SciPy calls ``kstwo.sf``.
 
     The tail n d**2 >= 2.2 is twice Smirnov's one-sided sum (all terms up to n = 256, an equally spaced part
-    of this smooth sum above); the body is the series of Pelz and Good; on the host, n <= 140 uses the matrix of
-    Marsaglia, Tsang and Wang. Relative error below 1e-6 down to p = 1e-300 against SciPy.
+    of this smooth sum above); the body is the series of Pelz and Good; on the host, n <= 140 uses the matrix
+    of Marsaglia, Tsang and Wang. Relative error below 1e-6 down to p = 1e-300 against SciPy.
     """
     xp = _module(d)
     d, n = xp.broadcast_arrays(xp.asarray(d, dtype=np.float64), xp.asarray(n, dtype=np.float64))

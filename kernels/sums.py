@@ -1,7 +1,7 @@
 """What the primitives hand over: sufficient statistics of columns, one entry a column.
 
-Legend: N reference rows, M live rows, F columns, B bins. ``n`` and ``m`` are the counts of values that are not
-NaN in one reference and one live column. Arrays live where the input lives.
+Legend: N reference rows, M live rows, F columns, B bins. ``n`` and ``m`` are the counts of values that are
+not NaN in one reference and one live column. Arrays live where the input lives.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class RankCounts(NamedTuple):
     n, m      (F,) int64
     d_max     (F,) int64, max(0, max_z D(z)); D+ of Kolmogorov-Smirnov times n m
     d_min     (F,) int64, min(0, min_z D(z)); minus D- times n m
-    u2        (F,) int64, 2 #{reference < live} + #{reference = live} over all n m pairs; twice the Mann-Whitney
-              U of the live column, so AUROC = u2 / (2 n m). Exact while 2 n m < 2**63.
+    u2        (F,) int64, 2 #{reference < live} + #{reference = live} over all n m pairs; twice the
+              Mann-Whitney U of the live column, so AUROC = u2 / (2 n m). Exact while 2 n m < 2**63.
     """
 
     n: Any
@@ -39,6 +39,22 @@ class RankCounts(NamedTuple):
     d_max: Any
     d_min: Any
     u2: Any
+
+
+class Extremes(NamedTuple):
+    """What Kolmogorov-Smirnov and Kuiper need, from columns that may be unsorted; all (F,) int64.
+
+    n, m                              values that are not NaN
+    missing_reference, missing_live   NaN values
+    d_max, d_min                      as in RankCounts
+    """
+
+    n: Any
+    m: Any
+    missing_reference: Any
+    missing_live: Any
+    d_max: Any
+    d_min: Any
 
 
 class RankSums(NamedTuple):

@@ -1,9 +1,9 @@
 """The histogram primitive on the CPU: rows in tiles that fit the first cache, columns in parallel threads.
 
 Up to 32 edges every edge is compared with the whole tile, c[k] = #(x >= e[k]): no branch, no scatter, SIMD in
-32-bit lanes, and a NaN counts nowhere. With more edges a value finds its bin through a look-up table over equal
-cells: the cell of x is a monotone function even after rounding, so every edge in a lower cell is below x, and
-only the edges inside the cell of x are searched.
+32-bit lanes, and a NaN counts nowhere. With more edges a value finds its bin through a look-up table over
+equal cells: the cell of x is a monotone function even after rounding, so every edge in a lower cell is below
+x, and only the edges inside the cell of x are searched.
 
 Row-major tables are read in groups of columns that share cache lines; nothing is transposed in memory.
 """
@@ -41,8 +41,12 @@ def bin_counts(columns: Any, edges: Sequence[Any]) -> HistogramCounts:
             (columns[:, f : f + _GROUP], list(range(f, min(f + _GROUP, len(inner)))))
             for f in range(0, len(inner), _GROUP)
         ]
-    work = sum(block.size for block, _ in groups)
-    done = map_columns(lambda g: _group_counts(groups[g][0], [inner[f] for f in groups[g][1]]), len(groups), work)
+
+    def count(group: int) -> list[tuple[Any, int]]:
+        block, members = groups[group]
+        return _group_counts(block, [inner[f] for f in members])
+
+    done = map_columns(count, len(groups), sum(block.size for block, _ in groups))
     flat = [pair for group in done for pair in group]
     return HistogramCounts(
         tuple(counts for counts, _ in flat), np.array([missing for _, missing in flat], dtype=np.int64)
@@ -151,13 +155,13 @@ def _look_up(block, edges, sizes, starts, cells, low, scale, counts, missing):  
 
 
 def code_counts(columns: Sequence[Any], categories: Sequence[int]) -> tuple[Any, ...]:
-    """Counts of integer codes 0 .. C_f - 1 of each column; codes outside go to entry C_f, the unseen ones.
+    """Counts of integer codes 0 .. C_f - 1 of each column, then of codes >= C_f, then of negative ones.
 
-    Returns F arrays of shape (C_f + 1,) int64. One read of the data.
+    Returns F arrays of shape (C_f + 2,) int64. Negative codes mean missing. One read of the data.
     """
 
     def count(f: int) -> Any:
-        counts = np.zeros(categories[f] + 1, np.int64)
+        counts = np.zeros(categories[f] + 2, np.int64)
         _count_codes(np.ascontiguousarray(columns[f]), categories[f], counts)
         return counts
 
@@ -168,4 +172,5 @@ def code_counts(columns: Sequence[Any], categories: Sequence[int]) -> tuple[Any,
 def _count_codes(codes, size, counts):  # type: ignore[no-untyped-def]
     for q in range(codes.size):
         code = codes[q]
-        counts[code if 0 <= code < size else size] += 1
+        place = code if code < size else size
+        counts[place if code >= 0 else size + 1] += 1

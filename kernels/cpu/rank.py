@@ -1,10 +1,10 @@
 """The rank primitive on the CPU: NumPy sorts, Numba merges; columns in parallel threads.
 
 The merge is branchless. Each step takes the smaller head, and writes value and counts into slot k of a small
-buffer, where k moves on only when the value differs from the one before; so a tie group, whichever side it comes
-from, ends up as one slot. Two merges run interleaved, one from the front and one from a tie-aligned cut in the
-middle, because a single chain of dependent loads would leave most of the core idle. A second loop without
-dependencies turns full buffers into sums.
+buffer, where k moves on only when the value differs from the one before; so a tie group, whichever side it
+comes from, ends up as one slot. Two merges run interleaved, one from the front and one from a tie-aligned cut
+in the middle, because a single chain of dependent loads would leave most of the core idle. A second loop
+without dependencies turns full buffers into sums.
 
 Cost for n + m values: two sorts, then about 4 ns a value. No memory beyond the sorted columns.
 """
@@ -18,8 +18,12 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from kernels.cpu import splitter
+from kernels.cpu.layout import split_columns
 from kernels.cpu.threads import map_columns
-from kernels.sums import PlacementSums, RankCounts, RankSums, SortedColumns
+from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns
+
+__all__ = ["extremes", "placement_sums", "rank_counts", "rank_sums", "sort_columns", "split_columns"]
 
 _BLOCK = 512
 _LANES = 8  # float sums run in this many fixed lanes: fast, and the same on every machine
@@ -55,6 +59,26 @@ def rank_sums(reference: SortedColumns, live: SortedColumns) -> RankSums:
     return _merge_all(reference, live, full=True)
 
 
+def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+    """Sizes and extremes of D(z) of unsorted columns, by cells where that pays, else by sort and merge.
+
+    Without `both` only the larger of d_max and -d_min is exact; see `kernels.cpu.splitter`.
+    """
+
+    def column_extremes(column: int) -> tuple[int, ...]:
+        x, y = reference[column], live[column]
+        found = splitter.extremes(x, y, both=both)
+        if found is None:
+            counts = rank_counts(sort_columns([x]), sort_columns([y]))
+            found = int(counts.n[0]), int(counts.m[0]), int(counts.d_max[0]), int(counts.d_min[0])
+        n, m, d_max, d_min = found
+        return n, m, x.size - n, y.size - m, d_max, d_min
+
+    work = sum(column.size for columns in (reference, live) for column in columns)
+    rows = map_columns(column_extremes, len(reference), work)
+    return Extremes(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+
+
 def _merge_all(reference: SortedColumns, live: SortedColumns, *, full: bool) -> RankSums:
     columns = len(reference.values)
     integers = np.zeros((_INTEGERS, columns), np.int64)
@@ -73,10 +97,10 @@ def _merge_all(reference: SortedColumns, live: SortedColumns, *, full: bool) -> 
 def _scaled(counts: RankCounts, floats: Any) -> RankSums:
     wasserstein, energy, squares, correction, ad, tie_cubes = floats
     n, m = counts.n.astype(np.float64), counts.m.astype(np.float64)
-    total, pairs = n + m, np.maximum(n * m, 1.0)
-    cvm = squares / (pairs * np.maximum(total, 1.0) ** 2) + correction / (12.0 * pairs * np.maximum(total, 1.0))
-    cvm = np.where(n * m > 0, cvm + 1.0 / (6.0 * np.maximum(total, 1.0)), 0.0)
-    ad = ad * (total - 1.0) / (pairs * np.maximum(total, 1.0))
+    total, pairs = np.maximum(n + m, 1.0), np.maximum(n * m, 1.0)
+    cvm = squares / (pairs * total * total) + correction / (12.0 * pairs * total)
+    cvm = np.where(n * m > 0, cvm + 1.0 / (6.0 * total), 0.0)
+    ad = ad * (total - 1.0) / (pairs * total)
     return RankSums(counts, tie_cubes, wasserstein, energy, cvm, ad)
 
 
@@ -116,7 +140,8 @@ def _gap(upper: Any, lower: Any) -> float:
 def _gap_of(upper, lower):  # type: ignore[no-untyped-def]
     if isinstance(upper, types.Float):
         return lambda upper, lower: np.float64(upper) - np.float64(lower)
-    return lambda upper, lower: np.float64(np.uint64(upper) - np.uint64(lower))  # 2**64 - 1 apart is still exact
+    # wrapped to uint64, values 2**64 - 1 apart are still exact
+    return lambda upper, lower: np.float64(np.uint64(upper) - np.uint64(lower))
 
 
 @njit(cache=True, nogil=True)
@@ -170,10 +195,8 @@ def _slide(value, left, right, k):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _open(x, y, i, j, value, left, right):  # type: ignore[no-untyped-def]
     """Fill slot 0 with the group that ends at the cut (i, j); return the first value of slot 1."""
-    if i < x.size and j < y.size:
-        head = x[i] if x[i] <= y[j] else y[j]
-    else:
-        head = x[i] if i < x.size else y[j]
+    from_x = i < x.size and (j == y.size or x[i] <= y[j])
+    head = x[i] if from_x else y[j]
     previous = head
     if i > 0 and j > 0:
         previous = x[i - 1] if x[i - 1] >= y[j - 1] else y[j - 1]
@@ -247,10 +270,7 @@ def _place(x, y, sums):  # type: ignore[no-untyped-def]
     n, m = x.size, y.size
     i = j = 0
     while i < n or j < m:
-        if i < n and j < m:
-            z = x[i] if x[i] <= y[j] else y[j]
-        else:
-            z = x[i] if i < n else y[j]
+        z = x[i] if i < n and (j == m or x[i] <= y[j]) else y[j]
         i0, j0 = i, j
         while i < n and x[i] == z:
             i += 1

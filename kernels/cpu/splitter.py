@@ -9,8 +9,8 @@ and the counts below each cell border are exact values of both distribution func
 2. Only cells whose upper bound beats the lower bound can hold the extreme. Gather their rows (a second read,
    below 1 % of the rows as a rule), sort these alone, and merge cell by cell.
 
-The worst case - most rows in one cell - costs the sort that `kernels.cpu.rank` would have done plus two reads;
-a look at a few thousand rows avoids it.
+The worst case - most rows in one cell - costs the sort that `kernels.cpu.rank` would have done plus two
+reads; a look at a few thousand rows avoids it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MINIMUM_ROWS = 50_000  # measured: below this many rows in either column sort an
 def extremes(x: Any, y: Any, *, both: bool) -> tuple[int, int, int, int] | None:
     """``(n, m, d_max, d_min)`` of two unsorted (N,) and (M,) arrays of one working dtype, NaN left out.
 
-    With `both` the two extremes are exact (Kuiper). Without it only the larger of d_max and -d_min is, which is
-    all that two-sided Kolmogorov-Smirnov needs, and fewer cells survive.
+    With `both` the two extremes are exact (Kuiper). Without it only the larger of d_max and -d_min is, which
+    is all that two-sided Kolmogorov-Smirnov needs, and fewer cells survive.
     None when cells do not pay for these values (few rows, few distinct values, heavy tails): sort instead.
     Three to four reads of the data and 0.5 MB of counters; the integers are those of the rank primitive.
     """

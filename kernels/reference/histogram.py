@@ -27,12 +27,14 @@ def bin_counts(columns: Any, edges: Sequence[Any]) -> HistogramCounts:
 
 
 def code_counts(columns: Sequence[Any], categories: Sequence[int]) -> tuple[Any, ...]:
-    """Counts of integer codes 0 .. C_f - 1 of each column; codes outside go to entry C_f, the unseen ones.
+    """Counts of integer codes 0 .. C_f - 1 of each column, then of codes >= C_f, then of negative ones.
 
-    Returns F arrays of shape (C_f + 1,) int64.
+    Returns F arrays of shape (C_f + 2,) int64. Negative codes mean missing.
     """
     results = []
     for column, size in zip(columns, categories, strict=True):
-        codes = [int(code) if 0 <= int(code) < size else size for code in column]
-        results.append(np.array([codes.count(code) for code in range(size + 1)], dtype=np.int64))
+        counts = np.zeros(size + 2, dtype=np.int64)
+        for code in column.tolist():
+            counts[size + 1 if code < 0 else min(code, size)] += 1
+        results.append(counts)
     return tuple(results)

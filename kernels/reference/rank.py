@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from kernels.sums import PlacementSums, RankCounts, RankSums, SortedColumns
+from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns
+
+
+def split_columns(table: Any) -> list[Any]:
+    """F columns of shape (N,) of an (N, F) array."""
+    return [table[:, f] for f in range(table.shape[1])]
 
 
 def sort_columns(columns: Sequence[Any]) -> SortedColumns:
@@ -19,8 +24,15 @@ def sort_columns(columns: Sequence[Any]) -> SortedColumns:
     return SortedColumns(
         tuple(np.sort(column) for column in kept),
         np.array([column.size for column in kept], dtype=np.int64),
-        np.array([full.size - column.size for full, column in zip(columns, kept, strict=True)], dtype=np.int64),
+        np.array([c.size - k.size for c, k in zip(columns, kept, strict=True)], dtype=np.int64),
     )
+
+
+def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+    """Sizes and extremes of D(z) of unsorted columns; both are always exact here."""
+    a, b = sort_columns(reference), sort_columns(live)
+    counts = rank_counts(a, b)
+    return Extremes(a.n, b.n, a.missing, b.missing, counts.d_max, counts.d_min)
 
 
 def rank_counts(reference: SortedColumns, live: SortedColumns) -> RankCounts:

@@ -1,0 +1,35 @@
+"""Drift between a reference window and a live window."""
+
+from __future__ import annotations
+
+from kernels.drift.binned import chisquare, hellinger_distance, jensen_shannon_distance, kl_divergence, psi
+from kernels.drift.categorical import chi2_contingency, linf_distance, total_variation_distance
+from kernels.drift.pairs import TestResult
+from kernels.drift.univariate import (
+    anderson_2samp,
+    cramervonmises_2samp,
+    energy_distance,
+    ks_2samp,
+    kuiper_2samp,
+    mannwhitneyu,
+    wasserstein_distance,
+)
+
+__all__ = [
+    "TestResult",
+    "anderson_2samp",
+    "chi2_contingency",
+    "chisquare",
+    "cramervonmises_2samp",
+    "energy_distance",
+    "hellinger_distance",
+    "jensen_shannon_distance",
+    "kl_divergence",
+    "ks_2samp",
+    "kuiper_2samp",
+    "linf_distance",
+    "mannwhitneyu",
+    "psi",
+    "total_variation_distance",
+    "wasserstein_distance",
+]

@@ -1,0 +1,257 @@
+"""Distances between histograms on reference quantiles, column by column.
+
+Shapes: N reference rows, M live rows, F columns, B bins; inputs (N,) with (M,), or (N, F) with (M, F),
+results () or (F,) float64. NaN policy, dtypes, devices and errors as in `kernels.drift.univariate`; fitting
+the edges reads F (B - 1) values back to the host once, which is a device synchronisation on CUDA.
+
+Bins are defined here once. ``bins=B`` takes the reference order statistics at floor(k n / B), k = 1 .. B - 1,
+as edges: values of the column, never interpolated. A bin is [e, next e), the first and last are open, so live
+values outside the reference range have a bin. A value so frequent that it fills two quantiles gets a bin of
+its own between itself and the next representable number: a constant column has the bins below, equal, above.
+``bins=edges`` takes a sorted sequence for every column, or a list of one a column. NumPy's quantiles
+interpolate and its last bin is closed: results differ from tools that use those, by little.
+
+``pseudocount`` (0.5, Krichevsky and Trofimov) is added to every bin on both sides, so that an empty bin is
+finite; 0 gives the plain definition, inf where a logarithm meets an empty bin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels import dispatch, pvalues
+from kernels.arrays import Array
+from kernels.drift.pairs import Pair, TestResult, paired
+from kernels.errors import OptionError, ShapeError
+from kernels.sums import HistogramCounts, SortedColumns
+
+Bins = int | Sequence[Any]
+
+
+def psi(
+    reference: Array,
+    live: Array,
+    *,
+    bins: Bins = 10,
+    pseudocount: float = 0.5,
+    nan_policy: str = "omit",
+    backend: str | None = None,
+) -> Any:
+    """Population stability index, sum (q - p) log(q / p): symmetric, in nats, 0 when equal.
+
+    Under no drift PSI (1/n + 1/m)**-1 is about chi-square with B - 1 degrees of freedom (Yurdakul 2018), so
+    the common thresholds 0.1 and 0.25 mean nothing without the sizes: `DriftTable` gives the p-value.
+    """
+    return _distance("psi", reference, live, bins, pseudocount, nan_policy, backend)
+
+
+def kl_divergence(
+    reference: Array,
+    live: Array,
+    *,
+    bins: Bins = 10,
+    pseudocount: float = 0.5,
+    nan_policy: str = "omit",
+    backend: str | None = None,
+) -> Any:
+    """Kullback-Leibler divergence of the live from the reference histogram, sum q log(q / p), in nats."""
+    return _distance("kl", reference, live, bins, pseudocount, nan_policy, backend)
+
+
+def jensen_shannon_distance(
+    reference: Array,
+    live: Array,
+    *,
+    bins: Bins = 10,
+    pseudocount: float = 0.5,
+    nan_policy: str = "omit",
+    backend: str | None = None,
+) -> Any:
+    """Square root of the Jensen-Shannon divergence in base 2: a metric between 0 and 1.
+
+    As ``scipy.spatial.distance.jensenshannon(p, q, base=2)`` of the two histograms.
+    """
+    return _distance("js", reference, live, bins, pseudocount, nan_policy, backend)
+
+
+def hellinger_distance(
+    reference: Array,
+    live: Array,
+    *,
+    bins: Bins = 10,
+    pseudocount: float = 0.5,
+    nan_policy: str = "omit",
+    backend: str | None = None,
+) -> Any:
+    """Hellinger distance sqrt(sum (sqrt p - sqrt q)**2 / 2): a metric between 0 and 1."""
+    return _distance("hellinger", reference, live, bins, pseudocount, nan_policy, backend)
+
+
+def chisquare(
+    reference: Array,
+    live: Array,
+    *,
+    bins: Bins = 10,
+    nan_policy: str = "omit",
+    backend: str | None = None,
+) -> TestResult:
+    """Chi-square test that both windows share the bin probabilities; both are samples, at their own sizes.
+
+    Equals ``scipy.stats.chi2_contingency`` (no continuity correction) of the 2 x B table without bins that
+    both sides leave empty. NaN where fewer than two bins are filled.
+    """
+    with paired(reference, live, "rank", nan_policy, backend) as pair:
+        expected, observed = _histograms(pair, bins)
+        p, q = padded(expected.counts), padded(observed.counts)
+        statistic, df = chi_square_statistic(p, q)
+        n, m = p.sum(1), q.sum(1)
+        known = (n > 0) & (m > 0) & (df > 0)
+        on = pair.xp.asarray
+        sizes = [on(v) for v in (n, m, expected.missing, observed.missing)]
+        ends = (sizes[2], sizes[3], on(known))
+        return TestResult(
+            pair.finish(on(statistic), *ends),
+            pair.finish(on(pvalues.chi_square(statistic, df)), *ends),
+            *(pair.shape(size) for size in sizes),
+            pair.backend,
+        )
+
+
+def quantile_edges(columns: SortedColumns, bins: int) -> list[Any]:
+    """Edges on reference quantiles of sorted columns: F ascending host arrays, at most ``bins + 1`` long.
+
+    Example: values [0, 0, 0, 1, 2, 3], bins=3 -> [0, next after 0, 2].
+    """
+    if isinstance(bins, bool) or bins < 2:
+        raise OptionError(f"bins: {bins!r} - use an integer of at least 2, or edges")
+    return [_edges(values, int(n), bins) for values, n in zip(columns.values, columns.n, strict=True)]
+
+
+def _edges(values: Any, n: int, bins: int) -> Any:
+    if n == 0:
+        return np.empty(0, np.dtype(str(values.dtype)))
+    index = np.minimum(np.arange(bins + 1, dtype=np.int64) * n // bins, n - 1)
+    picked = values[index]
+    at = picked if isinstance(picked, np.ndarray) else picked.get()  # synchronises: fitting reads F B values
+    atoms = at[1:][at[1:] == at[:-1]]
+    return np.unique(np.concatenate([at[1:-1], atoms, _next_up(atoms)]))
+
+
+def _next_up(values: Any) -> Any:
+    """The next representable number of each value; the largest one stays."""
+    if values.dtype.kind == "f":
+        return np.nextafter(values, values.dtype.type(np.inf))
+    top = np.iinfo(values.dtype).max
+    return np.where(values < top, values + (values < top).astype(values.dtype), values)
+
+
+def given_edges(bins: Sequence[Any], columns: int, dtype: Any) -> list[Any]:
+    """The caller's edges as one ascending host array a column; OptionError unless strictly ascending."""
+    nested = len(bins) > 0 and np.ndim(bins[0]) > 0
+    listed = list(bins) if nested else [bins] * columns
+    if len(listed) != columns:
+        raise ShapeError(f"bins: {len(listed)} lists of edges for {columns} columns - pass one a column")
+    edges = [np.asarray(edge).astype(dtype) for edge in listed]
+    for edge in edges:
+        if edge.ndim != 1 or edge.size == 0 or not (edge[1:] > edge[:-1]).all():
+            raise OptionError("bins: edges must ascend strictly and hold no NaN - sort them and drop repeats")
+    return edges
+
+
+def padded(counts: Sequence[Any]) -> Any:
+    """Ragged counts as an (F, B) host int64 matrix, filled up with zeros on the right."""
+    matrix = np.zeros((len(counts), max((c.shape[0] for c in counts), default=0)), np.int64)
+    for row, c in zip(matrix, counts, strict=True):
+        row[: c.shape[0]] = c if isinstance(c, np.ndarray) else c.get()
+    return matrix
+
+
+def distances(name: str, p: Any, q: Any, pseudocount: float, bins: Any) -> Any:
+    """The named distance of (F, B) counts of the reference `p` and the live window `q`; float64 (F,).
+
+    bins   (F,) the number of bins of each column; entries beyond it are no bins
+    """
+    inside = np.arange(p.shape[1]) < np.asarray(bins)[:, None]
+    a = np.where(inside, p + pseudocount, 0.0)
+    b = np.where(inside, q + pseudocount, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
+        if name == "psi":
+            return np.where(a == b, 0.0, (b - a) * (np.log(b) - np.log(a))).sum(1)
+        if name == "kl":
+            return np.maximum(_relative_entropy(b, a), 0.0)
+        if name == "js":
+            middle = 0.5 * (a + b)
+            divergence = 0.5 * (_relative_entropy(a, middle) + _relative_entropy(b, middle))
+            return np.sqrt(np.clip(divergence / np.log(2.0), 0.0, 1.0))
+        return np.sqrt(np.clip(0.5 * ((np.sqrt(a) - np.sqrt(b)) ** 2).sum(1), 0.0, 1.0))
+
+
+def _relative_entropy(p: Any, q: Any) -> Any:
+    return np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0).sum(1)
+
+
+def chi_square_statistic(p: Any, q: Any) -> tuple[Any, Any]:
+    """Homogeneity statistic and degrees of freedom of (F, B) counts; bins empty on both sides do not
+    count."""
+    n, m = p.sum(1, dtype=np.float64), q.sum(1, dtype=np.float64)
+    pooled = (p + q).astype(np.float64)
+    filled = pooled > 0
+    gap = p / np.maximum(n, 1.0)[:, None] - q / np.maximum(m, 1.0)[:, None]
+    terms = np.where(filled, gap * gap / np.where(filled, pooled, 1.0), 0.0)
+    return n * m * terms.sum(1), filled.sum(1) - 1
+
+
+def _histograms(pair: Pair, bins: Bins) -> tuple[HistogramCounts, HistogramCounts]:
+    """Counts of both windows. Edges from the reference need it sorted, and then its counts come for
+    nothing."""
+    histogram = dispatch.load("histogram", pair.backend)
+    columns = pair.reference.shape[1]
+    if isinstance(bins, int | np.integer):
+        ordered = pair.primitive.sort_columns(pair.primitive.split_columns(pair.reference))
+        edges = quantile_edges(ordered, int(bins))
+        reference = counts_of_sorted(ordered, edges)
+    else:
+        edges = given_edges(bins, columns, str(pair.reference.dtype))
+        reference = histogram.bin_counts(pair.reference, edges)
+    return reference, histogram.bin_counts(pair.live, edges)
+
+
+def counts_of_sorted(columns: SortedColumns, edges: Sequence[Any]) -> HistogramCounts:
+    """Counts of sorted columns between their edges by binary search of the edges alone."""
+    counts = []
+    for values, n, edge in zip(columns.values, columns.n, edges, strict=True):
+        below = values[: int(n)].searchsorted(_like(edge, values), side="left")
+        host = below if isinstance(below, np.ndarray) else below.get()
+        counts.append(np.diff(np.concatenate([[0], host, [int(n)]])).astype(np.int64))
+    missing = columns.missing if isinstance(columns.missing, np.ndarray) else columns.missing.get()
+    return HistogramCounts(tuple(counts), missing)
+
+
+def _like(edge: Any, values: Any) -> Any:
+    if isinstance(values, np.ndarray):
+        return edge
+    return dispatch.load_cupy().asarray(edge)
+
+
+def _distance(
+    name: str,
+    reference: Array,
+    live: Array,
+    bins: Bins,
+    pseudocount: float,
+    nan_policy: str,
+    backend: str | None,
+) -> Any:
+    if not pseudocount >= 0:
+        raise OptionError(f"pseudocount: {pseudocount!r} - use 0 or a positive number")
+    with paired(reference, live, "rank", nan_policy, backend) as pair:
+        expected, observed = _histograms(pair, bins)
+        p, q = padded(expected.counts), padded(observed.counts)
+        values = distances(name, p, q, pseudocount, [c.shape[0] for c in expected.counts])
+        known = (p.sum(1) > 0) & (q.sum(1) > 0)
+        on = pair.xp.asarray
+        return pair.finish(on(values), on(expected.missing), on(observed.missing), on(known))
