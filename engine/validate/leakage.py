@@ -1,0 +1,100 @@
+"""Does a feature alone tell the label: its AUROC on the label, or that of its being missing.
+
+A category is scored by the mean label of its rows in the other half of the window, so that an id, which has a
+category a row, gains nothing by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from engine.records import CheckOutcome
+from engine.validate.columns import Finding, undecidable, verdict
+from engine.validate.conf import ValidateConf
+from engine.validate.facts import Column, wilson
+
+MAX_CLASSES = 10  # one against the rest, for the most frequent classes
+REGRESSION_FROM = 20  # distinct labels: more are a quantity, cut at its median
+
+
+def check_leakage(column: Column, label: Column, conf: ValidateConf) -> Finding:
+    """AUROC of one feature on the label, surely above the limit or not.
+
+    `column` and `label` are of the same rows, all labelled (see `sample`).
+    """
+    expected = f"AUROC at most {conf.leakage_auroc:g}"
+    best, classes, fewest = 0.5, 0, 0
+    for target in _targets(label):
+        for score in _scores(column, target):
+            auroc = _auroc(target, score)
+            if max(auroc, 1 - auroc) > best or not classes:
+                best, fewest = max(auroc, 1 - auroc), int(min(target.sum(), len(target) - target.sum()))
+            classes += 1
+    if not classes:
+        return undecidable(expected, "all labelled rows have one label")
+    low, _ = wilson(
+        best * fewest, fewest, conf.confidence_level
+    )  # no AUROC varies more than a share of the few
+    observed = f"AUROC {best:.4f}"
+    if low <= conf.leakage_auroc < best:
+        reason = f"{fewest} rows of the rarer label are too few to be sure of it"
+        return Finding(CheckOutcome.UNDECIDABLE, observed, expected, reason)
+    return verdict(low > conf.leakage_auroc, observed, expected, "it may be known only once the label is")
+
+
+def sample(table: pa.Table, label: str, conf: ValidateConf) -> pa.Table:
+    """Labelled rows, evenly spaced where there are more than `leakage_rows`."""
+    known = table.filter(table[label].is_valid()) if table[label].null_count else table
+    if known.num_rows <= conf.leakage_rows:
+        return known
+    return known.take(np.linspace(0, known.num_rows - 1, conf.leakage_rows).astype(np.int64))
+
+
+def _targets(label: Column) -> Iterator[np.ndarray]:
+    """(N,) of 0 and 1: is it this class; is it above the median."""
+    values = label.values.to_numpy(zero_copy_only=False)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 2:
+        return
+    if len(distinct) > REGRESSION_FROM:
+        above = (values > np.median(values)).astype(np.int64)
+        if 0 < above.sum() < len(above):
+            yield above
+        return
+    chosen = (
+        distinct[1:] if len(distinct) == 2 else distinct[np.argsort(-counts, kind="stable")[:MAX_CLASSES]]
+    )
+    for each in chosen:
+        yield (values == each).astype(np.int64)
+
+
+def _scores(column: Column, target: np.ndarray) -> Iterator[np.ndarray]:
+    if 0 < column.missing < column.n:
+        gone = column.values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        yield gone.astype(np.float64)
+    if column.kind == "string":
+        yield _mean_in_other_half(column.encoded.indices.fill_null(-1).to_numpy() + 1, target)
+    elif column.present:
+        values = column.values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        yield np.where(np.isnan(values), np.nanmedian(values), values) if column.missing else values
+
+
+def _mean_in_other_half(codes: np.ndarray, target: np.ndarray) -> np.ndarray:
+    half = np.arange(len(codes)) % 2
+    scores = np.full(len(codes), target.mean())
+    for side in (0, 1):
+        other, size = half != side, int(codes.max()) + 1
+        rows = np.bincount(codes[other], minlength=size)
+        hits = np.bincount(codes[other], weights=target[other], minlength=size)
+        means = np.where(rows > 0, hits / np.maximum(rows, 1), target.mean())
+        scores[~other] = means[codes[~other]]
+    return scores
+
+
+def _auroc(target: np.ndarray, score: np.ndarray) -> float:
+    from kernels.metrics import roc_auc_score  # compiles on first use: only labelled windows pay for it
+
+    return float(roc_auc_score(target, score))

@@ -1,0 +1,195 @@
+"""Schema: what the reference looked like. Inferred from rows, edited by a person, compared with another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from engine.errors import DataError
+from engine.plain import from_plain, to_plain
+from engine.records import record
+from engine.validate.facts import Column, copies
+
+FORMAT = 1
+TRAINING, SERVING = "training", "serving"
+MAX_CATEGORIES = 1000  # more distinct values than this are no closed set: ids, free text
+
+
+class Columns(Protocol):
+    """Which column is what; a DataConf is one."""
+
+    id: str
+    time: str
+    label: str
+    numeric: list[str]
+    categorical: list[str]
+    slices: list[str]
+
+
+@record
+class ColumnSchema:
+    """One column. A bound of None is not checked."""
+
+    kind: str  # integer, float, string, time or boolean
+    role: str  # id, time, feature, slice or label
+    missing: float = 0.0  # share of rows without a value
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None  # in order of their names
+    longest: int | None = None  # characters
+    constant: bool = False
+    infinite: bool = False  # infinities are allowed
+    environments: tuple[str, ...] = (TRAINING, SERVING)  # where the column must be
+
+
+@record
+class Schema:
+    """The columns, rows and groups of the reference."""
+
+    format: int = FORMAT
+    reference: str = ""  # what it was inferred from
+    rows: int  # in one window
+    copies: float = 0.0  # share of rows that equal an earlier one in every feature
+    until: str = ""  # time of the last row, ISO 8601; empty: not known
+    columns: dict[str, ColumnSchema]
+    groups: dict[str, dict[str, float]]  # column -> group -> its share of the rows
+
+    def named(self, role: str) -> tuple[str, ...]:
+        """The columns of that role, in order."""
+        return tuple(name for name, column in self.columns.items() if column.role == role)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` gives the equal schema back."""
+        return dict(to_plain(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Schema:
+        """The schema that `to_dict` wrote. DataError if it is of another format or misses something."""
+        if data.get("format") != FORMAT:
+            raise DataError(
+                "schema:format", f"is {data.get('format')!r}, not {FORMAT}", "infer the schema again"
+            )
+        try:
+            return from_plain(cls, data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError("schema", f"cannot be used ({error})", "infer the schema again") from None
+
+
+def infer(
+    table: pa.Table,
+    columns: Columns,
+    *,
+    reference: str = "",
+    windows: int = 1,
+    groups: Sequence[str] | None = None,
+) -> Schema:
+    """What `table` looks like, taken as the rows of `windows` good windows.
+
+    Groups (by default the slices) get the share they have here; a person may put in that of the population.
+    DataError if a column that `columns` names is not there, or there is no row. One pass over each column.
+    """
+    if not table.num_rows:
+        raise DataError(reference or "reference", "has no rows", "infer the schema from a window with rows")
+    roles = {columns.id: "id", columns.time: "time"}
+    roles |= dict.fromkeys([*columns.numeric, *columns.categorical], "feature")
+    roles |= {column: "slice" for column in columns.slices if column not in roles}
+    if columns.label in table.column_names:
+        roles[columns.label] = "label"
+    for name in roles:
+        if name not in table.column_names:
+            raise DataError(name, "the reference has no such column", "read it with the same data config")
+    found = {name: Column(name, table[name]) for name in roles}
+    categorical = {*columns.categorical, *columns.slices}
+    features = [found[name] for name, role in roles.items() if role == "feature"]
+    until = found[columns.time].extremes[1]
+    return Schema(
+        reference=reference,
+        rows=max(1, round(table.num_rows / windows)),
+        copies=copies(features) / table.num_rows,
+        until=until.isoformat() if until is not None else "",
+        columns={n: _column(found[n], role, n in categorical) for n, role in roles.items()},
+        groups={name: _shares(found[name]) for name in (columns.slices if groups is None else groups)},
+    )
+
+
+def diff(old: Schema, new: Schema) -> tuple[str, ...]:
+    """What changed, a line each, in words: `temp: maximum 61 -> 95`. Empty if nothing did."""
+    lines = []
+    if old.rows != new.rows:
+        lines.append(f"rows a window: {old.rows} -> {new.rows} ({new.rows / old.rows - 1:+.0%})")
+    for field in ("copies", "until"):
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            lines.append(f"{field}: {_word(before)} -> {_word(after)}")
+    lines += [f"{name}: column is gone" for name in old.columns if name not in new.columns]
+    for name, column in new.columns.items():
+        if name not in old.columns:
+            lines.append(f"{name}: new column ({column.kind}, {column.role})")
+        else:
+            lines += [f"{name}: {line}" for line in _column_diff(old.columns[name], column)]
+    for name in {**old.groups, **new.groups}:
+        lines += _group_diff(name, old.groups.get(name), new.groups.get(name))
+    return tuple(lines)
+
+
+def _column(column: Column, role: str, categorical: bool) -> ColumnSchema:
+    numeric = column.kind in ("integer", "float") and role in ("feature", "label") and not categorical
+    low, high = column.extremes if numeric else (None, None)
+    closed = categorical and len(column.encoded.dictionary) <= MAX_CATEGORIES
+    return ColumnSchema(
+        kind=column.kind,
+        role=role,
+        missing=column.missing / column.n,
+        minimum=low,
+        maximum=high,
+        categories=tuple(sorted(column.shares())) if closed else None,
+        longest=column.longest if column.kind == "string" else None,
+        constant=column.constant,
+        infinite=column.infinite > 0,
+        environments=(TRAINING,) if role == "label" else (TRAINING, SERVING),
+    )
+
+
+def _shares(column: Column) -> dict[str, float]:
+    counts = column.shares()
+    total = sum(counts.values())
+    return {group: counts[group] / total for group in sorted(counts)}
+
+
+def _column_diff(old: ColumnSchema, new: ColumnSchema) -> list[str]:
+    lines = []
+    for field in ("kind", "role", "missing", "minimum", "maximum", "longest", "constant", "infinite"):
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            lines.append(f"{field} {_word(before)} -> {_word(after)}")
+    if old.environments != new.environments:
+        lines.append(f"environments {', '.join(old.environments)} -> {', '.join(new.environments)}")
+    if (old.categories is None) != (new.categories is None):
+        lines.append("categories are now " + ("open" if new.categories is None else "a closed set"))
+    elif old.categories is not None and new.categories is not None:
+        came, went = (sorted(set(a) - set(b)) for a, b in (
+            (new.categories, old.categories), (old.categories, new.categories)
+        ))  # fmt: skip
+        lines += [
+            f"categories {sign} {', '.join(names)}" for sign, names in (("+", came), ("-", went)) if names
+        ]
+    return lines
+
+
+def _group_diff(name: str, old: dict[str, float] | None, new: dict[str, float] | None) -> list[str]:
+    if old is None or new is None:
+        return [f"{name}: its groups are " + ("no longer declared" if new is None else "now declared")]
+    lines = []
+    for group in sorted({**old, **new}):
+        before, after = old.get(group, 0.0), new.get(group, 0.0)
+        if before != after:
+            lines.append(f"{name}: share of {group} {_word(before)} -> {_word(after)}")
+    return lines
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "not checked"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
