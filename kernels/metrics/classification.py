@@ -14,6 +14,7 @@ import numpy as np
 from kernels.arrays import Array, check_option
 from kernels.errors import OptionError
 from kernels.measures import confusion
+from kernels.measures import labels as codes_
 from kernels.metrics import inputs
 
 NORMALIZE = ("true", "pred", "all", None)
@@ -122,7 +123,7 @@ def _averaged(
 ) -> Any:  # fmt: skip
     check_option(average, "average", confusion.AVERAGES)
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
-    classes = inputs.classes_of(data.y_true, data.y_pred)
+    classes = codes_.classes_of(data.y_true, data.y_pred)
     everything = classes if labels is None else np.union1d(classes, np.asarray(labels))
     matrix = _count(data, everything)
     positive = 1
@@ -181,7 +182,7 @@ def _matrix(
     """The confusion matrix over `labels`, or over all classes, and whether a NaN was met and propagates."""
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
     if labels is None:
-        return _count(data, inputs.classes_of(data.y_true, data.y_pred)), data.undefined
+        return _count(data, codes_.classes_of(data.y_true, data.y_pred)), data.undefined
     wanted = np.asarray(labels)
     classes = np.unique(wanted)
     if classes.shape[0] != wanted.shape[0] or not classes.shape[0]:
@@ -193,7 +194,7 @@ def _matrix(
 def _count(data: inputs.Rows, classes: Any) -> Any:
     """Counts (C, C) by sorted class; rows with a label outside `classes` are left out."""
     count = int(classes.shape[0])
-    true, pred = inputs.encode(data.y_true, classes, "y_true"), inputs.encode(data.y_pred, classes, "y_pred")
+    true, pred = codes_.encode(data.y_true, classes, "y_true"), codes_.encode(data.y_pred, classes, "y_pred")
     cell = true * count + pred
     known = (true >= 0) & (pred >= 0)
     weight = data.weight

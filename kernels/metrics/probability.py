@@ -12,7 +12,9 @@ import numpy as np
 
 from kernels.arrays import Array, check_option
 from kernels.errors import OptionError, ShapeError
+from kernels.measures import labels as codes_
 from kernels.measures import moments
+from kernels.measures.pointwise import confidence_and_outcome
 from kernels.metrics import inputs
 from kernels.primitives import BinarySums, MulticlassSums
 
@@ -42,7 +44,7 @@ def binary_scores(
     """
     data = _data(y_true, y_proba, None, nan_policy, backend, ndims=(1,))
     _check_bins(n_bins)
-    sums = _binary_sums(data, inputs.binary_codes(data.y_true, data.backend), n_bins, threshold)
+    sums = _binary_sums(data, codes_.binary_codes(data.y_true, data.backend), n_bins, threshold)
     rows = sums.rows
     total = rows.sum()
     ece = moments.calibration_error(sums.positives, sums.confidence, rows)
@@ -98,7 +100,7 @@ def brier_score_loss(
     two = data.y_pred.ndim == 1
     half = (two or data.y_pred.shape[1] < 3) if scale_by_half == "auto" else bool(scale_by_half)
     if two:
-        codes = inputs.binary_codes(data.y_true, data.backend, pos_label=pos_label)
+        codes = codes_.binary_codes(data.y_true, data.backend, pos_label=pos_label)
         sums = _binary_sums(data, codes, 1, 0.5)
         square, weight = 2.0 * sums.squared_error, sums.rows.sum()
         if data.weight is not None:
@@ -134,7 +136,7 @@ def expected_calibration_error(
     if strategy == "quantile":
         return inputs.result(_or_nan(_quantile_error(data, n_bins, norm), data.undefined), y_proba)
     if data.y_pred.ndim == 1:
-        sums = _binary_sums(data, inputs.binary_codes(data.y_true, data.backend), n_bins, 0.5)
+        sums = _binary_sums(data, codes_.binary_codes(data.y_true, data.backend), n_bins, 0.5)
         value = moments.calibration_error(sums.positives, sums.confidence, sums.rows, norm=norm)
     else:
         many = _multiclass_sums(data, None, n_bins)
@@ -142,15 +144,8 @@ def expected_calibration_error(
     return inputs.result(_or_nan(value, data.undefined), y_proba)
 
 
-def confidence_and_outcome(y_true: Any, proba: Any) -> tuple[Any, Any]:
-    """Confidence and outcome (N,) float64 of each row: codes (N,) with proba (N,), or (N, C) by its largest."""
-    if proba.ndim == 1:
-        return proba.astype(np.float64), y_true.astype(np.float64)
-    return proba.max(axis=1).astype(np.float64), (proba.argmax(axis=1) == y_true).astype(np.float64)
-
-
 def _quantile_error(data: inputs.Rows, n_bins: int, norm: str) -> Any:
-    codes = inputs.binary_codes(data.y_true, data.backend) if data.y_pred.ndim == 1 else _codes(data, None)
+    codes = codes_.binary_codes(data.y_true, data.backend) if data.y_pred.ndim == 1 else _codes(data, None)
     confidence, outcome = confidence_and_outcome(codes, data.y_pred)
     if not confidence.size or data.undefined:
         return np.asarray(np.nan)
@@ -202,11 +197,11 @@ def _check_bins(n_bins: int) -> None:
 
 def _two_codes(data: inputs.Rows, labels: Any) -> Any:
     if labels is None:
-        return inputs.binary_codes(data.y_true, data.backend)
+        return codes_.binary_codes(data.y_true, data.backend)
     classes = np.unique(np.asarray(labels))
     if classes.shape[0] != 2:
         raise OptionError(f"labels: {classes.shape[0]} classes for one column of y_proba - pass two labels")
-    codes = inputs.encode(data.y_true, classes, "y_true")
+    codes = codes_.encode(data.y_true, classes, "y_true")
     if codes.size and int(codes.min()) < 0:
         raise OptionError("y_true: a label that is not in labels - name every class in labels")
     return codes.astype(np.uint8)
@@ -215,13 +210,13 @@ def _two_codes(data: inputs.Rows, labels: Any) -> Any:
 def _codes(data: inputs.Rows, labels: Any) -> Any:
     """Class codes (N,) for the columns of y_proba (N, C)."""
     columns = int(data.y_pred.shape[1])
-    classes = inputs.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels))
+    classes = codes_.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels))
     if classes.shape[0] != columns:
         raise ShapeError(
             f"y_proba: {columns} columns for {int(classes.shape[0])} classes - pass one column a class, or name "
             "all classes in labels"
         )
-    codes = inputs.encode(data.y_true, classes, "y_true")
+    codes = codes_.encode(data.y_true, classes, "y_true")
     if codes.size and int(codes.min()) < 0:
         raise OptionError("y_true: a label that is not in labels - name every class in labels")
     return codes

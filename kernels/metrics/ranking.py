@@ -12,7 +12,9 @@ import numpy as np
 
 from kernels.arrays import Array, as_working, check_option
 from kernels.errors import OptionError, ShapeError
+from kernels.measures import labels as codes_
 from kernels.measures import moments
+from kernels.measures.pointwise import ndcg_by_query
 from kernels.metrics import inputs
 
 AVERAGES = ("macro", "weighted", "micro", None)
@@ -40,7 +42,7 @@ def roc_auc_score(
     if data.undefined:
         return inputs.result(np.full_like(score, np.nan, shape=(), dtype=np.float64), y_score)
     if score.ndim == 1:
-        codes = inputs.binary_codes(data.y_true, data.backend)
+        codes = codes_.binary_codes(data.y_true, data.backend)
         return inputs.result(_binary_auroc(codes, score, data.weight, data.backend), y_score)
     check_option(multi_class, "multi_class", ("ovr", "ovo"))
     codes, count = _class_codes(data.y_true, score, labels)
@@ -73,7 +75,7 @@ def average_precision_score(
     if data.undefined:
         return inputs.result(np.full_like(score, np.nan, shape=(), dtype=np.float64), y_score)
     if score.ndim == 1:
-        codes = inputs.binary_codes(data.y_true, data.backend, pos_label=pos_label)
+        codes = codes_.binary_codes(data.y_true, data.backend, pos_label=pos_label)
         return inputs.result(_binary_precision(codes, score, data.weight, data.backend), y_score)
     codes, count = _class_codes(data.y_true, score, None)
     return inputs.result(
@@ -107,40 +109,6 @@ def ndcg_score(
     return inputs.result(
         np.where(np.array(data.undefined), np.nan, value) if data.undefined else value, y_score
     )
-
-
-def ndcg_by_query(gain: Any, score: Any, *, k: int | None, ignore_ties: bool) -> Any:
-    """NDCG of each query: gain and score (Q, D) -> float64 (Q,)."""
-    gain = gain.astype(np.float64)
-    if gain.size and gain.min() < 0:
-        raise OptionError("y_true: a negative gain - NDCG takes gains of 0 and above")
-    places = gain.shape[1]
-    discount = 1.0 / np.log2(np.arange(places, dtype=np.float64) + 2.0)
-    discount[min(k or places, places) :] = 0.0
-    discount = np.zeros_like(gain, shape=(places,)) + _like(discount, gain)
-    order = np.argsort(score, axis=1)[:, ::-1]
-    ranked = np.take_along_axis(gain, order, axis=1)
-    if not ignore_ties:
-        ranked = _share_ties(ranked, np.take_along_axis(score, order, axis=1))
-    best = (np.sort(gain, axis=1)[:, ::-1] * discount).sum(axis=1)
-    reached = (ranked * discount).sum(axis=1)
-    return np.where(best > 0, reached / np.where(best > 0, best, 1.0), 0.0)
-
-
-def _like(host: Any, template: Any) -> Any:
-    """A small host array on the device of template."""
-    return host if isinstance(template, np.ndarray) else np.asarray(host, like=template)
-
-
-def _share_ties(ranked: Any, score: Any) -> Any:
-    """Give every document of a tie group, adjacent along axis 1, the group's mean gain."""
-    queries, places = ranked.shape
-    new = np.ones_like(score, dtype=bool)
-    new[:, 1:] = score[:, 1:] != score[:, :-1]
-    group = np.cumsum(new.ravel()) - 1
-    size = np.bincount(group).astype(np.float64)
-    total = np.bincount(group, weights=ranked.ravel())
-    return (total / size)[group].reshape(queries, places)
 
 
 def _binary_auroc(codes: Any, score: Any, weight: Any, backend: str) -> Any:
@@ -179,13 +147,13 @@ def _weighted_walk(codes: Any, score: Any, weight: Any, backend: str) -> tuple[A
 
 
 def _class_codes(y_true: Any, score: Any, labels: Any) -> tuple[Any, int]:
-    classes = inputs.classes_of(y_true) if labels is None else np.asarray(labels)
+    classes = codes_.classes_of(y_true) if labels is None else np.asarray(labels)
     if classes.shape[0] != score.shape[1]:
         raise ShapeError(
             f"y_score: {score.shape[1]} columns for {classes.shape[0]} classes - pass one column a class, or "
             "name all classes in labels"
         )
-    codes = inputs.encode(y_true, classes, "y_true")
+    codes = codes_.encode(y_true, classes, "y_true")
     if codes.size and int(codes.min()) < 0:
         raise OptionError("y_true: a label that is not in labels - name every class in labels, sorted")
     return codes, int(classes.shape[0])

@@ -13,6 +13,7 @@ import numpy as np
 from kernels.arrays import Array, check_option
 from kernels.errors import OptionError, ShapeError
 from kernels.measures import moments
+from kernels.measures.pointwise import row_loss
 from kernels.metrics import inputs
 
 MULTIOUTPUT = ("uniform_average", "raw_values")
@@ -95,16 +96,6 @@ def _mean_loss(
         mean = moments.mean(total, weight)
         values.append(np.sqrt(mean) if loss == "root" else mean)
     return _combined(values, data, multioutput, y_pred)
-
-
-def row_loss(loss: str, true: Any, pred: Any, alpha: float) -> Any:
-    """The loss of each row, float64 (N,): "absolute", "squared", "root" (squared before its mean) or "pinball"."""
-    apart = true - pred
-    if loss == "absolute":
-        return np.abs(apart)
-    if loss == "pinball":
-        return np.where(apart >= 0, alpha * apart, (alpha - 1.0) * apart)
-    return np.square(apart)
 
 
 def _data(

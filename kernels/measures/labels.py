@@ -1,0 +1,65 @@
+"""Labels as codes: two classes as 0 and 1, many classes as positions in their sorted list.
+
+Shapes: N rows, C classes. Finding the classes reads the data, which on CUDA waits for the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernels.dispatch import load
+from kernels.errors import OptionError
+
+SPAN = 1 << 12
+"""Integer labels whose range is at most this are counted directly instead of sorted for their classes."""
+
+
+def binary_codes(y_true: Any, backend: str, *, pos_label: Any = None) -> Any:
+    """Labels (N,) as uint8, 1 for pos_label, or for the greater of two labels; OptionError for a third one."""
+    scores = load("scores", backend)
+    if y_true.dtype.kind in "biuf" and pos_label in (None, 1):
+        fast = scores.binary_labels(y_true)
+        if fast is not None:
+            return fast
+    classes = np.unique(y_true)
+    if classes.shape[0] > 2:
+        raise OptionError(
+            f"y_true: {classes.shape[0]} classes where two are expected - use the multiclass form"
+        )
+    if pos_label is not None and pos_label not in classes.tolist() and classes.shape[0] == 2:
+        raise OptionError(
+            f"pos_label: {pos_label!r} is not a label of y_true - use one of {classes.tolist()}"
+        )
+    positive = classes[-1] if pos_label is None else pos_label
+    return (y_true == positive).astype(np.uint8)
+
+
+def encode(y: Any, classes: Any, name: str) -> Any:
+    """Labels (N,) as int64 codes into sorted `classes`, -1 for a label that is not among them."""
+    if classes.shape[0] == 0:
+        return np.full_like(y, -1, dtype=np.int64)
+    if y.dtype.kind in "biu" and y.size and classes.dtype.kind in "biu":
+        low, high = int(y.min()), int(y.max())  # synchronises
+        if high - low < SPAN:
+            table = np.full_like(classes, -1, shape=(high - low + 1,), dtype=np.int64)
+            within = (classes >= low) & (classes <= high)
+            table[classes[within].astype(np.int64) - low] = np.nonzero(within)[0]
+            return table[y.astype(np.int64) - low]
+    code = np.searchsorted(classes, y)
+    code = np.minimum(code, classes.shape[0] - 1)
+    return np.where(classes[code] == y, code, -1).astype(np.int64)
+
+
+def classes_of(*labels: Any) -> Any:
+    """The sorted distinct labels of all arrays."""
+    if all(y.dtype.kind in "biu" and y.size for y in labels):
+        low = min(int(y.min()) for y in labels)  # synchronises
+        high = max(int(y.max()) for y in labels)
+        if high - low < SPAN:
+            present = np.zeros_like(labels[0], shape=(high - low + 1,), dtype=bool)
+            for y in labels:
+                present[y.astype(np.int64) - low] = True
+            return np.nonzero(present)[0] + low
+    return np.unique(np.concatenate([np.unique(y) for y in labels]))

@@ -1,0 +1,45 @@
+"""Uncertainty of metrics: intervals, paired comparisons, tests, and how many rows they need.
+
+    bootstrap         any metric, one model or a paired difference, overall and by slice
+    delong            AUROC with its variance; two models with covariance, z and p-value
+    permutation_test  a paired difference of any metric against none
+    mcnemar           paired accuracy, exact or mid-p
+    wilson            interval of a proportion
+    rows_needed       rows at which a paired difference would be found
+
+Every function takes NumPy, CuPy or torch arrays on one device, computes there, and returns a frozen record of
+Python numbers (arrays over slices are NumPy's). Weights are keyed by row id, so that results for two models,
+slices, metrics, backends and thread counts are paired and equal. nan_policy is "raise" or "omit".
+"""
+
+from __future__ import annotations
+
+from kernels.measures.table import MetricOptions
+from kernels.resample.bootstrap import bootstrap
+from kernels.resample.delong import delong
+from kernels.resample.intervals import wilson
+from kernels.resample.permutation import permutation_test
+from kernels.resample.power import rows_needed
+from kernels.resample.proportions import mcnemar
+from kernels.resample.records import (
+    BootstrapResult,
+    DelongResult,
+    McnemarResult,
+    PermutationResult,
+    SliceIntervals,
+)
+
+__all__ = [
+    "BootstrapResult",
+    "DelongResult",
+    "McnemarResult",
+    "MetricOptions",
+    "PermutationResult",
+    "SliceIntervals",
+    "bootstrap",
+    "delong",
+    "mcnemar",
+    "permutation_test",
+    "rows_needed",
+    "wilson",
+]

@@ -1,0 +1,117 @@
+"""Arguments of resampling: labels and the scores of one or two models, on one device, aligned and cleaned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels.arrays import (
+    Array,
+    as_native,
+    check_ndim,
+    check_option,
+    check_same_length,
+    common_device,
+    namespace,
+    refuse_missing,
+)
+from kernels.dispatch import backend_for, load
+from kernels.errors import DTypeError, OptionError
+
+NAN_POLICIES = ("raise", "omit")
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Rows that all arguments share; scores holds one array, or two for a paired comparison."""
+
+    y_true: Any
+    scores: list[Any]
+    ids: Any  # uint64 (N,): what the weights are keyed by
+    slices: dict[str, Any]  # integer codes (N,) by slicing column
+    clustered: bool
+    missing: int
+    backend: str
+    xp: Any
+
+    def labels(self) -> Any:
+        """Two labels as uint8 codes, the greater one 1; OptionError for more."""
+        if self.y_true.dtype.kind in "biuf":
+            fast = load("scores", self.backend).binary_labels(self.y_true)
+            if fast is not None:
+                return fast
+        classes = self.xp.unique(self.y_true)
+        if classes.shape[0] > 2:
+            raise OptionError(f"y_true: {classes.shape[0]} classes where two are expected - pass two labels")
+        return (self.y_true == classes[-1]).astype(np.uint8)
+
+
+def paired(
+    y_true: Array, y_score: Array, other: Array | None = None, *, slices: Any = None, cluster: Array | None = None,
+    row_ids: Array | None = None, nan_policy: str = "raise", backend: str | None = None,
+) -> Paired:  # fmt: skip
+    """Check and align; a row with a NaN in the labels or in either model's score is refused or left out of both."""
+    check_option(nan_policy, "nan_policy", NAN_POLICIES)
+    columns = _columns(slices)
+    given = [x for x in (y_true, y_score, other, cluster, row_ids, *columns.values()) if x is not None]
+    chosen = backend_for(*given, backend=backend)
+    xp = namespace(common_device(*given))
+    true = as_native(y_true, "y_true")
+    scores = [as_native(s, name) for s, name in ((y_score, "y_score"), (other, "other")) if s is not None]
+    for score, name in zip(scores, ("y_score", "other"), strict=False):
+        check_ndim(score, name, 1, 2)
+    codes = {name: _integers(x, f"slices[{name!r}]") for name, x in columns.items()}
+    keys = cluster if cluster is not None else row_ids
+    lengths = {"y_true": true, "y_score": scores[0], "other": scores[1] if len(scores) > 1 else None}
+    n = check_same_length(**lengths, **{f"slices_{name}": x for name, x in codes.items()})
+    ids = xp.arange(n, dtype=np.uint64)
+    if keys is not None:
+        ids = _integers(keys, "cluster" if cluster is not None else "row_ids").astype(np.uint64)
+        check_same_length(y_true=true, ids=ids)
+    kept = ~_missing(xp, n, true, *scores)
+    missing = n - int(kept.sum())  # synchronises
+    if missing:
+        if nan_policy == "raise":
+            refuse_missing(missing, "y_true, y_score, other")
+        true, scores, ids = true[kept], [s[kept] for s in scores], ids[kept]
+        codes = {name: x[kept] for name, x in codes.items()}
+    return Paired(true, scores, ids, codes, cluster is not None, missing, chosen, xp)
+
+
+def host(x: Any) -> Any:
+    """x on the host; on CUDA this waits for the device. # synchronises"""
+    return x.get() if type(x).__module__.partition(".")[0] == "cupy" else np.asarray(x)
+
+
+def check_resamples(n_resamples: int, seed: int) -> None:
+    """OptionError for fewer than one resample, or for a seed that is not a 64-bit unsigned integer."""
+    if n_resamples < 1:
+        raise OptionError(f"n_resamples: {n_resamples} - pass at least 1; 2000 or more for interval bounds")
+    if not 0 <= seed < 1 << 64:
+        raise OptionError(f"seed: {seed} - pass an integer of 0 to 2**64 - 1")
+
+
+def _columns(slices: Any) -> dict[str, Array]:
+    if slices is None:
+        return {}
+    return dict(slices) if isinstance(slices, Mapping) else {"slice": slices}
+
+
+def _integers(x: Array, name: str) -> Any:
+    native = as_native(x, name)
+    check_ndim(native, name, 1)
+    if native.dtype.kind not in "biu":
+        raise DTypeError(f"{name}: dtype {native.dtype} - pass integer codes")
+    return native.astype(np.int64, copy=False)
+
+
+def _missing(xp: Any, n: int, *arrays: Any) -> Any:
+    mask = xp.zeros(n, dtype=bool)
+    for x in arrays:
+        if x.dtype.kind == "f":
+            nan = xp.isnan(x)
+            mask |= nan if nan.ndim == 1 else nan.any(axis=1)
+    return mask
