@@ -47,6 +47,10 @@ class LedgerRow(Protocol):
         """When it was written: ISO 8601 in UTC."""
 
     @property
+    def hash(self) -> str:
+        """What ties the row to all rows before it."""
+
+    @property
     def payload(self) -> Mapping[str, Any]:
         """The record, as `to_plain` wrote it."""
 
@@ -111,12 +115,14 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     )
     for result in verdict.rules:
         table.add_row(*_rule_cells(result))
-    against = f"against {words.short(verdict.champion)}" if verdict.champion else "by absolute floors alone"
+    against = f" against {words.short(verdict.champion)}" if verdict.champion else ""
+    against = " by absolute floors alone" if verdict.first else against
     line = Text.assemble(
         f"gate {verdict.gate}: ",
         styled(verdict.outcome.value),
-        f" for {words.short(verdict.model)} {against} on {words.clean(verdict.window)}"
-        f" (these rows had decided {verdict.holdout_uses} times before): {words.clean(verdict.reason)}",
+        f" for {words.short(verdict.model)}{against} on {words.clean(verdict.window)}"
+        f" (these rows had decided {words.times(verdict.holdout_uses)} before): ",
+        words.clean(verdict.reason),
     )
     return Group(table, line) if verdict.rules else line
 
@@ -169,11 +175,10 @@ def _check_cells(check: Check) -> Sequence[Text]:
 
 
 def _rule_cells(result: RuleResult) -> Sequence[Text]:
-    estimate = words.interval(result.estimate, extra=1) if result.estimate else "missing"
     return (
         Text(words.clean(result.rule)),
         Text(words.clean(result.metric)),
-        Text(estimate),
+        Text(words.compared(result)),
         Text(words.number(result.bound)),
         styled(result.outcome.value),
         Text(f"{result.rows_needed:,}" if result.rows_needed else words.NONE),

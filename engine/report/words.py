@@ -17,6 +17,7 @@ from engine.records import (
     EvaluationReport,
     Money,
     Outcome,
+    RuleResult,
     Severity,
     Stage,
     ValidationReport,
@@ -50,6 +51,18 @@ def interval(estimate: Estimate, *, extra: int = 0) -> str:
     if math.isnan(estimate.low) and math.isnan(estimate.high):
         return f"{value} [{UNDECIDABLE}]"
     return f"{value} [{number(estimate.low, places)}, {number(estimate.high, places)}]"
+
+
+def compared(result: RuleResult) -> str:
+    """The interval that a rule compared; `missing` where it needed one and had none."""
+    if result.estimate is None:
+        return NONE if result.outcome is Outcome.PASS else "missing"
+    return interval(result.estimate, extra=1)
+
+
+def times(n: int) -> str:
+    """`never`, `once`, `twice`, `3 times`."""
+    return {0: "never", 1: "once", 2: "twice"}.get(n, f"{n} times")
 
 
 def money(amount: Money, currency: str = "") -> str:

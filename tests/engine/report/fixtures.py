@@ -226,6 +226,7 @@ def verdict(
     elif first:
         rules = (rule("floor", outcome, 0.72, 0.006, 0.65, "lower bound 0.714 is above the floor 0.65"),)
     else:
+        thin = estimate(PRIMARY, math.nan, math.nan, 12, "12 rows are too few")
         rows = 41_000 if outcome is Outcome.INCONCLUSIVE else 0
         rules = (
             rule(
@@ -242,9 +243,9 @@ def verdict(
                 rule="slice_guard",
                 outcome=Outcome.INCONCLUSIVE if outcome is Outcome.INCONCLUSIVE else Outcome.PASS,
                 metric=PRIMARY,
-                estimate=estimate(PRIMARY, math.nan, math.nan, 12, "12 rows are too few"),
+                estimate=thin if outcome is Outcome.INCONCLUSIVE else estimate(PRIMARY, 0.004, 0.02, 900),
                 bound=-0.03,
-                reason="slice carrier=OO holds 12 rows",
+                reason="slice carrier=OO holds 12 rows" if outcome is Outcome.INCONCLUSIVE else "carrier=OO",
                 rows_needed=500 if outcome is Outcome.INCONCLUSIVE else 0,
             ),
         )
@@ -268,7 +269,9 @@ def decision(window: str, action: Action, waiting: float, acting: float, probabi
         window=window,
         policy="cost_aware",
         action=action,
-        reason=f"{word}: waiting costs {waiting:.0f}, acting {acting:.0f}",
+        reason=f"{word}: no labels are in"
+        if math.isnan(waiting)
+        else f"{word}: {waiting:.0f} or {acting:.0f}",
         waiting=Money(mean=waiting, std=waiting / 3),
         acting=Money(mean=acting, std=acting / 5),
         probability=probability,
@@ -320,19 +323,19 @@ def cycle(index: int, **fields: object) -> Cycle:
     """A cycle of that window; `fields` say what happened beside validation, drift and performance."""
     window, n_rows = WINDOWS[index], 24_000 + 391 * index
     founding = index == 0
-    monitor = None
+    monitor, holder = None, str(fields.get("champion", FIRST))
     if not founding:
         value = 0.715 - 0.006 * (index % 4)
         labelled = index != 1
         performance = Performance(
-            model=FIRST,
+            model=holder,
             window=WINDOWS[index - 1],
             n_rows=n_rows,
             metrics=(estimate(PRIMARY, value, 0.007), estimate("log_loss", 0.47, 0.01)),
         )
         monitor = MonitorReport(
             window=window,
-            model=FIRST,
+            model=holder,
             baseline=drift(window, index),
             consecutive=drift(window, 1, WINDOWS[index - 1]),
             performance=performance if labelled else None,

@@ -19,6 +19,7 @@ class Row:
     payload: dict[str, Any] = field(default_factory=dict)
     window: str = WINDOWS[2]
     model: str = SECOND
+    hash: str = "9" * 64
     at: str = "2026-01-02T03:04:05.000006+00:00"
 
 
@@ -61,7 +62,7 @@ def test_validation_table_shows_what_does_not_hold() -> None:
 def payloads() -> list[tuple[str, Any, str]]:
     cycle, alarmed = CYCLES[2], CYCLES[7]
     return [
-        ("decision", cycle.decision, "retune: waiting costs 410, acting 95"),
+        ("decision", cycle.decision, "retune: 410 or 95"),
         ("candidate", cycle.candidate, "4 trials, best roc_auc_score 0.7290"),
         ("evaluation", cycle.evaluation, "on 2013-03, 9,000 rows"),
         ("verdict", cycle.verdicts[0], "gate offline pass: "),

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from engine.records import Action, CheckOutcome, Route, Stage
+from engine.report.story import sentences, tell
+from tests.engine.report.fixtures import FIRST, PRIMARY, SECOND, WINDOWS, change, cycle, validation, year
+
+CYCLES = year()
+
+
+def test_the_year_in_numbers() -> None:
+    story = tell(CYCLES, PRIMARY)
+    assert story.windows == 10
+    assert (story.production, story.since, story.measured) == (SECOND, WINDOWS[3], WINDOWS[8])
+    assert story.actions == {Action.KEEP: 6, Action.RETRAIN: 2, Action.RETUNE: 1}
+    assert [fate.became for fate in story.fates] == ["promoted", "promoted", "rejected", "inconclusive"]
+    assert story.spent == pytest.approx(4 * 31.5)
+    assert story.avoided.mean == 410.0
+    assert story.accepted.mean == 5 * 40.0
+    assert story.accepted.std == pytest.approx(math.sqrt(5) * 40.0 / 3)
+    assert story.currency == "EUR"
+
+
+def test_the_sentences_stand_by_themselves() -> None:
+    production, happened, money = sentences(tell(CYCLES, PRIMARY), PRIMARY)
+    assert production == (
+        "Model bbbbbbbb has been in production since window 2013-04. On 2013-09, the newest window with "
+        "labels, production reached roc_auc_score 0.709 [0.702, 0.716] (95 % interval, delong, 26,000 rows)."
+    )
+    assert happened == (
+        "In 10 windows the model was kept 6 times, retrained twice and tuned anew once. "
+        "Of 4 trained models: 2 promoted, 1 rejected, 1 left undecided."
+    )
+    assert money == (
+        "Training cost 126 EUR. The promotions avoided an expected loss of 410 +-137 EUR. "
+        "Keeping the model accepted an expected loss of 200 +-30 EUR."
+    )
+
+
+def test_attention_is_newest_first_and_names_the_cause() -> None:
+    attention = tell(CYCLES, PRIMARY).attention
+    assert [line[:7] for line in attention] == ["2013-08", "2013-08", "2013-06", "2013-05"]
+    assert "told ml-oncall" in attention[0]
+    assert "about 41,000 rows would decide" in attention[1]
+    assert "drift of precipitation is undecidable" in attention[2]
+
+
+def test_a_blocked_window_needs_attention() -> None:
+    report = validation("w", 1)
+    check = dataclasses.replace(report.checks[0], outcome=CheckOutcome.VIOLATED)
+    blocked = cycle(1, validation=dataclasses.replace(report, checks=(check,)))
+    assert tell((blocked,), PRIMARY).attention == ("2013-02: the window was blocked by schema.",)
+
+
+def test_a_model_that_waits_for_its_shadow_is_neither_promoted_nor_rejected() -> None:
+    assert [f.became for f in tell(CYCLES[:3], PRIMARY).fates] == ["promoted", "waiting"]
+
+
+def test_a_rollback_is_no_promotion_but_dates_the_holder() -> None:
+    back = dataclasses.replace(
+        change(WINDOWS[4], FIRST, Stage.RETIRED, Stage.PRODUCTION, "rolled back"), route=Route.ROLLBACK
+    )
+    cycles = (*CYCLES[:4], dataclasses.replace(CYCLES[4], champion_after=FIRST, changes=(back,)))
+    story = tell(cycles, PRIMARY)
+    assert (story.production, story.since) == (FIRST, WINDOWS[4])
+    assert story.count("promoted") == 2
+    only = tell((dataclasses.replace(CYCLES[4], champion_after=FIRST, changes=(back,)),), PRIMARY)
+    assert only.count("promoted") == 0
+
+
+def test_nothing_and_a_refused_founder_are_told_plainly() -> None:
+    nothing = tell((), PRIMARY)
+    assert sentences(nothing, PRIMARY)[0] == "No model is in production."
+    refused = dataclasses.replace(CYCLES[0], champion_after="", changes=(), verdicts=CYCLES[5].verdicts)
+    assert sentences(tell((refused,), PRIMARY), PRIMARY)[0] == "No model is in production."
+
+
+def test_without_labels_the_quality_is_not_known() -> None:
+    cycles = (dataclasses.replace(CYCLES[1]),)
+    assert "Its roc_auc_score is not known yet" in sentences(tell(cycles, PRIMARY), PRIMARY)[0]
