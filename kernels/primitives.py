@@ -1,7 +1,7 @@
 """What the evaluation primitives hand back: the same tuples from every backend.
 
-Shapes: N rows, C classes, B calibration bins, S segments. Counts are int64 and equal on every backend; sums are
-float64. Arrays lie where the inputs lie.
+Shapes: N rows, C classes, B calibration bins, S segments. Counts are int64 and equal on every backend; sums
+are float64. Arrays lie where the inputs lie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ POISSON_THRESHOLDS = (24109, 48219, 60273, 64292, 65296, 65497, 65531, 65535)
 
 
 class Order(NamedTuple):
-    """Rows by descending score. Example: scores [1, 3, 3] -> rows [1, 2, 0] or [2, 1, 0], groups [0, 0, 1]."""
+    """Rows by descending score. Example: scores [1, 3, 3] -> rows [1, 2, 0] or [2, 1, 0], groups [0, 0,
+    1]."""
 
     rows: Any  # int64 (N,): row numbers; the order within a tie group is free
     groups: Any  # int64 (N,): number of the tie group, rising along the order

@@ -2,11 +2,14 @@
 
 Shapes: N rows, S segments (runs of rows that share a slice).
 
-NumPy's argsort moves 8-byte indices through a comparison of gathered keys; its sort of plain uint64 uses vector
-registers and is three times faster. So the upper bits of the monotone key and the row number are packed into one
-uint64 and sorted as plain integers. A float32 key always fits whole; float64 and int64 keys lose their lowest
-bits, and rows that agree in the rest are put right afterwards by their full keys.
+NumPy's argsort moves 8-byte indices through a comparison of gathered keys; its sort of plain uint64 uses
+vector registers and is three times faster. So the upper bits of the monotone key and the row number are
+packed into one uint64 and sorted as plain integers. A float32 key always fits whole; float64 and int64 keys
+lose their lowest bits, and rows that agree in the rest are put right afterwards by their full keys.
 """
+
+# mypy: disable-error-code="no-untyped-def, assignment"
+# The compiled loops are typed by Numba from their arguments, not by annotations.
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from numba import njit
 
 from kernels.primitives import GROUP_END, TIED, Order, RankingSums
 
-# Runs of rows that agree in the packed bits are put right by insertion up to this length; longer ones that are
-# out of order send the whole column to argsort.
+# Runs of rows that agree in the packed bits are put right by insertion up to this length; longer ones that
+# are out of order send the whole column to argsort.
 INSERTION = 48
 
 
@@ -62,7 +65,8 @@ def flags(ordered: Order, labels: Any) -> Any:
 
 
 def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
-    """Walk every segment once: labels (N,) uint8 by row. int64 holds pairs up to 2 * positives * negatives."""
+    """Walk every segment once: labels (N,) uint8 by row. int64 holds pairs up to 2 * positives *
+    negatives."""
     segments = ordered.offsets.shape[0] - 1
     counts = np.zeros((3, segments), np.int64)
     precision = np.zeros(segments, np.float64)
@@ -73,16 +77,16 @@ def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
 def placements(ordered: Order, labels: Any) -> Any:
     """Twice each row's placement, int64 (N,) by row, within its segment.
 
-    For a positive: 2 * negatives below + negatives tied; for a negative: 2 * positives above + positives tied.
-    Rows in no segment get 0. Example: scores [1, 2, 2], labels [0, 1, 0] -> [2, 3, 1].
+    For a positive: 2 * negatives below + negatives tied; for a negative: 2 * positives above + positives
+    tied. Rows in no segment get 0. Example: scores [1, 2, 2], labels [0, 1, 0] -> [2, 3, 1].
     """
     out = np.zeros(labels.shape[0], np.int64)
     _placements(ordered.rows, ordered.groups, ordered.offsets, labels, out)
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _pack32(raw, low, keys, packed):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _pack32(raw, low, keys, packed):
     """keys: unsigned and descending with a float32 score; packed: their upper bits above the row number."""
     for i in range(raw.shape[0]):
         x = raw[i] if raw[i] != np.uint32(0x80000000) else np.uint32(0)
@@ -93,8 +97,8 @@ def _pack32(raw, low, keys, packed):  # type: ignore[no-untyped-def]
         packed[i] = (key & ~low) | np.uint64(i)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _pack64(raw, low, keys, packed):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _pack64(raw, low, keys, packed):
     """As _pack32, for float64 scores."""
     top = np.uint64(1) << np.uint64(63)
     for i in range(raw.shape[0]):
@@ -104,8 +108,8 @@ def _pack64(raw, low, keys, packed):  # type: ignore[no-untyped-def]
         packed[i] = (key & ~low) | np.uint64(i)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _pack_integers(raw, sign, low, keys, packed):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _pack_integers(raw, sign, low, keys, packed):
     """As _pack32, for 64-bit integers; sign is 2^63 for int64 and 0 for uint64."""
     for i in range(raw.shape[0]):
         key = ~(raw[i] ^ sign)
@@ -113,8 +117,8 @@ def _pack_integers(raw, sign, low, keys, packed):  # type: ignore[no-untyped-def
         packed[i] = (key & ~low) | np.uint64(i)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _unpack(packed, keys, low, rows):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _unpack(packed, keys, low, rows):
     """Row numbers in order of the full keys; False when a long run is out of order."""
     start = 0
     previous = ~packed[0] if packed.shape[0] else np.uint64(0)
@@ -134,8 +138,8 @@ def _unpack(packed, keys, low, rows):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _number(keys, rows, groups):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _number(keys, rows, groups):
     group = -1
     previous = np.uint64(0)
     for i in range(rows.shape[0]):
@@ -146,8 +150,8 @@ def _number(keys, rows, groups):  # type: ignore[no-untyped-def]
         groups[i] = group
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _split(rows, groups, codes, out_rows, out_groups, offsets):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _split(rows, groups, codes, out_rows, out_groups, offsets):
     """A stable counting sort by code keeps the order by score inside every segment."""
     for i in range(codes.shape[0]):
         if codes[i] >= 0:
@@ -164,8 +168,8 @@ def _split(rows, groups, codes, out_rows, out_groups, offsets):  # type: ignore[
     return offsets[-1]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _flags(rows, groups, offsets, labels, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _flags(rows, groups, offsets, labels, out):
     for s in range(offsets.shape[0] - 1):
         first = offsets[s]
         while first < offsets[s + 1]:
@@ -182,8 +186,8 @@ def _flags(rows, groups, offsets, labels, out):  # type: ignore[no-untyped-def]
             first = last
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _ranking_sums(rows, groups, offsets, labels, counts, precision):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _ranking_sums(rows, groups, offsets, labels, counts, precision):
     for s in range(offsets.shape[0] - 1):
         tp, fp, pairs, total = 0, 0, 0, 0.0
         first = offsets[s]
@@ -206,8 +210,8 @@ def _ranking_sums(rows, groups, offsets, labels, counts, precision):  # type: ig
         precision[s] = total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _placements(rows, groups, offsets, labels, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _placements(rows, groups, offsets, labels, out):
     for s in range(offsets.shape[0] - 1):
         total_n = 0
         for i in range(offsets[s], offsets[s + 1]):

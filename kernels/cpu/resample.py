@@ -13,6 +13,9 @@ never rows x replicates. All sums are integers (real values arrive as fixed poin
 order, and equal on every backend.
 """
 
+# mypy: disable-error-code="no-untyped-def, assignment"
+# The compiled loops are typed by Numba from their arguments, not by annotations.
+
 from __future__ import annotations
 
 from typing import Any
@@ -39,7 +42,8 @@ SHIFT = np.uint64(32)
 
 
 def weights(ids: Any, replicate: int, *, seed: int, stream: int, kind: int, flips: Any = None) -> Any:
-    """Weights of rows `ids` (N,) in one replicate, int64 (N,); for tests and for a look at single replicates."""
+    """Weights of rows `ids` (N,) in one replicate, int64 (N,); for tests and for a look at single
+    replicates."""
     out = np.empty(ids.shape[0], np.int64)
     ids, flips, key = _words(ids, flips, seed, stream)
     _weights(ids, flips, kind, replicate, *key, out)
@@ -86,20 +90,22 @@ def average_precision(
 
 
 def _by_tile(loop: Any, arguments: tuple[Any, ...], out: Any) -> None:
-    """Run a compiled loop once for every tile of replicates, in threads; a tile writes its own part of out."""
+    """Run a compiled loop once for every tile of replicates, in threads; a tile writes its own part of
+    out."""
     tiles = -(-out.shape[-1] // TILE)
     map_columns(lambda tile: loop(*arguments, tile, out), tiles, arguments[0].shape[0] * TILE * tiles)
 
 
 def _words(ids: Any, flips: Any, seed: int, stream: int) -> tuple[Any, Any, tuple[Any, Any, Any]]:
-    """Arguments as the compiled loops take them: uint64 ids, no flips as an empty array, the key in halves."""
+    """Arguments as the compiled loops take them: uint64 ids, no flips as an empty array, the key in
+    halves."""
     ids = np.ascontiguousarray(ids).astype(np.uint64, copy=False)
     flips = np.zeros(0, np.uint8) if flips is None else flips
     return ids, flips, (np.uint32(stream), np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32))
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _round(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def _round(c0, c1, c2, c3, k0, k1):
     p0 = M0 * np.uint64(c0)
     p1 = M1 * np.uint64(c2)
     return (
@@ -110,8 +116,8 @@ def _round(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def philox4x32(c0, c1, c2, c3, k0, k1):
     """Ten rounds of Philox4x32 (Salmon et al. 2011) on uint32 words: (counter, key) -> four words."""
     for _ in range(10):
         c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
@@ -120,8 +126,8 @@ def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _tile_words(row_id, block, stream, k0, k1, words):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _tile_words(row_id, block, stream, k0, k1, words):
     """Fill words (4, TILE_BLOCKS) with the Philox output of one row for TILE_BLOCKS replicate blocks."""
     low = np.uint32(row_id & MASK)
     high = np.uint32(row_id >> SHIFT)
@@ -154,8 +160,8 @@ def _tile_words(row_id, block, stream, k0, k1, words):  # type: ignore[no-untype
         words[3 * TILE_BLOCKS + b] = c3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _tile_weights(kind, flip, halves, weights):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _tile_weights(kind, flip, halves, weights):
     """Turn 16-bit uniforms into weights; flip = 1 gives the other side of every coin."""
     if kind == POISSON:
         for t in range(TILE):
@@ -169,8 +175,8 @@ def _tile_weights(kind, flip, halves, weights):  # type: ignore[no-untyped-def]
             weights[t] = np.uint32(np.uint16(halves[t] >> 15) ^ np.uint16(flip))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _store(tile, out, start):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _store(tile, out, start):
     """Write a tile's lanes to out in replicate order; the tile begins at replicate `start` of out."""
     for t in range(TILE):
         half, column = t % 2, t // 2
@@ -179,8 +185,8 @@ def _store(tile, out, start):  # type: ignore[no-untyped-def]
             out[replicate] = tile[t]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fold(pairs, run, local, wide, negatives, base):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _fold(pairs, run, local, wide, negatives, base):
     """Book a run of untied rows in 64 bits: its own pairs, and its negatives against all positives before."""
     for t in range(TILE):
         wide[t] += 2 * (np.int64(pairs[t]) + np.int64(run[t]) * base[t])
@@ -191,8 +197,8 @@ def _fold(pairs, run, local, wide, negatives, base):  # type: ignore[no-untyped-
         local[t] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _auroc_segment(ids, flags, flips, first, last, kind, block, stream, k0, k1, wide, base, negatives):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _auroc_segment(ids, flags, flips, first, last, kind, block, stream, k0, k1, wide, base, negatives):
     words = np.empty(4 * TILE_BLOCKS, np.uint32)
     halves = words.view(np.uint16)
     weight = np.empty(TILE, np.uint32)
@@ -233,8 +239,8 @@ def _auroc_segment(ids, flags, flips, first, last, kind, block, stream, k0, k1, 
     _fold(pairs, run, local, wide, negatives, base)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _auroc(ids, flags, flips, offsets, kind, first_block, stream, k0, k1, tile, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _auroc(ids, flags, flips, offsets, kind, first_block, stream, k0, k1, tile, out):
     """out (3, S, R): twice the pairs in order, the positive weight, the negative weight. See Resample."""
     start = tile * TILE
     block = np.uint32(first_block + tile * TILE_BLOCKS)
@@ -251,8 +257,8 @@ def _auroc(ids, flags, flips, offsets, kind, first_block, stream, k0, k1, tile, 
         _store(negatives, out[2, s], start)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _precision_segment(ids, flags, flips, first, last, kind, scale, block, stream, k0, k1, total, tp, fp):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _precision_segment(ids, flags, flips, first, last, kind, scale, block, stream, k0, k1, total, tp, fp):
     words = np.empty(4 * TILE_BLOCKS, np.uint32)
     halves = words.view(np.uint16)
     weight = np.empty(TILE, np.uint32)
@@ -275,8 +281,8 @@ def _precision_segment(ids, flags, flips, first, last, kind, scale, block, strea
                 group_p[t] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _average_precision(ids, flags, flips, offsets, kind, scale, first_block, stream, k0, k1, tile, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _average_precision(ids, flags, flips, offsets, kind, scale, first_block, stream, k0, k1, tile, out):
     """out (3, S, R): sum over positives of floor(scale * precision), positive and negative weight."""
     start = tile * TILE
     block = np.uint32(first_block + tile * TILE_BLOCKS)
@@ -291,8 +297,8 @@ def _average_precision(ids, flags, flips, offsets, kind, scale, first_block, str
         _store(fp, out[2, s], start)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sums(ids, values, flips, offsets, kind, first_block, stream, k0, k1, tile, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _sums(ids, values, flips, offsets, kind, first_block, stream, k0, k1, tile, out):
     """out (S, K + 1, R): the weighted sums of the columns of values (N, K) int64, then the weight itself."""
     columns = out.shape[1] - 1
     start = tile * TILE
@@ -316,8 +322,8 @@ def _sums(ids, values, flips, offsets, kind, first_block, stream, k0, k1, tile, 
             _store(total[k], out[s, k], start)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _weights(ids, flips, kind, replicate, stream, k0, k1, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _weights(ids, flips, kind, replicate, stream, k0, k1, out):
     words = np.empty(4 * TILE_BLOCKS, np.uint32)
     halves = words.view(np.uint16)
     weight = np.empty(TILE, np.uint32)

@@ -7,6 +7,9 @@ The logarithm is our own (`_negative_log`), made of additions, multiplications a
 vectorised by the compiler, is within 2 units in the last place, and has the same bits on every backend.
 """
 
+# mypy: disable-error-code="no-untyped-def, assignment"
+# The compiled loops are typed by Numba from their arguments, not by annotations.
+
 from __future__ import annotations
 
 from typing import Any
@@ -28,7 +31,8 @@ LN2_LOW = 1.9082149292705877e-10
 
 
 def binary_sums(labels: Any, proba: Any, *, n_bins: int, threshold: float, eps: float) -> BinarySums:
-    """labels (N,) uint8 in {0, 1}; proba (N,) float32 or float64. Bin b holds (b / B, (b + 1) / B]; 0 is in 0."""
+    """labels (N,) uint8 in {0, 1}; proba (N,) float32 or float64. Bin b holds (b / B, (b + 1) / B]; 0 is in
+    0."""
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     floats, counts, confidence = _by_block(
         _binary,
@@ -93,8 +97,8 @@ def cell_counts(codes: Any, n_cells: int) -> Any:
     return _cell_counts(codes, n_cells)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _binary_labels(values, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _binary_labels(values, out):
     others = 0
     for i in range(values.shape[0]):
         value = values[i]
@@ -103,8 +107,8 @@ def _binary_labels(values, out):  # type: ignore[no-untyped-def]
     return others
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _cell_counts(codes, n_cells):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _cell_counts(codes, n_cells):
     counts = np.zeros((4, n_cells), np.int64)  # four copies break the chain of dependent increments
     n = codes.shape[0]
     whole = n - n % 4
@@ -118,10 +122,11 @@ def _cell_counts(codes, n_cells):  # type: ignore[no-untyped-def]
     return counts.sum(axis=0)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _negative_log(p, bits, out, n):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _negative_log(p, bits, out, n):
     """out = -log(p) for p[:n]; `bits` is p viewed as int64. With m in [sqrt 1/2, sqrt 2) and s = (m-1)/(m+1),
-    log p = e ln 2 + 2 (s + s^3/3 + s^5/5 + ...), where s^2 < 0.0295 lets eleven terms reach full precision."""
+    log p = e ln 2 + 2 (s + s^3/3 + s^5/5 + ...), where s^2 < 0.0295 lets eleven terms reach full
+    precision."""
     mantissa = np.empty(n, np.int64)
     exponent = np.empty(n, np.float64)
     for i in range(n):
@@ -149,8 +154,8 @@ def _negative_log(p, bits, out, n):  # type: ignore[no-untyped-def]
         out[i] = -(e * LN2_HIGH + (2.0 * s + tail))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _lane_sum(x, n):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _lane_sum(x, n):
     """Sum of x[:n] by 16 lanes, then lanes in a tree of halves."""
     lanes = np.zeros(LANES, np.float64)
     whole = n - n % LANES
@@ -167,16 +172,16 @@ def _lane_sum(x, n):  # type: ignore[no-untyped-def]
     return lanes[0]
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _bin_of(p, edges, n_bins):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def _bin_of(p, edges, n_bins):
     """The bin b with edges[b] < p <= edges[b + 1]; a product guesses within one bin and the edges decide."""
     b = min(max(np.int64(p * n_bins), 0), n_bins - 1)
     b -= np.int64(b > 0 and p <= edges[b])
     return b + np.int64(b < n_bins - 1 and p > edges[b + 1])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, confidence):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, confidence):
     rows, n_bins = labels.shape[0], edges.shape[0] - 1
     for block in range(start, stop):
         first = block * BLOCK
@@ -212,8 +217,8 @@ def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, c
         count[5] = outside
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _multiclass(codes, proba, edges, eps, tolerance, start, stop, floats, counts, confidence):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _multiclass(codes, proba, edges, eps, tolerance, start, stop, floats, counts, confidence):
     rows, classes, n_bins = proba.shape[0], proba.shape[1], edges.shape[0] - 1
     for block in range(start, stop):
         first = block * BLOCK
@@ -249,8 +254,8 @@ def _multiclass(codes, proba, edges, eps, tolerance, start, stop, floats, counts
         floats[block, 1] = _lane_sum(square, n)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _regression(y_true, y_pred, alpha, start, stop, floats, missing):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _regression(y_true, y_pred, alpha, start, stop, floats, missing):
     rows = y_true.shape[0]
     for block in range(start, stop):
         first = block * BLOCK

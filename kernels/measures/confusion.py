@@ -1,8 +1,8 @@
 """Metrics that are functions of a confusion matrix, vectorised over leading axes.
 
 Shapes: a matrix is (..., C, C), rows are true classes, columns predicted ones; values are (...) or (..., C).
-Counts may be int64 or float64 (weighted, or replicates). All arithmetic is float64. An undefined value is NaN,
-never a silent 0.0 or 1.0.
+Counts may be int64 or float64 (weighted, or replicates). All arithmetic is float64. An undefined value is
+NaN, never a silent 0.0 or 1.0.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def f1(matrix: Any, *, average: str | None, positive: int = 1, zero_division: fl
 
 
 def matthews(matrix: Any) -> Any:
-    """Matthews correlation (Gorodkin 2004 for C classes); NaN when all rows share a true or a predicted class."""
+    """Matthews correlation (Gorodkin 2004 for C classes); NaN when all rows share a true or a predicted
+    class."""
     matrix = matrix.astype(np.float64)
     true, pred = matrix.sum(axis=-1), matrix.sum(axis=-2)
     rows, correct = true.sum(axis=-1), _diagonal(matrix).sum(axis=-1)

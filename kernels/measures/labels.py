@@ -17,7 +17,8 @@ SPAN = 1 << 12
 
 
 def binary_codes(y_true: Any, backend: str, *, pos_label: Any = None) -> Any:
-    """Labels (N,) as uint8, 1 for pos_label, or for the greater of two labels; OptionError for a third one."""
+    """Labels (N,) as uint8, 1 for pos_label, or for the greater of two labels; OptionError for a third
+    one."""
     scores = load("scores", backend)
     if y_true.dtype.kind in "biuf" and pos_label in (None, 1):
         fast = scores.binary_labels(y_true)

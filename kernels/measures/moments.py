@@ -1,6 +1,7 @@
 """Metrics that are functions of sums over rows, vectorised over leading axes.
 
-Shapes: sums and weights are (...); by calibration bin (..., B). All arithmetic is float64; NaN when undefined.
+Shapes: sums and weights are (...); by calibration bin (..., B). All arithmetic is float64; NaN when
+undefined.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def root_mean(total: Any, weight: Any) -> Any:
 def determination(residual: Any, first: Any, second: Any, weight: Any) -> Any:
     """R^2 = 1 - residual / (second - first^2 / weight).
 
-    first and second are sums of (y - c) and (y - c)^2 for one constant c near the mean of y, without which the
-    difference would cancel. NaN for fewer than two rows of weight and for constant y, where scikit-learn says
-    0.0 or 1.0.
+    first and second are sums of (y - c) and (y - c)^2 for one constant c near the mean of y, without which
+    the difference would cancel. NaN for fewer than two rows of weight and for constant y, where scikit-learn
+    says 0.0 or 1.0.
     """
     spread = second - mean(first, weight) * first
     return np.where((spread > 0) & (weight > 0), 1.0 - residual / np.where(spread > 0, spread, 1.0), np.nan)

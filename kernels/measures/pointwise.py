@@ -13,14 +13,16 @@ from kernels.errors import OptionError
 
 
 def confidence_and_outcome(y_true: Any, proba: Any) -> tuple[Any, Any]:
-    """Confidence and outcome (N,) float64 of each row: codes (N,) with proba (N,), or (N, C) by its largest."""
+    """Confidence and outcome (N,) float64 of each row: codes (N,) with proba (N,), or (N, C) by its
+    largest."""
     if proba.ndim == 1:
         return proba.astype(np.float64), y_true.astype(np.float64)
     return proba.max(axis=1).astype(np.float64), (proba.argmax(axis=1) == y_true).astype(np.float64)
 
 
 def row_loss(loss: str, true: Any, pred: Any, alpha: float) -> Any:
-    """The loss of each row, float64 (N,): "absolute", "squared", "root" (squared before its mean) or "pinball"."""
+    """The loss of each row, float64 (N,): "absolute", "squared", "root" (squared before its mean) or
+    "pinball"."""
     apart = true - pred
     if loss == "absolute":
         return np.abs(apart)

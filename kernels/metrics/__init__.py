@@ -4,14 +4,14 @@ Every function takes NumPy, CuPy or torch arrays, all on one device, and compute
 CPU, CUDA C++ on a GPU, NumPy for backend="reference". The result is a float64 scalar in the library of the
 predictions, on their device (`np.float64`, a 0-d CuPy array or torch tensor).
 
-Missing values: nan_policy="raise" (default) raises MissingValueError, because a model that answers NaN must not
-be scored on the rest in silence; "omit" leaves the rows out; "propagate" gives NaN. Looking for them, and for
-the classes, waits for a CUDA device once.
+Missing values: nan_policy="raise" (default) raises MissingValueError, because a model that answers NaN must
+not be scored on the rest in silence; "omit" leaves the rows out; "propagate" gives NaN. Looking for them, and
+for the classes, waits for a CUDA device once.
 
 Undefined values (no rows, one class only) are NaN, never a silent 0.0 or 1.0; where scikit-learn differs the
-function says so. Errors: ShapeError, DTypeError, DeviceError, OptionError, MissingValueError, BackendUnavailable
-of kernels.errors. Counts are int64 and, with AUROC, equal on every backend bit for bit; other values agree to
-1e-12.
+function says so. Errors: ShapeError, DTypeError, DeviceError, OptionError, MissingValueError,
+BackendUnavailable of kernels.errors. Counts are int64 and, with AUROC, equal on every backend bit for bit;
+other values agree to 1e-12.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Metrics of predicted classes: the confusion matrix and what follows from it.
 
-Shapes: N rows, C classes. Counts are int64 and exact; weighted counts are float64. Every function takes NumPy,
-CuPy or torch arrays on one device and returns in their library, on their device. See kernels.metrics for NaN
-and errors. Cost: one pass over the rows.
+Shapes: N rows, C classes. Counts are int64 and exact; weighted counts are float64. Every function takes
+NumPy, CuPy or torch arrays on one device and returns in their library, on their device. See kernels.metrics
+for NaN and errors. Cost: one pass over the rows.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def confusion_matrix(
 ) -> Any:  # fmt: skip
     """Counts by true class (rows) and predicted class (columns), (C, C); int64 without weights.
 
-    Classes are the sorted labels of both arguments, or `labels` in their order (rows with another label are then
-    left out). normalize divides by the true rows, the predicted columns or all; empty rows give 0.0 as in
-    scikit-learn.
+    Classes are the sorted labels of both arguments, or `labels` in their order (rows with another label are
+    then left out). normalize divides by the true rows, the predicted columns or all; empty rows give 0.0 as
+    in scikit-learn.
     """
     check_option(normalize, "normalize", NORMALIZE)
     matrix, undefined = _matrix(y_true, y_pred, labels, sample_weight, nan_policy, backend)
@@ -70,10 +70,11 @@ def precision_score(
     average: str | None = "binary", sample_weight: Array | None = None, zero_division: float = np.nan,
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """TP / (TP + FP). average: "binary" (class pos_label), "macro", "weighted", "micro" or None (one a class).
+    """TP / (TP + FP). average: "binary" (class pos_label), "macro", "weighted", "micro" or None (one a
+    class).
 
-    Where nothing was predicted positive the value is zero_division: NaN by default, where scikit-learn warns and
-    says 0.0. A mean over classes leaves NaN ones out, as scikit-learn does with zero_division=nan.
+    Where nothing was predicted positive the value is zero_division: NaN by default, where scikit-learn warns
+    and says 0.0. A mean over classes leaves NaN ones out, as scikit-learn does with zero_division=nan.
     """
     return _averaged(
         confusion.precision, y_true, y_pred, labels, pos_label, average, sample_weight, zero_division,

@@ -1,7 +1,7 @@
 """Metrics of predicted probabilities: log loss, Brier score, calibration error, and all of them in one pass.
 
-Shapes: N rows, C classes, B calibration bins. Probabilities are float32 or float64 (integers count as float64)
-and every sum is float64. See kernels.metrics for NaN and errors.
+Shapes: N rows, C classes, B calibration bins. Probabilities are float32 or float64 (integers count as
+float64) and every sum is float64. See kernels.metrics for NaN and errors.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def log_loss(
     """Mean of -log(probability of the true class), natural logarithm; the sum when normalize is False.
 
     y_proba (N,) for the greater of two labels, or (N, C) in the order of the sorted labels. Probabilities are
-    clipped to [eps, 1 - eps], eps of their dtype, as in scikit-learn. OptionError outside [0, 1] or, with (N, C),
-    for rows that do not sum to one (scikit-learn only warns).
+    clipped to [eps, 1 - eps], eps of their dtype, as in scikit-learn. OptionError outside [0, 1] or, with (N,
+    C), for rows that do not sum to one (scikit-learn only warns).
     """
     data = _data(y_true, y_proba, sample_weight, nan_policy, backend, ndims=(1, 2))
     eps = float(np.finfo(data.y_pred.dtype).eps)
@@ -124,10 +124,10 @@ def expected_calibration_error(
     """Mean gap between confidence and outcome over bins of confidence (Naeini et al. 2015; Guo et al. 2017).
 
     With (N,) the confidence is y_proba and the outcome the positive label; with (N, C) they are the largest
-    probability and whether its class is right. strategy "uniform": bin b holds (b / B, (b + 1) / B], 0 goes to
-    the first (scikit-learn's calibration_curve); "quantile": edges at quantiles of the confidence, equal edges
-    merged. norm "l1", "l2" or "max". The estimate is biased upwards by noise of order sqrt(B / N); compare
-    models at equal N and B. NaN without rows.
+    probability and whether its class is right. strategy "uniform": bin b holds (b / B, (b + 1) / B], 0 goes
+    to the first (scikit-learn's calibration_curve); "quantile": edges at quantiles of the confidence, equal
+    edges merged. norm "l1", "l2" or "max". The estimate is biased upwards by noise of order sqrt(B / N);
+    compare models at equal N and B. NaN without rows.
     """
     _check_bins(n_bins)
     check_option(strategy, "strategy", STRATEGIES)
@@ -153,8 +153,8 @@ def _quantile_error(data: inputs.Rows, n_bins: int, norm: str) -> Any:
     bins = np.searchsorted(edges[1:-1], confidence, side="left")
     count = max(int(edges.shape[0]) - 1, 1)
     rows = np.bincount(bins, minlength=count)
-    sums = (np.bincount(bins, weights=x, minlength=count) for x in (outcome, confidence))
-    return moments.calibration_error(*sums, rows, norm=norm)
+    hits, sure = (np.bincount(bins, weights=x, minlength=count) for x in (outcome, confidence))
+    return moments.calibration_error(hits, sure, rows, norm=norm)
 
 
 def _data(
@@ -213,8 +213,8 @@ def _codes(data: inputs.Rows, labels: Any) -> Any:
     classes = codes_.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels))
     if classes.shape[0] != columns:
         raise ShapeError(
-            f"y_proba: {columns} columns for {int(classes.shape[0])} classes - pass one column a class, or name "
-            "all classes in labels"
+            f"y_proba: {columns} columns for {int(classes.shape[0])} classes - pass one column a "
+            "class, or name all classes in labels"
         )
     codes = codes_.encode(data.y_true, classes, "y_true")
     if codes.size and int(codes.min()) < 0:

@@ -1,7 +1,8 @@
 """Ranking metrics: AUROC, average precision, NDCG. Ties are exact; counts are integers.
 
-Shapes: N rows, C classes. Every function takes NumPy, CuPy or torch arrays on one device and returns a float64
-scalar (or (C,) for average=None) in their library, on their device. See kernels.metrics for NaN and errors.
+Shapes: N rows, C classes. Every function takes NumPy, CuPy or torch arrays on one device and returns a
+float64 scalar (or (C,) for average=None) in their library, on their device. See kernels.metrics for NaN and
+errors.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ def roc_auc_score(
 ) -> Any:  # fmt: skip
     """Area under the ROC curve: P(score of a positive > score of a negative) + P(tie) / 2.
 
-    y_true (N,) labels, y_score (N,) for two classes, of which the greater label is the positive one, or (N, C)
-    with multi_class="ovr" (one against the rest) or "ovo" (Hand and Till 2001), columns in the order of the
-    sorted labels. average is "macro", "weighted" (by rows of the class), "micro" (ovr only) or None (ovr only).
+    y_true (N,) labels, y_score (N,) for two classes, of which the greater label is the positive one, or (N,
+    C) with multi_class="ovr" (one against the rest) or "ovo" (Hand and Till 2001), columns in the order of
+    the sorted labels. average is "macro", "weighted" (by rows of the class), "micro" (ovr only) or None (ovr
+    only).
 
-    NaN when a class has no rows (scikit-learn warns and says NaN as well). Cost: two sorts of keys and one merge
-    a class; with weights one sort that carries the row number.
+    NaN when a class has no rows (scikit-learn warns and says NaN as well). Cost: two sorts of keys and one
+    merge a class; with weights one sort that carries the row number.
     """
     check_option(average, "average", AVERAGES)
     data = inputs.rows(

@@ -1,7 +1,8 @@
 """Regression metrics: mean absolute, squared and quantile errors, R^2.
 
 Shapes: N rows, K outputs; y_true and y_pred are both (N,) or both (N, K). Sums are float64. multioutput is
-"uniform_average" or "raw_values" (one value an output). NaN without rows. See kernels.metrics for NaN and errors.
+"uniform_average" or "raw_values" (one value an output). NaN without rows. See kernels.metrics for NaN and
+errors.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
 def placements(ordered: Order, labels: Any) -> Any:
     """Twice each row's placement, int64 (N,) by row, within its segment.
 
-    For a positive: 2 * negatives below + negatives tied; for a negative: 2 * positives above + positives tied.
-    Rows in no segment get 0. Example: scores [1, 2, 2], labels [0, 1, 0] -> [2, 3, 1].
+    For a positive: 2 * negatives below + negatives tied; for a negative: 2 * positives above + positives
+    tied. Rows in no segment get 0. Example: scores [1, 2, 2], labels [0, 1, 0] -> [2, 3, 1].
     """
     out = np.zeros(labels.shape[0], np.int64)
     for first, last in zip(ordered.offsets[:-1], ordered.offsets[1:], strict=True):

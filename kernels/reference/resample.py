@@ -16,7 +16,8 @@ MASK = np.uint64(0xFFFFFFFF)
 
 
 def philox4x32(counter: Any, key: Any) -> Any:
-    """Ten rounds of Philox4x32 (Salmon et al. 2011): counter (4, ...) and key (2,) uint32 -> (4, ...) uint32."""
+    """Ten rounds of Philox4x32 (Salmon et al. 2011): counter (4, ...) and key (2,) uint32 -> (4, ...)
+    uint32."""
     c0, c1, c2, c3 = (np.asarray(c, dtype=np.uint64) for c in counter)
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     for _ in range(10):

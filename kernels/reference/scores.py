@@ -1,4 +1,5 @@
-"""Pointwise scores in NumPy float64: the executable definition of the scores primitive. See kernels.primitives.
+"""Pointwise scores in NumPy float64: the executable definition of the scores primitive. See
+kernels.primitives.
 
 Shapes: N rows, C classes, B calibration bins.
 """
@@ -16,7 +17,8 @@ LN2_LOW = 1.9082149292705877e-10
 
 
 def binary_sums(labels: Any, proba: Any, *, n_bins: int, threshold: float, eps: float) -> BinarySums:
-    """labels (N,) uint8 in {0, 1}; proba (N,) float32 or float64. Bin b holds (b / B, (b + 1) / B]; 0 is in 0."""
+    """labels (N,) uint8 in {0, 1}; proba (N,) float32 or float64. Bin b holds (b / B, (b + 1) / B]; 0 is in
+    0."""
     known = ~np.isnan(proba)
     p = proba[known].astype(np.float64)
     y = labels[known].astype(np.int64)
@@ -74,7 +76,8 @@ def bin_of(p: Any, n_bins: int) -> Any:
 
 
 def negative_log(p: Any) -> Any:
-    """-log of p (N,), every p a positive normal number, from portable operations: equal bits on every backend.
+    """-log of p (N,), every p a positive normal number, from portable operations: equal bits on every
+    backend.
 
     With p = 2^e m, m in (sqrt(1/2), sqrt(2)] and s = (m - 1) / (m + 1): log p = e ln 2 + 2 (s + s^3/3 + ...).
     """

@@ -32,34 +32,36 @@ HELD = 1 << 22
 def bootstrap(
     metric: str | Callable[..., Any], y_true: Array, y_score: Array, other: Array | None = None,
     slices: Array | Mapping[str, Array] | None = None, cluster: Array | None = None, n_resamples: int = 2000,
-    confidence_level: float = 0.95, seed: int = 0, row_ids: Array | None = None, method: str = "percentile", *,
-    options: MetricOptions | None = None, min_rows: int = 30, resampling: str = "auto",
-    nan_policy: str = "raise", backend: str | None = None,
+    confidence_level: float = 0.95, seed: int = 0, row_ids: Array | None = None,
+    method: str = "percentile", *, options: MetricOptions | None = None, min_rows: int = 30,
+    resampling: str = "auto", nan_policy: str = "raise", backend: str | None = None,
 ) -> BootstrapResult:  # fmt: skip
-    """A metric with its bootstrap interval; with `other`, the paired difference metric(other) - metric(y_score).
+    """A metric with its bootstrap interval; with `other`, the paired difference metric(other) -
+    metric(y_score).
 
-    metric is a name in kernels.measures.table or a function of kernels.metrics. y_true (N,), y_score and other
-    (N,) or (N, C), as the metric takes them; metrics of labels also take probabilities (N,), cut at
-    options.threshold, or (N, C). slices is an integer code (N,) or several by name; every slice gets n, estimate
-    and interval, and those under min_rows keep their estimate but get no interval.
+    metric is a name in kernels.measures.table or a function of kernels.metrics. y_true (N,), y_score and
+    other (N,) or (N, C), as the metric takes them; metrics of labels also take probabilities (N,), cut at
+    options.threshold, or (N, C). slices is an integer code (N,) or several by name; every slice gets n,
+    estimate and interval, and those under min_rows keep their estimate but get no interval.
 
     Rows are resampled by Poisson(1) weights (Chamandy et al. 2012) that are a function of (seed, row_ids[i],
     replicate) alone: by default the id is the position. The same row has the same weight for both models, in
-    every slice, metric, backend, chunk and thread count, so that differences are paired. cluster (N,) integers
-    gives all rows of a cluster one weight. Metrics of counts (accuracy, F1, ...) are resampled by cell instead,
-    multinomially, which is the ordinary bootstrap at a cost that does not grow with rows; so is a calibration
-    error of many rows without slices (see cells). resampling="rows" forces row weights, "cells" refuses others.
+    every slice, metric, backend, chunk and thread count, so that differences are paired. cluster (N,)
+    integers gives all rows of a cluster one weight. Metrics of counts (accuracy, F1, ...) are resampled by
+    cell instead, multinomially, which is the ordinary bootstrap at a cost that does not grow with rows; so is
+    a calibration error of many rows without slices (see cells). resampling="rows" forces row weights, "cells"
+    refuses others.
 
-    method "percentile", or "bca" (Efron 1987) with the exact leave-one-out acceleration (for average precision
-    the infinitesimal jackknife). A replicate without one of the classes leaves the metric undefined; such
-    replicates are left out and counted, and above a tenth the bounds are NaN. standard_error is the standard
-    deviation of the replicates. Below some 50 rows no bootstrap covers as stated; calibration error is biased
-    upwards, and near perfect calibration its interval is too high.
+    method "percentile", or "bca" (Efron 1987) with the exact leave-one-out acceleration (for average
+    precision the infinitesimal jackknife). A replicate without one of the classes leaves the metric
+    undefined; such replicates are left out and counted, and above a tenth the bounds are NaN. standard_error
+    is the standard deviation of the replicates. Below some 50 rows no bootstrap covers as stated; calibration
+    error is biased upwards, and near perfect calibration its interval is too high.
 
     Cost: ranks one sort a model, then about 0.4 ns a row and replicate; sums 0.5 ns; cells none. Memory: O(N)
-    and 8 bytes a slice and replicate, in batches; nothing of rows x replicates. On CUDA the replicates come to
-    the host once (synchronises). nan_policy "raise" or "omit" (of both models). Errors: OptionError, ShapeError,
-    DTypeError, DeviceError, MissingValueError, BackendUnavailable.
+    and 8 bytes a slice and replicate, in batches; nothing of rows x replicates. On CUDA the replicates come
+    to the host once (synchronises). nan_policy "raise" or "omit" (of both models). Errors: OptionError,
+    ShapeError, DTypeError, DeviceError, MissingValueError, BackendUnavailable.
     """
     name = metric_name(metric)
     check_option(method, "method", METHODS)

@@ -89,15 +89,16 @@ def _matrix_score(name: str, count: int, options: MetricOptions) -> Callable[[An
         average = "binary" if count <= 2 else "macro"
     if average == "binary" and count > 2:
         raise OptionError(f"average: 'binary' with {count} classes - use macro, weighted or micro")
-    averaged = {"average": average, "positive": min(1, count - 1)}
-    return {
+    averaged: dict[str, Any] = {"average": average, "positive": min(1, count - 1)}
+    scores: dict[str, Callable[[Any], Any]] = {
         "accuracy_score": confusion.accuracy,
         "balanced_accuracy_score": confusion.balanced_accuracy,
         "matthews_corrcoef": confusion.matthews,
         "precision_score": partial(confusion.precision, **averaged),
         "recall_score": partial(confusion.recall, **averaged),
         "f1_score": partial(confusion.f1, **averaged),
-    }[name]
+    }
+    return scores[name]
 
 
 def _ranks(name: str, rows: Paired, options: MetricOptions) -> Ranks:
@@ -122,8 +123,8 @@ def _columns_of(rows: Paired, score: Any) -> Any:
     classes = classes_of(rows.y_true)
     if classes.shape[0] != score.shape[1]:
         raise ShapeError(
-            f"y_score: {score.shape[1]} columns for {int(classes.shape[0])} classes in y_true - pass one column a "
-            "class"
+            f"y_score: {score.shape[1]} columns for {int(classes.shape[0])} classes in y_true - pass one "
+            "column a class"
         )
     return encode(rows.y_true, classes, "y_true")
 
@@ -221,7 +222,7 @@ def _ndcg(rows: Paired, score: Any, options: MetricOptions) -> Columns:
     check_ndim(rows.y_true, "y_true", 2)
     if score.shape != rows.y_true.shape:
         raise ShapeError(
-            f"y_score: shape {tuple(score.shape)} is not that of y_true {tuple(rows.y_true.shape)} - pass one "
-            "score per document"
+            f"y_score: shape {tuple(score.shape)} is not that of y_true {tuple(rows.y_true.shape)} - "
+            "pass one score per document"
         )
     return _one_column(pointwise.ndcg_by_query(rows.y_true, score, k=options.k, ignore_ties=False))

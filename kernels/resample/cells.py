@@ -1,9 +1,10 @@
 """Resampling by cell: a bootstrap sample of rows is a multinomial sample of cell counts.
 
 The draws are NumPy's, on the host, whatever the backend: cells are few. They are keyed by (seed, name of the
-slicing column, code of the slice), so that they depend neither on chunks nor on the other slices. Calibration error adds, to the counts of (bin, outcome), the sum of
-the confidences drawn in each cell; given the count k it has mean k m and variance k v exactly, and is drawn as
-normal, which a bin's width makes harmless even for small k.
+slicing column, code of the slice), so that they depend neither on chunks nor on the other slices. Calibration
+error adds, to the counts of (bin, outcome), the sum of the confidences drawn in each cell; given the count k
+it has mean k m and variance k v exactly, and is drawn as normal, which a bin's width makes harmless even for
+small k.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from kernels.resample.inputs import host
 from kernels.resample.problems import Cells, Columns, Problem, Segments, Sums
 
 MANY_ROWS = 50_000
-"""From here a calibration error without slices is resampled by cell; below, row weights are quick and exact."""
+"""From here a calibration error without slices is resampled by cell; below, row weights are quick and
+exact."""
 
 
 def resamples_by_cell(problem: Problem, clustered: bool, sliced: bool, n: int) -> bool:
@@ -31,7 +33,8 @@ def resamples_by_cell(problem: Problem, clustered: bool, sliced: bool, n: int) -
 def cell_replicates(
     problem: Problem, segments: Segments, n_resamples: int, seed: int, keys: list[tuple[int, int]]
 ) -> list[Any]:
-    """The metric under each multinomial replicate, (S, R) float64 a model; keys (column, slice) of each segment."""
+    """The metric under each multinomial replicate, (S, R) float64 a model; keys (column, slice) of each
+    segment."""
     if isinstance(problem, Sums):
         return [_calibration_replicates(problem.models[0], n_resamples, _generator(seed, keys[0]))]
     assert isinstance(problem, Cells)

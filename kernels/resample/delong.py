@@ -1,7 +1,7 @@
 """DeLong's variance of AUROC from placements: DeLong, DeLong and Clarke-Pearson (1988); Sun and Xu (2014).
 
-Shapes: N rows, P positives, Q negatives. One sort a model gives every row's placement as an exact integer, twice
-the number of rows of the other class that it beats; the (co)variance is that of the placements.
+Shapes: N rows, P positives, Q negatives. One sort a model gives every row's placement as an exact integer,
+twice the number of rows of the other class that it beats; the (co)variance is that of the placements.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def delong(
     y_true: Array, score_a: Array, score_b: Array | None = None, confidence_level: float = 0.95, *,
     nan_policy: str = "raise", backend: str | None = None,
 ) -> DelongResult:  # fmt: skip
-    """AUROC with its variance and interval; with score_b, the paired difference of two models on the same rows.
+    """AUROC with its variance and interval; with score_b, the paired difference of two models on the same
+    rows.
 
     y_true (N,) of two labels, the greater being positive; scores (N,) of any numeric dtype, compared exactly.
     One model: `estimate` is its AUROC and the interval is estimate +- z SE clipped to [0, 1]. Two models:

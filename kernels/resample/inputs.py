@@ -50,10 +50,12 @@ class Paired:
 
 
 def paired(
-    y_true: Array, y_score: Array, other: Array | None = None, *, slices: Any = None, cluster: Array | None = None,
-    row_ids: Array | None = None, nan_policy: str = "raise", backend: str | None = None,
+    y_true: Array, y_score: Array, other: Array | None = None, *, slices: Any = None,
+    cluster: Array | None = None, row_ids: Array | None = None, nan_policy: str = "raise",
+    backend: str | None = None,
 ) -> Paired:  # fmt: skip
-    """Check and align; a row with a NaN in the labels or in either model's score is refused or left out of both."""
+    """Check and align; a row with a NaN in the labels or in either model's score is refused or left out of
+    both."""
     check_option(nan_policy, "nan_policy", NAN_POLICIES)
     columns = _columns(slices)
     given = [x for x in (y_true, y_score, other, cluster, row_ids, *columns.values()) if x is not None]

@@ -106,7 +106,8 @@ def binomial_half_tail(k: int, n: int) -> tuple[float, float]:
 
 
 def _bounds(replicates: Any, low: Any, high: Any) -> tuple[Any, Any]:
-    """Quantiles of each row at its own levels (S,), over defined replicates; NaN where too few are defined."""
+    """Quantiles of each row at its own levels (S,), over defined replicates; NaN where too few are
+    defined."""
     ordered = np.sort(replicates, axis=1)  # NaN last
     count = (~np.isnan(ordered)).sum(axis=1)
     enough = count >= (1.0 - UNDEFINED_SHARE) * replicates.shape[1]

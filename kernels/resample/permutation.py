@@ -24,17 +24,17 @@ TILE = 2048
 
 
 def permutation_test(
-    metric: str | Callable[..., Any], y_true: Array, y_score: Array, other: Array, cluster: Array | None = None,
-    n_resamples: int = 2000, seed: int = 0, row_ids: Array | None = None, *, alternative: str = "two-sided",
-    options: MetricOptions | None = None, nan_policy: str = "raise", backend: str | None = None,
+    metric: str | Callable[..., Any], y_true: Array, y_score: Array, other: Array,
+    cluster: Array | None = None, n_resamples: int = 2000, seed: int = 0, row_ids: Array | None = None, *,
+    alternative: str = "two-sided", options: MetricOptions | None = None, nan_policy: str = "raise", backend: str | None = None,
 ) -> PermutationResult:  # fmt: skip
     """Test metric(other) - metric(y_score) = 0 by swapping the two models' scores row by row (or by cluster).
 
-    Arguments as for bootstrap. alternative "greater" is that `other` has the greater metric. p-value
-    (1 + hits) / (1 + n_resamples), hits counting replicates at least as extreme as the data; under exchangeable
-    models it is valid at any N. For AUROC and average precision each model's scores are first replaced by their
-    midranks, so that both lie on one scale (Venkatraman and Begg 1996). Cost as for bootstrap; metrics of counts
-    draw binomials by cell.
+    Arguments as for bootstrap. alternative "greater" is that `other` has the greater metric. p-value (1 +
+    hits) / (1 + n_resamples), hits counting replicates at least as extreme as the data; under exchangeable
+    models it is valid at any N. For AUROC and average precision each model's scores are first replaced by
+    their midranks, so that both lie on one scale (Venkatraman and Begg 1996). Cost as for bootstrap; metrics
+    of counts draw binomials by cell.
     """
     name = metric_name(metric)
     check_option(alternative, "alternative", ALTERNATIVES)
@@ -47,9 +47,9 @@ def permutation_test(
     observed = second - first
     swapped = _swapped(problem, rows.ids, n_resamples, seed, rows.clustered)
     return PermutationResult(
-        metric=name, estimate=observed, pvalue=_pvalue(observed, swapped, alternative), alternative=alternative,
-        estimates=(first, second), n=int(rows.y_true.shape[0]), n_resamples=n_resamples, seed=seed,
-        backend=rows.backend,
+        metric=name, estimate=observed, pvalue=_pvalue(observed, swapped, alternative),
+        alternative=alternative, estimates=(first, second), n=int(rows.y_true.shape[0]), n_resamples=n_resamples,
+        seed=seed, backend=rows.backend,
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def _pvalue(observed: float, swapped: Any, alternative: str) -> float:
         alternative, (np.abs(swapped), abs(observed))
     )
     hits = int((~(signed[0] < signed[1] - slack)).sum())
-    return (1 + hits) / (1 + swapped.shape[0])
+    return (1 + hits) / (1 + int(swapped.shape[0]))
 
 
 def _swapped(problem: Problem, ids: Any, n_resamples: int, seed: int, clustered: bool) -> Any:
@@ -136,7 +136,8 @@ def _totals(fixed: Any, model: Any) -> Any:
 
 
 def _swapped_ranks(problem: Ranks, draw: Draw) -> Any:
-    """Both models' midranks in one order; a row's two entries carry opposite coins, so one model sees each."""
+    """Both models' midranks in one order; a row's two entries carry opposite coins, so one model sees
+    each."""
     ordering = load("ordering", problem.backend)
     values: list[list[Any]] = [[], []]
     shares = []

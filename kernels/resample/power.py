@@ -33,10 +33,11 @@ def rows_needed(
     """Rows at which a test of size alpha finds a true difference of `effect` with the power asked for.
 
     measured is a record of the paired difference on some rows (BootstrapResult, DelongResult, McnemarResult);
-    its variance a row is standard_error^2 * n. effect is in the units of the metric: the difference to detect,
-    or for a non-inferiority question the distance from the true difference to the margin. The answer is
-    ((z_(1 - alpha) + z_power) / effect)^2 times that variance, with alpha / 2 for "two-sided"; it holds where
-    the difference is close to normal. None when the standard error is unknown, for then no number is honest.
+    its variance a row is standard_error^2 * n. effect is in the units of the metric: the difference to
+    detect, or for a non-inferiority question the distance from the true difference to the margin. The answer
+    is ((z_(1 - alpha) + z_power) / effect)^2 times that variance, with alpha / 2 for "two-sided"; it holds
+    where the difference is close to normal. None when the standard error is unknown, for then no number is
+    honest.
 
     Example: SE 0.01 on 1000 rows, effect 0.02, power 0.8, alpha 0.05 -> 1963.
     """

@@ -1,8 +1,8 @@
 """The three families of metrics as things that can be estimated, resampled and differentiated.
 
-Shapes: N rows, S segments (slices), R replicates, J cells, B bins, K columns. A problem holds one model or two on
-the same rows; every method returns one array a model. Rows and orders stay on their device; statistics by
-segment and replicate are small and come to the host (one synchronisation a call).
+Shapes: N rows, S segments (slices), R replicates, J cells, B bins, K columns. A problem holds one model or
+two on the same rows; every method returns one array a model. Rows and orders stay on their device; statistics
+by segment and replicate are small and come to the host (one synchronisation a call).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Rows by slice: codes (N,) int64 in [0, count) or -1 for none; codes None means all rows are segment 0."""
+    """Rows by slice: codes (N,) int64 in [0, count) or -1 for none; codes None means all rows are segment
+    0."""
 
     codes: Any
     count: int
@@ -48,7 +49,8 @@ class Problem(Protocol):
         """The metric under each replicate's weights, (S, R) float64 a model."""
 
     def influence(self) -> list[Any]:
-        """N times the change of the metric per unit of weight on each row, (N,) float64 a model, on the host."""
+        """N times the change of the metric per unit of weight on each row, (N,) float64 a model, on the
+        host."""
 
     def take(self, rows: Any) -> Problem:
         """The same problem on some rows (an index array)."""
@@ -119,7 +121,8 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """One model's columns (N, K) float64, the bin of each row, and the metric of sums (..., B, K), (..., B)."""
+    """One model's columns (N, K) float64, the bin of each row, and the metric of sums (..., B, K), (...,
+    B)."""
 
     values: Any
     bins: Any
@@ -297,7 +300,9 @@ class Ranks:
     def walk(self, ordered: Any, flags: Any, ids: Any, draw: Draw, flips: Any = None) -> tuple[Any, Any]:
         """The metric of one part under each replicate, and its positive weight, (S, R) on the host."""
         resample = load("resample", self.backend)
-        where = dict(start=draw.start, stop=draw.stop, seed=draw.seed, kind=draw.kind, flips=flips)
+        where: dict[str, Any] = {
+            "start": draw.start, "stop": draw.stop, "seed": draw.seed, "kind": draw.kind, "flips": flips,
+        }  # fmt: skip
         if self.precision:
             # Terms are at most scale x weight, and weights at most 8: their sum stays below 2^62.
             scale = 2.0 ** (62 - 3 - max(int(ids.shape[0]) - 1, 1).bit_length())
@@ -358,8 +363,8 @@ def _auroc_influence(placements: Any, labels: Any) -> tuple[float, Any]:
 def _precision_influence(rows: Any, groups: Any, labels: Any) -> tuple[float, Any]:
     """Average precision and its influence, from its derivative by the weight of each row.
 
-    With T and F the weights of positives and negatives down to a tie group's end, and d its positives,
-    AP = sum d T / (T + F) / P. A row moves its own term (if positive) and T or F of every group from its own on.
+    With T and F the weights of positives and negatives down to a tie group's end, and d its positives, AP =
+    sum d T / (T + F) / P. A row moves its own term (if positive) and T or F of every group from its own on.
     """
     n = labels.shape[0]
     count = int(groups[-1]) + 1 if n else 0

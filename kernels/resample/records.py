@@ -36,7 +36,8 @@ class SliceIntervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BootstrapResult:
-    """An estimate with its bootstrap interval; with two models all of it is about metric(other) - metric(y_score)."""
+    """An estimate with its bootstrap interval; with two models all of it is about metric(other) -
+    metric(y_score)."""
 
     metric: str
     estimate: float
@@ -48,7 +49,8 @@ class BootstrapResult:
     missing: int
     """Rows left out for a NaN under nan_policy="omit"."""
     undefined: int
-    """Replicates in which the metric was undefined (a class without rows); above a tenth, the bounds are NaN."""
+    """Replicates in which the metric was undefined (a class without rows); above a tenth, the bounds are
+    NaN."""
     estimates: tuple[float, ...]
     """The metric of y_score, and of other when it was given."""
     confidence_level: float
@@ -64,7 +66,8 @@ class BootstrapResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelongResult:
-    """AUROC of one model, or the paired difference of two, with its variance by DeLong, DeLong and Clarke-Pearson."""
+    """AUROC of one model, or the paired difference of two, with its variance by DeLong, DeLong and
+    Clarke-Pearson."""
 
     estimate: float
     """AUROC of score_a, or AUROC of score_b minus that of score_a."""
