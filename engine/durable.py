@@ -180,8 +180,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: those that were added, replaced and removed."""
+    with reported(folder):
+        _sync_folder(folder)
+
+
 def _sync_folder(folder: Path) -> None:
-    perform(Step("sync folder", folder), lambda: _sync(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)))
+    flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+    perform(Step("sync folder", folder), lambda: _sync(folder, flags))
 
 
 def _sync(path: Path, flags: int) -> None:

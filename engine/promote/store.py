@@ -33,6 +33,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._settled = False
 
     def put(self, files: Mapping[str, bytes | Path], manifest: Mapping[str, Any]) -> str:
         """Store files and what there is to say about them; idempotent.
@@ -52,6 +53,7 @@ class Store:
                 raise InputError(f"manifest:{key}", "this key belongs to the store", "choose another one")
         for name in files:
             check_name(name, "artifact:file")
+        self._settle()
         listed = {name: self._put_blob(files[name]) for name in sorted(files)}
         data = canonical({**manifest, "files": listed, "format": FORMAT}).encode()
         artifact = hashlib.sha256(data).hexdigest()
@@ -109,6 +111,15 @@ class Store:
     def path_of(self, artifact: str) -> Path:
         """Where the manifest of that artifact lies."""
         return self._manifest_path(artifact)
+
+    def _settle(self) -> None:
+        """Make our folders durable, once: whoever made them may have died before their names were synced."""
+        if not self._settled:
+            for kind in ("blobs", "manifests"):
+                durable.make_folder(self._folder(kind))
+            durable.sync_folder(self.root)
+            durable.sync_folder(self.root.parent)
+            self._settled = True
 
     def _put_blob(self, content: bytes | Path) -> dict[str, Any]:
         """Write one blob, also over an equal one: that heals a damaged blob, and tells gc it is in use."""
