@@ -416,3 +416,31 @@ def adjust(p: Any, method: str = "bh") -> Any:
         corrected[order] = np.minimum.accumulate(steps[::-1])[::-1]
     result[tested] = np.minimum(corrected, 1.0)
     return result
+
+
+def two_rates(hits_a: int, rows_a: int, hits_b: int, rows_b: int) -> float:
+    """Two-sided P that two samples share one rate: chi-square where every expected count reaches 5, else
+    exact.
+
+    The exact form doubles the smaller hypergeometric tail, at most 1. NaN where a sample is empty.
+    """
+    total, hits = rows_a + rows_b, hits_a + hits_b
+    if rows_a == 0 or rows_b == 0:
+        return math.nan
+    if hits in (0, total):
+        return 1.0
+    if min(hits, total - hits) * min(rows_a, rows_b) >= 5 * total:
+        gap = hits_a / rows_a - hits_b / rows_b
+        share = hits / total
+        return float(chi_square(gap * gap / (share * (1 - share) * (1 / rows_a + 1 / rows_b)), 1))
+    if rows_a < rows_b:
+        rows_a, rows_b, hits_a, hits_b = rows_b, rows_a, hits_b, hits_a
+    if 2 * hits > total:
+        hits, hits_b = total - hits, rows_b - hits_b
+    support = np.arange(max(0, hits - rows_a), min(hits, rows_b) + 1)
+    fact = np.vectorize(math.lgamma, otypes=[np.float64])
+    log_weight = -fact(support + 1.0) - fact(hits - support + 1.0)
+    log_weight = log_weight - fact(rows_b - support + 1.0) - fact(rows_a - hits + support + 1.0)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    return float(min(1.0, 2.0 * min(weight[support <= hits_b].sum(), weight[support >= hits_b].sum())))

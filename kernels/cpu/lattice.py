@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
-def path_probability(n: int, m: int, height: int) -> float:
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def path_probability(n: int, m: int, height: int) -> Any:
     """P(max |m i - n j| >= height) over all equally likely lattice paths from (0, 0) to (n, m).
 
     Forward recursion on the probability of having touched the border, B(i, j) = i/(i+j) B(i-1, j) +
@@ -27,4 +29,4 @@ def path_probability(n: int, m: int, height: int) -> float:
             else:
                 share = i / (i + j)
                 touched[j] = share * touched[j] + (1.0 - share) * touched[j - 1]
-    return touched[m]  # type: ignore[no-any-return]
+    return touched[m]

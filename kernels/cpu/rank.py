@@ -23,7 +23,16 @@ from kernels.cpu.layout import split_columns
 from kernels.cpu.threads import map_columns
 from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns
 
-__all__ = ["extremes", "placement_sums", "rank_counts", "rank_sums", "sort_columns", "split_columns"]
+__all__ = [
+    "extremes",
+    "extremes_sorted",
+    "fit_cells",
+    "placement_sums",
+    "rank_counts",
+    "rank_sums",
+    "sort_columns",
+    "split_columns",
+]
 
 _BLOCK = 512
 _LANES = 8  # float sums run in this many fixed lanes: fast, and the same on every machine
@@ -77,6 +86,32 @@ def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Ex
     work = sum(column.size for columns in (reference, live) for column in columns)
     rows = map_columns(column_extremes, len(reference), work)
     return Extremes(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+
+
+def fit_cells(reference: SortedColumns) -> list[splitter.Cells | None]:
+    """What `extremes_sorted` needs to know of each reference column; None where sorting is as good."""
+    work = int(reference.n.sum())
+    return map_columns(lambda f: splitter.fit_sorted(reference.values[f]), len(reference.values), work)
+
+
+def extremes_sorted(
+    reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool
+) -> Extremes:
+    """As `extremes` for a reference that is sorted already; the live columns may be in any order."""
+
+    def column_extremes(column: int) -> tuple[int, ...]:
+        x, y = reference.values[column], live[column]
+        if cells[column] is not None and y.dtype == x.dtype:
+            n, m, d_max, d_min = splitter.extremes_sorted(x, cells[column], y, both=both)
+            return n, m, y.size - m, d_max, d_min
+        one = SortedColumns((x,), reference.n[column : column + 1], reference.missing[column : column + 1])
+        counts = rank_counts(one, sort_columns([y]))
+        m = int(counts.m[0])
+        return int(counts.n[0]), m, y.size - m, int(counts.d_max[0]), int(counts.d_min[0])
+
+    rows = map_columns(column_extremes, len(live), sum(column.size for column in live))
+    n, m, missing, d_max, d_min = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+    return Extremes(n, m, reference.missing, missing, d_max, d_min)
 
 
 def _merge_all(reference: SortedColumns, live: SortedColumns, *, full: bool) -> RankSums:

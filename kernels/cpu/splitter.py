@@ -15,7 +15,7 @@ reads; a look at a few thousand rows avoids it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -52,6 +52,38 @@ def extremes(x: Any, y: Any, *, both: bool) -> tuple[int, int, int, int] | None:
     _bound(left, right, bounds, survives, both)
     kept_x = np.sort(_gather(x, low, scale, survives, int(below_x[:CELLS][survives[:CELLS]].sum())))
     kept_y = np.sort(_gather(y, low, scale, survives, int(below_y[:CELLS][survives[:CELLS]].sum())))
+    _refine(kept_x, kept_y, left, right, survives, bounds)
+    return n, m, int(bounds[0]), int(bounds[1])
+
+
+class Cells(NamedTuple):
+    """Cells of one sorted reference column, fitted once for many live windows."""
+
+    low: Any
+    scale: Any
+    left: Any
+    """(CELLS + 1,) int64, reference rows below each cell; the last entry is their number."""
+
+
+def fit_sorted(x: Any) -> Cells | None:
+    """Cells of a sorted column without NaN, or None when they do not pay."""
+    mapping = fit_cells(x, x) if x.size >= MINIMUM_ROWS else None
+    return None if mapping is None else Cells(*mapping, _cumulate(cell_counts(x, *mapping)))
+
+
+def extremes_sorted(x: Any, cells: Cells, y: Any, *, both: bool) -> tuple[int, int, int, int]:
+    """As `extremes`, for a sorted column with its cells against an unsorted one: two reads of `y`."""
+    below_y = cell_counts(y, cells.low, cells.scale)
+    left, right = cells.left, _cumulate(below_y)
+    n, m = int(left[CELLS]), int(right[CELLS])
+    bounds = np.zeros(2, np.int64)
+    if m == 0:
+        return n, m, 0, 0
+    survives = np.zeros(CELLS + 1, np.bool_)
+    _bound(left, right, bounds, survives, both)
+    which = np.flatnonzero(survives)
+    kept_x = np.concatenate([x[:0], *(x[left[c] : left[c + 1]] for c in which)])
+    kept_y = np.sort(_gather(y, cells.low, cells.scale, survives, int(below_y[which].sum())))
     _refine(kept_x, kept_y, left, right, survives, bounds)
     return n, m, int(bounds[0]), int(bounds[1])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from kernels.drift.binned import chisquare, hellinger_distance, jensen_shannon_distance, kl_divergence, psi
 from kernels.drift.categorical import chi2_contingency, linf_distance, total_variation_distance
 from kernels.drift.pairs import TestResult
+from kernels.drift.profile import Profile
+from kernels.drift.table import DriftRow, DriftTable, Reason
 from kernels.drift.univariate import (
     anderson_2samp,
     cramervonmises_2samp,
@@ -16,6 +18,10 @@ from kernels.drift.univariate import (
 )
 
 __all__ = [
+    "DriftRow",
+    "DriftTable",
+    "Profile",
+    "Reason",
     "TestResult",
     "anderson_2samp",
     "chi2_contingency",

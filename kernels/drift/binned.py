@@ -109,14 +109,10 @@ def chisquare(
         statistic, df = chi_square_statistic(p, q)
         n, m = p.sum(1), q.sum(1)
         known = (n > 0) & (m > 0) & (df > 0)
+        p_value = pvalues.chi_square(statistic, df)
         on = pair.xp.asarray
-        sizes = [on(v) for v in (n, m, expected.missing, observed.missing)]
-        ends = (sizes[2], sizes[3], on(known))
-        return TestResult(
-            pair.finish(on(statistic), *ends),
-            pair.finish(on(pvalues.chi_square(statistic, df)), *ends),
-            *(pair.shape(size) for size in sizes),
-            pair.backend,
+        return pair.test(
+            on(statistic), on(p_value), on(n), on(m), on(expected.missing), on(observed.missing), on(known)
         )
 
 

@@ -29,18 +29,13 @@ def chi2_contingency(reference: Array, live: Array, *, backend: str | None = Non
     Example: counts [10, 10] against [5, 15] -> 2.667, p = 0.102.
     """
     with paired(reference, live, "histogram", "omit", backend) as pair:
-        p, q, missing = _counts(pair)
+        p, q, missing, missing_live = _counts(pair)
         statistic, df = chi_square_statistic(p, q)
-        on = pair.xp.asarray
+        p_value = pvalues.chi_square(statistic, df)
         n, m = p.sum(1), q.sum(1)
-        known = on((n > 0) & (m > 0) & (df > 0))
-        lost = [on(v) for v in missing]
-        return TestResult(
-            pair.finish(on(statistic), *lost, known),
-            pair.finish(on(pvalues.chi_square(statistic, df)), *lost, known),
-            *(pair.shape(size) for size in (on(n), on(m), *lost)),
-            pair.backend,
-        )
+        known = (n > 0) & (m > 0) & (df > 0)
+        on = pair.xp.asarray
+        return pair.test(on(statistic), on(p_value), on(n), on(m), on(missing), on(missing_live), on(known))
 
 
 def total_variation_distance(reference: Array, live: Array, *, backend: str | None = None) -> Any:
@@ -61,10 +56,10 @@ def linf_distance(reference: Array, live: Array, *, backend: str | None = None) 
 
 def _gap(reference: Array, live: Array, backend: str | None, *, total: bool) -> Any:
     with paired(reference, live, "histogram", "omit", backend) as pair:
-        p, q, missing = _counts(pair)
+        p, q, missing, missing_live = _counts(pair)
         on = pair.xp.asarray
         known = on((p.sum(1) > 0) & (q.sum(1) > 0))
-        return pair.finish(on(variation(p, q, total=total)), *(on(v) for v in missing), known)
+        return pair.finish(on(variation(p, q, total=total)), on(missing), on(missing_live), known)
 
 
 def variation(p: Any, q: Any, *, total: bool) -> Any:
@@ -74,7 +69,7 @@ def variation(p: Any, q: Any, *, total: bool) -> Any:
     return 0.5 * gaps.sum(1) if total else gaps.max(axis=1, initial=0.0)
 
 
-def _counts(pair: Pair) -> tuple[Any, Any, tuple[Any, Any]]:
+def _counts(pair: Pair) -> tuple[Any, Any, Any, Any]:
     """(F, C + 1) counts of both windows, the last column for unseen codes, and the missing of both."""
     for name, table in (("reference", pair.reference), ("live", pair.live)):
         if table.dtype.kind not in "iu":
@@ -84,4 +79,4 @@ def _counts(pair: Pair) -> tuple[Any, Any, tuple[Any, Any]]:
     size = int(pair.reference.max()) + 1 if pair.reference.size else 0
     sizes = [max(size, 0)] * pair.reference.shape[1]
     p, q = (padded(pair.primitive.code_counts(side, sizes)) for side in columns)
-    return p[:, :-1], q[:, :-1], (p[:, -1], q[:, -1])
+    return p[:, :-1], q[:, :-1], p[:, -1], q[:, -1]

@@ -80,6 +80,27 @@ class Pair:
             known = known & (missing_reference == 0) & (missing_live == 0)
         return self.shape(self.xp.where(known, values, self.xp.nan))
 
+    def test(
+        self,
+        statistic: Any,
+        pvalue: Any,
+        n: Any,
+        m: Any,
+        missing_reference: Any,
+        missing_live: Any,
+        known: Any,
+    ) -> TestResult:
+        """A result from (F,) arrays of this device."""
+        return TestResult(
+            statistic=self.finish(statistic, missing_reference, missing_live, known),
+            pvalue=self.finish(pvalue, missing_reference, missing_live, known),
+            n_reference=self.shape(n),
+            n_live=self.shape(m),
+            missing_reference=self.shape(missing_reference),
+            missing_live=self.shape(missing_live),
+            backend=self.backend,
+        )
+
     def shape(self, values: Any) -> Any:
         """An (F,) array, or its only entry as a () array, in the library of the live window."""
         return wrap_like(values[0] if self.single else values, self.template)

@@ -173,9 +173,4 @@ def _result(
     pair: Pair, statistic: Any, pvalue: Any, n: Any, m: Any, missing_reference: Any, missing_live: Any
 ) -> TestResult:
     known = (n > 0) & (m > 0)
-    return TestResult(
-        pair.finish(statistic, missing_reference, missing_live, known),
-        pair.finish(pvalue, missing_reference, missing_live, known),
-        *(pair.shape(count) for count in (n, m, missing_reference, missing_live)),
-        pair.backend,
-    )
+    return pair.test(statistic, pvalue, n, m, missing_reference, missing_live, known)

@@ -35,6 +35,20 @@ def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Ex
     return Extremes(a.n, b.n, a.missing, b.missing, counts.d_max, counts.d_min)
 
 
+def fit_cells(reference: SortedColumns) -> list[None]:
+    """Nothing to fit: the definition needs no cells."""
+    return [None] * len(reference.values)
+
+
+def extremes_sorted(
+    reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool
+) -> Extremes:
+    """As `extremes` for a reference that is sorted already."""
+    b = sort_columns(live)
+    counts = rank_counts(reference, b)
+    return Extremes(reference.n, b.n, reference.missing, b.missing, counts.d_max, counts.d_min)
+
+
 def rank_counts(reference: SortedColumns, live: SortedColumns) -> RankCounts:
     """KS+, KS-, Kuiper and U of each pair of columns; see RankCounts."""
     return rank_sums(reference, live).counts

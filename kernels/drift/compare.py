@@ -1,0 +1,144 @@
+"""One comparison: live columns against the columns of a profile, in as few reads as the statistics allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels import dispatch
+from kernels.drift import values, window
+from kernels.drift.binned import counts_of_sorted, padded
+from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
+from kernels.drift.table import DriftRow
+from kernels.errors import OptionError
+from kernels.sums import SortedColumns
+
+Rows = dict[tuple[str, str], DriftRow]
+"""(column, statistic) -> row."""
+
+
+class NumericPairs(NamedTuple):
+    """The comparable numeric columns of one comparison, side by side."""
+
+    columns: list[NumericColumn]
+    reference: SortedColumns
+    live: list[Any]
+    nulls: Any
+
+
+def applies(statistic: str, column: Column) -> bool:
+    """Whether a statistic is defined for the kind of a column."""
+    if statistic == "missing":
+        return True
+    known = values.RANK + values.BINNED if isinstance(column, NumericColumn) else values.CATEGORICAL
+    return statistic in known
+
+
+def check_statistics(statistics: Sequence[str]) -> None:
+    if isinstance(statistics, str):
+        raise OptionError(f"statistics: {statistics!r} is one string - pass a sequence of names")
+    for name in statistics:
+        if name not in values.STATISTICS:
+            raise OptionError(f"statistics: {name!r} is not known - use {', '.join(values.STATISTICS)}")
+
+
+def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: str | None) -> Rows:
+    module, chosen = dispatch.implementation("rank", *numeric.live, backend=backend)
+    edges = [c.edges.astype(str(v.dtype)) for c, v in zip(numeric.columns, numeric.live, strict=True)]
+    binned = any(name in values.BINNED for name in statistics)
+    sigma = np.array([c.sigma for c in numeric.columns])
+    results: dict[str, values.Values] = {}
+    if any(name in values.SUMMED for name in statistics):
+        ordered = module.sort_columns(numeric.live)
+        sums = module.rank_sums(numeric.reference, ordered)
+        sums = type(sums)(type(sums.counts)(*map(to_host, sums.counts)), *map(to_host, sums[1:]))
+        m, missing = sums.counts.m, to_host(ordered.missing)
+        results = {name: values.rank_values(name, sums, sigma) for name in statistics if name in values.RANK}
+        live_counts = counts_of_sorted(ordered, edges).counts if binned else ()
+    else:
+        found = None
+        if any(name in values.EXTREME for name in statistics):
+            both = "kuiper" in statistics
+            cells = [c.cells for c in numeric.columns]
+            found = module.extremes_sorted(numeric.reference, cells, numeric.live, both=both)
+            n, m, _, missing, d_max, d_min = map(to_host, found)
+            for name in statistics:
+                if name in values.EXTREME:
+                    results[name] = values.extreme_values(name, n, m, d_max, d_min)
+        live_counts = ()
+        if binned or found is None:
+            counted = dispatch.load("histogram", chosen).bin_counts(numeric.live, edges)
+            live_counts, missing = counted.counts, to_host(counted.missing)
+            m = np.array([v.shape[0] for v in numeric.live], dtype=np.int64) - missing
+    if binned:
+        p, q = padded([c.counts for c in numeric.columns]), padded(live_counts)
+        bins = [c.counts.shape[0] for c in numeric.columns]
+        for name in statistics:
+            if name in values.BINNED:
+                results[name] = values.count_values(name, p, q, bins)
+    missing = missing + numeric.nulls
+    reference = numeric.reference
+    if "missing" in statistics:
+        results["missing"] = values.missing_values(reference.n, reference.missing, m, missing)
+    return column_rows(numeric.columns, results, m, missing, chosen)
+
+
+def column_rows(
+    columns: Sequence[Column],
+    results: dict[str, values.Values],
+    m: Any,
+    missing: Any,
+    backend: str,
+    error: dict[str, Any] | None = None,
+) -> Rows:
+    """(column, statistic) -> row from (F,) results."""
+    rows = {}
+    for name, result in results.items():
+        bounds = (error or {}).get(name)
+        for f, column in enumerate(columns):
+            reason = result.reason[f]
+            value, p = float(result.value[f]), float(result.pvalue[f])
+            rows[column.name, name] = DriftRow(
+                column.name,
+                name,
+                None if reason else value,
+                None if reason or np.isnan(p) else p,
+                column.n,
+                int(m[f]),
+                column.missing,
+                int(missing[f]),
+                0.0 if bounds is None else float(bounds[f]),
+                backend,
+                reason,
+            )
+    return rows
+
+
+def compare_categorical(column: CategoricalColumn, raw: Any, statistics: Sequence[str]) -> Rows:
+    counted, missing = window.count_values(raw, column.name)
+    return category_rows(column, counted, missing, statistics)
+
+
+def category_rows(
+    column: CategoricalColumn, counted: dict[Any, int], missing: int, statistics: Sequence[str]
+) -> Rows:
+    """(column, statistic) -> row from the counts of the live categories."""
+    live = [counted.get(category, 0) for category in column.categories]
+    total = sum(counted.values())
+    q = np.array([[*live, total - sum(live)]], dtype=np.int64)
+    p = column.counts[None, :]
+    results = {}
+    for name in statistics:
+        if name in values.CATEGORICAL:
+            results[name] = values.count_values(name, p, q, [p.shape[1]])
+        elif name == "missing":
+            sides = (np.array([v]) for v in (column.n, column.missing, total, missing))
+            results[name] = values.missing_values(*sides)
+    return column_rows([column], results, [total], [missing], "cpu")
+
+
+def to_host(array: Any) -> Any:
+    """A host array; reading a device array synchronises, once a comparison."""
+    return array if isinstance(array, np.ndarray) else array.get()
