@@ -17,8 +17,11 @@ from kernels.errors import OptionError, ShapeError
 from kernels.measures import confusion, moments, pointwise
 from kernels.measures.labels import classes_of, encode
 from kernels.measures.table import FAMILY, MetricOptions
+from kernels.resample.cells import Cells
 from kernels.resample.inputs import Paired, host
-from kernels.resample.problems import Cells, Columns, Problem, Ranked, Ranks, Sums
+from kernels.resample.problems import Problem
+from kernels.resample.ranks import Ranked, Ranks
+from kernels.resample.sums import Columns, Sums
 
 DIRECT_CELLS = 4096
 """Joint cells up to this number are counted directly; above it only those that occur are numbered."""

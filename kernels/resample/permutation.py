@@ -15,9 +15,12 @@ from kernels.dispatch import load
 from kernels.measures.table import MetricOptions, metric_name
 from kernels.primitives import COIN
 from kernels.resample.build import build
+from kernels.resample.cells import Cells
 from kernels.resample.inputs import check_resamples, host, paired
-from kernels.resample.problems import Cells, Draw, Problem, Ranks, Segments, Sums, binned_sums, score_fixed
+from kernels.resample.problems import Draw, Problem, Segments, binned_sums
+from kernels.resample.ranks import Ranks
 from kernels.resample.records import PermutationResult
+from kernels.resample.sums import Sums, score_fixed
 
 ALTERNATIVES = ("two-sided", "greater", "less")
 TILE = 2048
@@ -26,7 +29,8 @@ TILE = 2048
 def permutation_test(
     metric: str | Callable[..., Any], y_true: Array, y_score: Array, other: Array,
     cluster: Array | None = None, n_resamples: int = 2000, seed: int = 0, row_ids: Array | None = None, *,
-    alternative: str = "two-sided", options: MetricOptions | None = None, nan_policy: str = "raise", backend: str | None = None,
+    alternative: str = "two-sided", options: MetricOptions | None = None,
+    nan_policy: str = "raise", backend: str | None = None,
 ) -> PermutationResult:  # fmt: skip
     """Test metric(other) - metric(y_score) = 0 by swapping the two models' scores row by row (or by cluster).
 
@@ -48,8 +52,8 @@ def permutation_test(
     swapped = _swapped(problem, rows.ids, n_resamples, seed, rows.clustered)
     return PermutationResult(
         metric=name, estimate=observed, pvalue=_pvalue(observed, swapped, alternative),
-        alternative=alternative, estimates=(first, second), n=int(rows.y_true.shape[0]), n_resamples=n_resamples,
-        seed=seed, backend=rows.backend,
+        alternative=alternative, estimates=(first, second), n=int(rows.y_true.shape[0]),
+        n_resamples=n_resamples, seed=seed, backend=rows.backend,
     )  # fmt: skip
 
 
