@@ -29,10 +29,12 @@ SPLITTERS = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveCounts:
-    """Counts of the live rows seen so far; `update` and `merge` return new ones. Plain arrays: send them
-    freely."""
+    """Counts of the live rows seen so far; `update` and `merge` return new ones.
 
-    columns: tuple[Column, ...]
+    Holds names, edges and counts, and no rows of the reference: send it to workers freely.
+    """
+
+    names: tuple[str, ...]
     grids: dict[str, Any]
     """Numeric column -> ascending edges: its bins and its splitters together."""
     numeric: dict[str, Any]
