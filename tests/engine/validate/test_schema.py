@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from engine.errors import DataError
+from engine.validate import Schema, diff, infer
+
+COLUMNS = SimpleNamespace(
+    id="i", time="t", label="y", numeric=["a", "b"], categorical=["c"], slices=["c", "g"]
+)
+
+
+@pytest.fixture
+def rows() -> pa.Table:
+    return pa.table(
+        {
+            "i": [1, 2, 3, 4],
+            "t": pa.array([0, 1, 2, 3_000_000], pa.timestamp("us", "UTC")),
+            "a": [1, 5, None, 3],
+            "b": [0.5, float("nan"), float("inf"), 0.5],
+            "c": ["u", "v", "u", None],
+            "g": ["x", "x", "x", "x"],
+            "y": pa.array([1, 0, None, 1]),
+        }
+    )
+
+
+def test_it_is_what_the_rows_look_like(rows: pa.Table) -> None:
+    schema = infer(rows, COLUMNS, reference="r", windows=2)
+    assert (schema.reference, schema.rows, schema.copies) == ("r", 2, 0.0)
+    assert schema.until == "1970-01-01T00:00:03+00:00"
+    assert [(n, c.kind, c.role) for n, c in schema.columns.items()] == [
+        ("i", "integer", "id"),
+        ("t", "time", "time"),
+        ("a", "integer", "feature"),
+        ("b", "float", "feature"),
+        ("c", "string", "feature"),
+        ("g", "string", "slice"),
+        ("y", "integer", "label"),
+    ]
+    a, b, c, g, y = (schema.columns[name] for name in "abcgy")
+    assert (a.minimum, a.maximum, a.missing, a.categories) == (1, 5, 0.25, None)
+    assert (b.minimum, b.maximum, b.missing, b.infinite) == (0.5, 0.5, 0.25, True)
+    assert (c.categories, c.missing, c.longest, c.minimum) == (("u", "v"), 0.25, 1, None)
+    assert g.constant
+    assert not c.constant
+    assert (y.environments, y.missing) == (("training",), 0.25)
+    assert schema.groups == {"c": {"u": 2 / 3, "v": 1 / 3}, "g": {"x": 1.0}}
+
+
+def test_without_labels_there_is_no_label_column(rows: pa.Table) -> None:
+    assert "y" not in infer(rows.drop_columns(["y"]), COLUMNS).columns
+    assert infer(rows, COLUMNS, groups=["g"]).groups == {"g": {"x": 1.0}}
+
+
+def test_a_column_of_too_many_categories_is_an_open_set() -> None:
+    n = 1001
+    table = pa.table(
+        {
+            "i": np.arange(n),
+            "t": pa.array(np.arange(n), pa.timestamp("us")),
+            "a": np.arange(n),
+            "b": np.arange(n) / 2,
+            "c": [str(i) for i in range(n)],
+            "g": ["x"] * n,
+        }
+    )
+    assert infer(table, COLUMNS).columns["c"].categories is None
+    assert len(infer(table.slice(1), COLUMNS).columns["c"].categories or ()) == 1000
+
+
+def test_copies_are_counted_by_value(rows: pa.Table) -> None:
+    twice = pa.concat_tables([rows, rows.slice(0, 2)])
+    assert infer(twice, COLUMNS).copies == 2 / 6
+    zero = rows.slice(0, 2).set_column(3, "b", pa.array([0.0, -0.0]))
+    same = zero.set_column(2, "a", pa.array([1, 1])).set_column(4, "c", pa.array(["u", "u"]))
+    assert infer(same, COLUMNS).copies == 0.5
+    missing = same.set_column(3, "b", pa.array([None, float("nan")], pa.float64()))
+    assert infer(missing, COLUMNS).copies == 0.5
+    assert infer(same.set_column(2, "a", pa.array([0, None])), COLUMNS).copies == 0
+
+
+def test_json_gives_the_equal_schema_back(rows: pa.Table) -> None:
+    schema = infer(rows, COLUMNS, reference="r")
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict(), allow_nan=False))) == schema
+
+
+def test_what_is_no_schema_is_refused(rows: pa.Table) -> None:
+    good = infer(rows, COLUMNS).to_dict()
+    with pytest.raises(DataError, match=r"^schema:format: is 2, not 1 - infer the schema again$"):
+        Schema.from_dict(good | {"format": 2})
+    for wrong in ({"columns": 5}, {"columns": {"a": {"kind": "float"}}}, {"more": 1}):
+        with pytest.raises(DataError, match=r"^schema: cannot be used \(.+\) - infer the schema again$"):
+            Schema.from_dict(good | wrong)
+
+
+def test_a_reference_that_cannot_serve_is_refused(rows: pa.Table) -> None:
+    with pytest.raises(DataError, match=r"^r: has no rows - infer the schema from a window with rows$"):
+        infer(rows.slice(0, 0), COLUMNS, reference="r")
+    with pytest.raises(
+        DataError, match=r"^b: the reference has no such column - read it with the same data config$"
+    ):
+        infer(rows.drop_columns(["b"]), COLUMNS)
+
+
+def test_a_diff_reads_like_a_list_of_changes(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    assert diff(old, old) == ()
+    columns = dict(old.columns)
+    del columns["b"]
+    columns["a"] = dataclasses.replace(columns["a"], kind="float", maximum=None, missing=0.3)
+    columns["c"] = dataclasses.replace(columns["c"], categories=("v", "w", "z"))
+    columns["g"] = dataclasses.replace(columns["g"], categories=None, environments=("training",))
+    columns["new"] = dataclasses.replace(columns["c"], role="slice")
+    groups = {"c": {"u": 0.5, "v": 1 / 3, "w": 1 / 6}}
+    new = dataclasses.replace(old, rows=6, columns=columns, groups=groups)
+    assert diff(old, new) == (
+        "rows a window: 4 -> 6 (+50%)",
+        "b: column is gone",
+        "a: kind integer -> float",
+        "a: missing 0.25 -> 0.3",
+        "a: maximum 5 -> not checked",
+        "c: categories + w, z",
+        "c: categories - u",
+        "g: environments training, serving -> training",
+        "g: categories are now open",
+        "new: new column (string, slice)",
+        "c: share of u 0.666667 -> 0.5",
+        "c: share of w 0 -> 0.166667",
+        "g: its groups are no longer declared",
+    )
+    assert diff(new, old)[-1] == "g: its groups are now declared"
