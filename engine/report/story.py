@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.records import Action, Cycle, DriftOutcome, Estimate, Money, Outcome, Route, Stage
+from engine.records import Action, Cycle, DriftOutcome, Estimate, Money, Outcome, Route, Stage, Verdict
 from engine.report import words
 
 
@@ -32,7 +32,7 @@ class Story:
     since: str  # window of its promotion, empty: not within these cycles
     standing: Estimate | None
     measured: str  # window of `standing`
-    actions: dict[Action, int]
+    actions: dict[Action, int]  # decisions by action, the founding one left out
     fates: tuple[Fate, ...]
     spent: float
     avoided: Money
@@ -50,7 +50,7 @@ def tell(cycles: Sequence[Cycle], primary: str) -> Story:
     production = cycles[-1].champion_after if cycles else ""
     measured = [s for cycle in cycles if (s := words.standing(cycle, primary)) is not None]
     newest = measured[-1] if measured else None
-    decisions = [cycle.decision for cycle in cycles if cycle.decision is not None]
+    decisions = [cycle.decision for cycle in cycles if cycle.decision is not None and not cycle.founding]
     fates = _fates(cycles)
     paid = [f.cycle.decision for f in fates if f.became == "promoted" and f.cycle.decision is not None]
     return Story(
@@ -129,18 +129,18 @@ def _fates(cycles: Sequence[Cycle]) -> tuple[Fate, ...]:
         if cycle.candidate is None:
             continue
         model = cycle.candidate.model
-        verdicts = [v for c in cycles for v in c.verdicts if v.model == model]
-        worst = words.worst(verdicts)
-        if model in promoted:
-            became = "promoted"
-        elif worst is Outcome.FAIL:
-            became = "rejected"
-        elif worst is Outcome.INCONCLUSIVE:
-            became = "inconclusive"
-        else:
-            became = "waiting"
-        found.append(Fate(cycle, model, became))
+        judged = [v for c in cycles for v in c.verdicts if v.model == model] if model else cycle.verdicts
+        found.append(Fate(cycle, model, _became(judged, promoted=model in promoted)))
     return tuple(found)
+
+
+def _became(verdicts: Iterable[Verdict], *, promoted: bool) -> str:
+    """In one word; a model that no gate has refused is still waiting for one."""
+    if promoted:
+        return "promoted"
+    worst = words.worst(verdicts)
+    refused: dict[Outcome | None, str] = {Outcome.FAIL: "rejected", Outcome.INCONCLUSIVE: "inconclusive"}
+    return refused.get(worst, "waiting")
 
 
 def _attention(cycles: Sequence[Cycle]) -> list[str]:

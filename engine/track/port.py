@@ -59,6 +59,9 @@ class Tracker(Protocol):
     def artifact(self, model: str, files: Mapping[str, Path], stage: str) -> None:
         """Files of a model that reached `stage`, shown with the cycle in which it did; before or after it."""
 
+    def page(self, html: str) -> None:
+        """The report of the loop as it stands, one self-contained page; the newest replaces the others."""
+
     def finish(self) -> None:
         """The loop ends, well or not; the tracker may be started again."""
 
@@ -76,6 +79,9 @@ class NullTracker:
         """Nothing."""
 
     def artifact(self, model: str, files: Mapping[str, Path], stage: str) -> None:
+        """Nothing."""
+
+    def page(self, html: str) -> None:
         """Nothing."""
 
     def finish(self) -> None:

@@ -10,30 +10,24 @@ What W&B would gather by itself is switched off: command line, host, user, git, 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from engine.plain import digest
 from engine.records import Cycle, TrialState
 from engine.redact import redact, redact_text
 from engine.track.describe import Description, Table, describe_cycle, describe_trial
 from engine.track.port import TrackConf
+from engine.track.settings import Mode, chosen_mode, own_folders, quiet_settings
 
-INIT_TIMEOUT = 30.0  # seconds until a silent server is given up, once a loop
-FINISH_TIMEOUT = 60.0  # seconds for the upload of one run
 SETTLE_TIMEOUT = 5.0  # seconds until all offline files must be flushed
 SETTLE_PAUSE = 0.02
 EMPTY = 7  # bytes of an offline file without a record
-
-
-Mode = Literal["online", "offline"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,7 @@ class _Run:
     described: Description
     steps: tuple[tuple[int, dict[str, float]], ...]  # (step, numbers), steps rising
     artifacts: tuple[_Artifact, ...] = ()
+    page: str = ""  # HTML
 
 
 class WandbTracker:
@@ -73,7 +68,7 @@ class WandbTracker:
         self._conf, self._folder, self._warn = conf, folder, warn
         self._loop = ""
         self._config: dict[str, Any] = {}
-        self._mode: Mode = _mode(conf.mode)
+        self._mode: Mode = chosen_mode(conf.mode)
         self._warned = False
         self._waiting: list[_Artifact] = []  # artifacts whose cycle has not been told
         self._last: Cycle | None = None
@@ -83,7 +78,7 @@ class WandbTracker:
     def start(self, loop: str, config: Mapping[str, Any]) -> None:
         """The loop of that name begins; nothing is written before its first cycle."""
         self._loop, self._config = loop, redact(config)
-        self._mode, self._warned = _mode(self._conf.mode), False
+        self._mode, self._warned = chosen_mode(self._conf.mode), False
         self._waiting, self._last, self._last_artifacts = [], None, ()
 
     def cycle(self, cycle: Cycle) -> None:
@@ -119,6 +114,21 @@ class WandbTracker:
             self._write_last()
         else:
             self._waiting.append(artifact)
+
+    def page(self, html: str) -> None:
+        """One run of job type `report` that holds the page."""
+        self._write(
+            _Run(
+                id=run_id(self._loop, "report"),
+                name="report",
+                job_type="report",
+                tags=(),
+                failed=False,
+                described=Description(config=self._config, numbers={}, facts={}, tables={}),
+                steps=(),
+                page=html,
+            )
+        )
 
     def finish(self) -> None:
         """All runs are on disk (or sent); artifacts that belong to no cycle are told of."""
@@ -167,7 +177,7 @@ class WandbTracker:
         for old in (*root.glob(f"*run-*-{run.id}"), root / "staging" / run.id):
             shutil.rmtree(old, ignore_errors=True)
         (root / "staging").mkdir(parents=True, exist_ok=True)
-        with _environment(WANDB_DATA_DIR=root / "staging" / run.id, WANDB_CACHE_DIR=root / "cache"):
+        with own_folders(WANDB_DATA_DIR=root / "staging" / run.id, WANDB_CACHE_DIR=root / "cache"):
             import wandb
 
             opened = wandb.init(
@@ -183,14 +193,17 @@ class WandbTracker:
                 mode=self._mode,
                 resume=None if self._mode == "offline" else "allow",
                 reinit="create_new",
-                settings=_settings(wandb),
+                settings=quiet_settings(wandb),
             )
             complete = False
             try:
                 for step, numbers in run.steps:
                     opened.log(numbers, step=step)
                 tables = {f"tables/{name}": _table(wandb, t) for name, t in run.described.tables.items()}
-                opened.log(tables, step=run.steps[-1][0] if run.steps else 0)
+                if tables:
+                    opened.log(tables, step=run.steps[-1][0] if run.steps else 0)
+                if run.page:
+                    opened.log({"report": wandb.Html(run.page, inject=False)})
                 opened.summary.update(run.described.numbers)
                 opened.summary.update({key: redact_text(text) for key, text in run.described.facts.items()})
                 for artifact in run.artifacts:
@@ -231,50 +244,6 @@ class WandbTracker:
 def run_id(*parts: str) -> str:
     """The id of a run: the same loop, cycle and trial give the same id."""
     return digest(*parts)[:16]
-
-
-def _mode(wanted: str) -> Mode:
-    """online or offline; `auto` is online where a key is there and the environment does not say offline."""
-    if wanted != "auto":
-        return "online" if wanted == "online" else "offline"
-    asked = os.environ.get("WANDB_MODE", "")
-    return "online" if os.environ.get("WANDB_API_KEY") and asked not in ("offline", "dryrun") else "offline"
-
-
-def _settings(wandb: Any) -> Any:
-    """Quiet, and nothing gathered that we did not hand over."""
-    wanted: dict[str, Any] = {
-        "console": "off",
-        "disable_git": True,
-        "disable_job_creation": True,
-        "host": "",
-        "init_timeout": INIT_TIMEOUT,
-        "save_code": False,
-        "silent": True,
-        "x_disable_machine_info": True,
-        "x_disable_meta": True,
-        "x_disable_stats": True,
-        "x_save_requirements": False,
-    }
-    if "finish_timeout" in wandb.Settings.model_fields:  # newer than the oldest version that we accept
-        wanted |= {"finish_timeout": FINISH_TIMEOUT, "finish_timeout_raises": True}
-    return wandb.Settings(**wanted)
-
-
-@contextmanager
-def _environment(**paths: Path) -> Iterator[None]:
-    """wandb reads some folders from the environment alone: ours hold while a run is written."""
-    wanted = {name: str(path) for name, path in paths.items()} | {"WANDB_ERROR_REPORTING": "false"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _table(wandb: Any, table: Table) -> Any:

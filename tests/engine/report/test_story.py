@@ -60,6 +60,20 @@ def test_a_model_that_waits_for_its_shadow_is_neither_promoted_nor_rejected() ->
     assert [f.became for f in tell(CYCLES[:3], PRIMARY).fates] == ["promoted", "waiting"]
 
 
+def test_the_founding_is_no_decision_to_act() -> None:
+    founded = dataclasses.replace(CYCLES[0], decision=CYCLES[2].decision)
+    assert tell((founded,), PRIMARY).actions[Action.RETUNE] == 0
+
+
+def test_a_sweep_that_left_no_model_is_rejected_by_its_own_cycle_alone() -> None:
+    assert CYCLES[2].candidate is not None
+    empty = dataclasses.replace(CYCLES[2].candidate, model="")
+    failed = dataclasses.replace(CYCLES[5].verdicts[0], model="", reason="no trial of 4 finished", rules=())
+    lost = dataclasses.replace(CYCLES[2], candidate=empty, evaluation=None, verdicts=(failed,), changes=())
+    asked = dataclasses.replace(lost, window="2014-01", verdicts=())
+    assert [f.became for f in tell((lost, asked), PRIMARY).fates] == ["rejected", "waiting"]
+
+
 def test_a_rollback_is_no_promotion_but_dates_the_holder() -> None:
     back = dataclasses.replace(
         change(WINDOWS[4], FIRST, Stage.RETIRED, Stage.PRODUCTION, "rolled back"), route=Route.ROLLBACK

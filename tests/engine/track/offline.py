@@ -67,7 +67,7 @@ def read_run(path: Path) -> OfflineRun:
             run.exit_code = record.exit.exit_code
     for entry in run.history:
         for key, value in entry.items():
-            if key.endswith(".path"):
+            if key.endswith(".path") and value.endswith(".table.json"):
                 run.tables[key.removesuffix(".path")] = json.loads(
                     (path.parent / "files" / value).read_text()
                 )

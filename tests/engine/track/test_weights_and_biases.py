@@ -183,6 +183,20 @@ def test_an_artifact_without_a_cycle_is_told_of(tracker: WandbTracker, warnings:
     assert "\n" not in line
 
 
+def test_the_newest_page_is_shown_as_it_is(
+    tracker: WandbTracker, tmp_path: Path, warnings: list[str]
+) -> None:
+    tracker.start(LOOP, CONFIG)
+    tracker.page("<!doctype html><title>old</title>")
+    tracker.page("<!doctype html><title>new</title>")
+    tracker.finish()
+    (run,) = read_runs(tmp_path / "loop")
+    assert (run.job_type, run.group) == ("report", LOOP)
+    (shown,) = (tmp_path / "loop").rglob("media/html/*.html")
+    assert shown.read_text() == "<!doctype html><title>new</title>"
+    assert warnings == []
+
+
 def test_a_fault_of_wandb_is_one_line_and_nothing_else(
     tracker: WandbTracker, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
