@@ -54,7 +54,7 @@ def build(images: np.ndarray, digits: np.ndarray) -> Iterator[tuple[str, pa.Tabl
         pixels = seen.reshape(len(rows), -1).astype(np.float32)
         columns = {"id": pa.array(rows.astype(np.int64)), "time": pa.array(times, pa.timestamp("ms", "UTC"))}
         columns |= {f"px_{pixel:02d}": pa.array(pixels[:, pixel]) for pixel in range(SIDE * SIDE)}
-        labels = pa.table({"id": columns["id"], "digit": pa.array(digits[rows].astype(np.int64))})
+        labels = pa.table({"id": columns["id"], "label": pa.array(digits[rows].astype(np.int64))})
         yield f"week-{number}", pa.table(columns), labels
 
 

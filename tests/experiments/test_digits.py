@@ -41,7 +41,7 @@ def source(prepare: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Par
             labels=str(folder / "labels"),
             id="id",
             time="time",
-            label="digit",
+            label="label",
             task="multiclass",
             classes=10,
             numeric=PIXELS,
@@ -54,7 +54,7 @@ def test_each_image_is_in_exactly_one_window(source: ParquetSource) -> None:
     assert len(windows) == 8
     ids = np.concatenate([w.table["id"].to_numpy() for w in windows])
     assert sorted(ids.tolist()) == list(range(1797))
-    labels = np.concatenate([w.table["digit"].to_numpy() for w in windows])
+    labels = np.concatenate([w.table["label"].to_numpy() for w in windows])
     np.testing.assert_array_equal(labels, load_digits().target[ids])
 
 
