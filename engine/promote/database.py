@@ -113,6 +113,14 @@ class Database:
                 time.sleep(min(1.0, 0.01 * 2**attempt) * random.uniform(0.5, 1.0))
                 attempt += 1
 
+    def check(self, connection: sa.Connection) -> None:
+        """Prove that indexes agree with their tables, where the database can: a wrong index hides rows."""
+        if self.sqlite:
+            said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+            if said != "ok":
+                what = f"the ledger is damaged: {' '.join(str(said).split())[:200]}"
+                raise InputError(self.where, what, "put a copy of it back")
+
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
@@ -148,7 +156,8 @@ class Database:
             yield
         except TidegateError:
             raise
-        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, UnicodeDecodeError) as error:
+            # A damaged file may have text that is none, also in SQLite's own error message.
             raise self._line(error) from error
 
     def _line(self, error: Exception) -> InputError:
@@ -167,6 +176,11 @@ _SIGNS = (
     ("file is not a database", "this file is no ledger", "name another file, or move this one away"),
     (
         "malformed",
+        "the ledger is damaged",
+        "put a copy of it back; `tidegate verify` tells whether it is whole",
+    ),
+    (
+        "codec can't decode",
         "the ledger is damaged",
         "put a copy of it back; `tidegate verify` tells whether it is whole",
     ),

@@ -217,7 +217,9 @@ class Ledger:
         """Prove the chain and the heads; the number of rows. LedgerError names the first that is broken."""
         state = stages.Fold()
         count = 0
-        with self._reading() as entries:
+        with self._database.read() as connection:
+            self._database.check(connection)
+            entries = self._entries(connection)
             for row in chain.check_chain(entries.read(), self.loop, entries.tip()):
                 count += 1
                 if row.kind == STAGE:
