@@ -65,7 +65,10 @@ def validate(
     due = {name: c for name, c in schema.columns.items() if environment in c.environments}
     found = {name: Column(name, window.table[name]) for name in due if name in window.table.column_names}
     rows = Rows(found, window.n_rows, schema, previous.table if previous else None)
-    named = [*_column_checks(due, found, window.table, conf), *_row_checks(rows, founding, conf)]
+    named = [
+        *_column_checks(due, found, window.table, conf),
+        *_row_checks(rows, founding, window.index == 0, conf),
+    ]
     if window.labelled:
         named += _label_checks(rows, window.table, conf)
     checks = (_run(check, column, find, conf) for check, column, find in named)
@@ -105,15 +108,12 @@ def _guarded(
     return find(column, schema, conf)
 
 
-def _row_checks(rows: Rows, founding: bool, conf: ValidateConf) -> Iterator[Named]:
+def _row_checks(rows: Rows, founding: bool, first: bool, conf: ValidateConf) -> Iterator[Named]:
     checks = [("few_rows", check_few_rows), ("ids", check_ids), ("order", check_order)]
     if not founding:
-        checks += [
-            ("rows", check_rows),
-            ("copies", check_copies),
-            ("overlap", check_overlap),
-            ("gap", check_gap),
-        ]
+        checks += [("rows", check_rows), ("copies", check_copies)]
+    if not founding and not first:
+        checks += [("overlap", check_overlap), ("gap", check_gap)]
     if rows.previous is not None:
         checks.append(("repeated", check_repeated))
     for name, check in checks:

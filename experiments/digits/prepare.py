@@ -28,6 +28,7 @@ DEGREES = 20.0
 NOISE = 0.5  # standard deviation; a pixel runs from 0 to 16
 SEED = 0
 START = np.datetime64("2024-01-01T08:00:00", "ms")
+BETWEEN = np.timedelta64(44, "m")  # images of a week, one after the other
 SIDE = 8
 
 
@@ -49,8 +50,7 @@ def build(images: np.ndarray, digits: np.ndarray) -> Iterator[tuple[str, pa.Tabl
         if number >= DRIFT_FROM:
             turned = turn(seen, DEGREES)
             seen = np.clip(turned + rng.normal(0.0, NOISE, turned.shape), 0.0, 16.0)
-        minutes = np.arange(len(rows)).astype("timedelta64[m]")
-        times = START + np.timedelta64(7 * (number - 1), "D") + minutes
+        times = START + np.timedelta64(7 * (number - 1), "D") + np.arange(len(rows)) * BETWEEN
         pixels = seen.reshape(len(rows), -1).astype(np.float32)
         columns = {"id": pa.array(rows.astype(np.int64)), "time": pa.array(times, pa.timestamp("ms", "UTC"))}
         columns |= {f"px_{pixel:02d}": pa.array(pixels[:, pixel]) for pixel in range(SIDE * SIDE)}

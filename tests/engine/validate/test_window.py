@@ -166,6 +166,21 @@ def test_the_first_window_is_judged_by_itself(good: pa.Table, look: Look) -> Non
         )
 
 
+def test_nothing_comes_before_the_first_window(reference: pa.Table, schema: Schema) -> None:
+    """The first window may be part of the reference; it does not overlap itself."""
+    table = reference.drop_columns(["y"])
+    first, later = (
+        validate(
+            Window(name="w", index=index, table=table, fingerprint="", path="", labelled=False),
+            schema,
+            ValidateConf(),
+        )
+        for index in (0, 1)
+    )
+    assert first.usable
+    assert [check.name for check in later.blocked] == ["overlap"]
+
+
 def test_a_column_is_due_only_in_its_environment(good: pa.Table, schema: Schema, look: Look) -> None:
     assert ("column", "y") not in look(good)
     assert look(good.drop_columns(["y"]), labelled=True)["column", "y"].outcome is VIOLATED
