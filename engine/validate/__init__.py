@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from engine.validate.conf import Severities, ValidateConf
 from engine.validate.history import Blocking, blocking
-from engine.validate.schema import ColumnSchema, Schema, diff, infer
+from engine.validate.schema import ColumnSchema, Schema, diff, infer, widen
 from engine.validate.skew import skew
 from engine.validate.text import from_yaml, to_yaml
 from engine.validate.window import validate
@@ -31,4 +31,5 @@ __all__ = [
     "skew",
     "to_yaml",
     "validate",
+    "widen",
 ]

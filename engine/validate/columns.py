@@ -107,18 +107,14 @@ def check_length(column: Column, schema: ColumnSchema, conf: ValidateConf) -> Fi
     """The longest string against that of the reference."""
     limit = schema.longest or 0
     longer = column.longest > limit
-    return verdict(
-        longer, f"{column.longest} characters", f"at most {limit}", "a field may be cut or joined wrongly"
-    )
+    return verdict(longer, f"{column.longest} characters", f"at most {limit}", "a field may be cut or joined wrongly")
 
 
 def check_constant(column: Column, schema: ColumnSchema, conf: ValidateConf) -> Finding:
     """One value only, where the reference had several."""
     stuck = column.constant and not schema.constant
     observed = "one value" if column.constant else "several values"
-    return verdict(
-        stuck, observed, "one or several" if schema.constant else "several values", "a sensor may be stuck"
-    )
+    return verdict(stuck, observed, "one or several" if schema.constant else "several values", "a sensor may be stuck")
 
 
 Check = Callable[[Column, ColumnSchema, ValidateConf], Finding]

@@ -35,9 +35,7 @@ def check_leakage(column: Column, label: Column, conf: ValidateConf) -> Finding:
             classes += 1
     if not classes:
         return undecidable(expected, "all labelled rows have one label")
-    low, _ = wilson(
-        best * fewest, fewest, conf.confidence_level
-    )  # no AUROC varies more than a share of the few
+    low, _ = wilson(best * fewest, fewest, conf.confidence_level)  # no AUROC varies more than a share of the few
     observed = f"AUROC {best:.4f}"
     if low <= conf.leakage_auroc < best:
         reason = f"{fewest} rows of the rarer label are too few to be sure of it"
@@ -64,9 +62,7 @@ def _targets(label: Column) -> Iterator[np.ndarray]:
         if 0 < above.sum() < len(above):
             yield above
         return
-    chosen = (
-        distinct[1:] if len(distinct) == 2 else distinct[np.argsort(-counts, kind="stable")[:MAX_CLASSES]]
-    )
+    chosen = distinct[1:] if len(distinct) == 2 else distinct[np.argsort(-counts, kind="stable")[:MAX_CLASSES]]
     for each in chosen:
         yield (values == each).astype(np.int64)
 

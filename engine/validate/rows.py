@@ -49,9 +49,7 @@ def check_ids(rows: Rows, conf: ValidateConf) -> Finding:
     ids = np.sort(column.values.drop_null().to_numpy())
     twice = ids[1:][ids[1:] == ids[:-1]]
     bad = len(twice) + column.missing
-    reason = (
-        f"id {twice[0]} comes again" if len(twice) else "rows cannot be paired with labels and predictions"
-    )
+    reason = f"id {twice[0]} comes again" if len(twice) else "rows cannot be paired with labels and predictions"
     return verdict(bad > 0, f"{len(twice)} repeated, {column.missing} missing", "none", reason)
 
 
@@ -99,9 +97,7 @@ def check_gap(rows: Rows, conf: ValidateConf) -> Finding:
         return undecidable(f"at most {conf.max_gap:g} windows", "all rows have one time")
     reason = f"no rows between {_moment(end)} and {_moment(int(times.min()))}"
     expected = f"at most {conf.max_gap:g} windows"
-    return verdict(
-        gap / length > conf.max_gap, f"{max(0.0, gap / length):.2f} windows without rows", expected, reason
-    )
+    return verdict(gap / length > conf.max_gap, f"{max(0.0, gap / length):.2f} windows without rows", expected, reason)
 
 
 def check_groups(rows: Rows, name: str, conf: ValidateConf) -> Finding:
@@ -131,9 +127,7 @@ def check_label(rows: Rows, conf: ValidateConf) -> Finding:
     if not column.present:
         return undecidable("at least two labels", "no row has a label")
     low, high = column.extremes
-    return verdict(
-        low == high, f"labels from {low} to {high}", "at least two", "metrics are undefined on one label"
-    )
+    return verdict(low == high, f"labels from {low} to {high}", "at least two", "metrics are undefined on one label")
 
 
 def _times(values: Any) -> np.ndarray:

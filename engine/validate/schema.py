@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -11,6 +13,8 @@ from engine.errors import DataError
 from engine.plain import from_plain, to_plain
 from engine.records import record
 from engine.validate.facts import Column, copies
+
+T = TypeVar("T")
 
 FORMAT = 1
 TRAINING, SERVING = "training", "serving"
@@ -68,9 +72,7 @@ class Schema:
     def from_dict(cls, data: Mapping[str, Any]) -> Schema:
         """The schema that `to_dict` wrote. DataError if it is of another format or misses something."""
         if data.get("format") != FORMAT:
-            raise DataError(
-                "schema:format", f"is {data.get('format')!r}, not {FORMAT}", "infer the schema again"
-            )
+            raise DataError("schema:format", f"is {data.get('format')!r}, not {FORMAT}", "infer the schema again")
         try:
             return from_plain(cls, data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -114,6 +116,24 @@ def infer(
     )
 
 
+def widen(schema: Schema, other: Schema) -> Schema:
+    """A schema that accepts what either accepts: how a history of good windows sets ranges and missing rates.
+
+    Rows, groups and roles stay those of `schema`, which a person may have declared. A column of one of them only
+    is taken as it is. DataError where a column holds different kinds of values.
+    """
+    columns = dict(schema.columns)
+    for name, column in other.columns.items():
+        columns[name] = _widened(name, columns[name], column) if name in columns else column
+    return dataclasses.replace(
+        schema,
+        reference=", ".join(filter(None, (schema.reference, other.reference))),
+        copies=max(schema.copies, other.copies),
+        until=max(schema.until, other.until, key=_instant),
+        columns=columns,
+    )
+
+
 def diff(old: Schema, new: Schema) -> tuple[str, ...]:
     """What changed, a line each, in words: `temp: maximum 61 -> 95`. Empty if nothing did."""
     lines = []
@@ -152,6 +172,38 @@ def _column(column: Column, role: str, categorical: bool) -> ColumnSchema:
     )
 
 
+def _widened(name: str, one: ColumnSchema, two: ColumnSchema) -> ColumnSchema:
+    kinds = {one.kind, two.kind}
+    if len(kinds) > 1 and kinds != {"integer", "float"}:
+        raise DataError(name, f"is {one.kind} in one window and {two.kind} in another", "mend the windows")
+    same = (one.minimum, one.maximum, one.categories) == (two.minimum, two.maximum, two.categories)
+    return dataclasses.replace(
+        one,
+        kind="float" if len(kinds) > 1 else one.kind,
+        missing=max(one.missing, two.missing),
+        minimum=_looser(min, one.minimum, two.minimum),
+        maximum=_looser(max, one.maximum, two.maximum),
+        categories=_looser(_union, one.categories, two.categories),
+        longest=_looser(max, one.longest, two.longest),
+        constant=one.constant and two.constant and same,
+        infinite=one.infinite or two.infinite,
+    )
+
+
+def _looser(pick: Callable[[T, T], T], one: T | None, two: T | None) -> T | None:
+    """What both bounds allow; None, which allows anything, is the loosest."""
+    return None if one is None or two is None else pick(one, two)
+
+
+def _union(one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *two}))
+
+
+def _instant(until: str) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(until or "0001-01-02")
+    return moment.replace(tzinfo=moment.tzinfo or dt.UTC)
+
+
 def _shares(column: Column) -> dict[str, float]:
     counts = column.shares()
     total = sum(counts.values())
@@ -172,9 +224,7 @@ def _column_diff(old: ColumnSchema, new: ColumnSchema) -> list[str]:
         came, went = (sorted(set(a) - set(b)) for a, b in (
             (new.categories, old.categories), (old.categories, new.categories)
         ))  # fmt: skip
-        lines += [
-            f"categories {sign} {', '.join(names)}" for sign, names in (("+", came), ("-", went)) if names
-        ]
+        lines += [f"categories {sign} {', '.join(names)}" for sign, names in (("+", came), ("-", went)) if names]
     return lines
 
 

@@ -63,9 +63,7 @@ def skew(
 def _differing(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
     if _numeric(left.type) and _numeric(right.type):
         if pa.types.is_integer(left.type) and pa.types.is_integer(right.type):
-            return int(
-                len(left) - count(pc.equal(left, right)) - count(pc.and_(left.is_null(), right.is_null()))
-            )
+            return int(len(left) - count(pc.equal(left, right)) - count(pc.and_(left.is_null(), right.is_null())))
         one, two = (c.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy() for c in (left, right))
         return int((~np.isclose(one, two, rtol=RELATIVE, atol=0.0, equal_nan=True)).sum())
     one, two = (c.cast(pa.string()) for c in (left, right))

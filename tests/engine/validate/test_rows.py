@@ -27,9 +27,7 @@ def later(table: pa.Table, microseconds: int) -> pa.Table:
     return put(table, "at", pa.array(moved, pa.timestamp("us", "UTC")))
 
 
-def test_rows_at_or_before_the_end_of_what_came_before_overlap(
-    good: pa.Table, reference: pa.Table, look: Look
-) -> None:
+def test_rows_at_or_before_the_end_of_what_came_before_overlap(good: pa.Table, reference: pa.Table, look: Look) -> None:
     assert look(good)["overlap", ""].outcome is OK
     hour = later(good, -3_600_000_000)
     check = look(hour)["overlap", ""]
@@ -83,12 +81,8 @@ def test_group_shares_are_judged_by_their_interval(good: pa.Table, schema: Schem
     assert look(biased, ValidateConf(group_tolerance=0.1), against=edited)["groups", "shop"].outcome is OK
 
 
-def test_a_declared_group_without_rows_is_underrepresented(
-    good: pa.Table, schema: Schema, look: Look
-) -> None:
-    edited = dataclasses.replace(
-        schema, groups={"shop": {"north": 0.4, "south": 0.2, "west": 0.2, "east": 0.2}}
-    )
+def test_a_declared_group_without_rows_is_underrepresented(good: pa.Table, schema: Schema, look: Look) -> None:
+    edited = dataclasses.replace(schema, groups={"shop": {"north": 0.4, "south": 0.2, "west": 0.2, "east": 0.2}})
     check = look(good, against=edited)["groups", "shop"]
     assert check.outcome is VIOLATED
     assert check.observed.startswith("east 0.00% [0.00%, ")
@@ -112,8 +106,6 @@ def test_groups_hold_their_error_rate(good: pa.Table, schema: Schema) -> None:
 @pytest.mark.parametrize(
     ("labels", "outcome"), [([0, 1] * 500, OK), ([1] * 1000, VIOLATED), ([None] * 1000, UNDECIDABLE)]
 )
-def test_labels_of_one_kind_are_said(
-    good: pa.Table, look: Look, labels: list[Any], outcome: CheckOutcome
-) -> None:
+def test_labels_of_one_kind_are_said(good: pa.Table, look: Look, labels: list[Any], outcome: CheckOutcome) -> None:
     table = put(good, "y", pa.array(labels, pa.int64()))
     assert look(table, labelled=True)["label", "y"].outcome is outcome

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pytest
 
 from engine.errors import DataError
-from engine.validate import Schema, diff, infer
+from engine.records import Window
+from engine.validate import Schema, ValidateConf, diff, infer, validate, widen
 
-COLUMNS = SimpleNamespace(
-    id="i", time="t", label="y", numeric=["a", "b"], categorical=["c"], slices=["c", "g"]
-)
+COLUMNS = SimpleNamespace(id="i", time="t", label="y", numeric=["a", "b"], categorical=["c"], slices=["c", "g"])
 
 
 @pytest.fixture
@@ -103,9 +102,7 @@ def test_what_is_no_schema_is_refused(rows: pa.Table) -> None:
 def test_a_reference_that_cannot_serve_is_refused(rows: pa.Table) -> None:
     with pytest.raises(DataError, match=r"^r: has no rows - infer the schema from a window with rows$"):
         infer(rows.slice(0, 0), COLUMNS, reference="r")
-    with pytest.raises(
-        DataError, match=r"^b: the reference has no such column - read it with the same data config$"
-    ):
+    with pytest.raises(DataError, match=r"^b: the reference has no such column - read it with the same data config$"):
         infer(rows.drop_columns(["b"]), COLUMNS)
 
 
@@ -136,3 +133,65 @@ def test_a_diff_reads_like_a_list_of_changes(rows: pa.Table) -> None:
         "g: its groups are no longer declared",
     )
     assert diff(new, old)[-1] == "g: its groups are now declared"
+
+
+def test_a_wider_schema_accepts_both_windows(reference: pa.Table, good: pa.Table, schema: Schema) -> None:
+    columns = SimpleNamespace(
+        id="id",
+        time="at",
+        label="y",
+        numeric=["size", "age"],
+        categorical=["shop", "note"],
+        slices=["shop", "region"],
+    )
+    size = good["size"].to_numpy() + 50
+    shop = ["east"] * 500 + good["shop"].to_pylist()[500:]
+    moved = good.set_column(2, "size", pa.array(size)).set_column(4, "shop", pa.array(shop))
+    window = Window(name="w", index=1, table=moved.drop_columns(["y"]), fingerprint="", path="", labelled=False)
+    first = validate(window, schema, ValidateConf())
+    assert {c.name for c in first.checks if c.outcome.value == "violated"} == {
+        "range",
+        "categories",
+        "groups",
+    }
+    wide = widen(schema, infer(moved, columns, reference="w1"))
+    assert wide.reference == "w0, w1"
+    assert wide.until > schema.until
+    assert (wide.rows, wide.groups) == (schema.rows, schema.groups)
+    second = validate(window, dataclasses.replace(wide, until=schema.until), ValidateConf())
+    assert {c.name for c in second.checks if c.outcome.value == "violated"} == {"groups"}
+    changed = {line.split(":")[0] for line in diff(schema, wide)}
+    assert changed == {"until", "size", "age", "shop", "y", "note"} & changed
+    assert {"until", "size", "shop"} <= changed
+
+
+def test_widening_takes_the_looser_of_each_bound(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    a = dataclasses.replace(old.columns["a"], kind="float", minimum=0.5, maximum=2.5, missing=0.1, infinite=True)
+    c = dataclasses.replace(old.columns["c"], categories=None, longest=9)
+    wide = widen(old, dataclasses.replace(old, columns={"a": a, "c": c, "z": a}))
+    found = wide.columns["a"]
+    assert (found.kind, found.minimum, found.maximum, found.missing, found.infinite) == (
+        "float",
+        0.5,
+        5,
+        0.25,
+        True,
+    )
+    assert (wide.columns["c"].categories, wide.columns["c"].longest) == (None, 9)
+    assert wide.columns["z"] == a
+    assert widen(old, old) == dataclasses.replace(old, reference=wide.reference)
+    text = dataclasses.replace(a, kind="string")
+    with pytest.raises(DataError, match=r"^a: is integer in one window and string in another - mend the windows$"):
+        widen(old, dataclasses.replace(old, columns={"a": text}))
+
+
+def test_two_constants_that_differ_are_not_constant(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    b = old.columns["b"]
+    one, two = (dataclasses.replace(b, constant=True, minimum=v, maximum=v) for v in (1.0, 2.0))
+    schemas = [dataclasses.replace(old, columns={"b": column}) for column in (one, two)]
+    assert not widen(*schemas).columns["b"].constant
+    assert widen(schemas[0], schemas[0]).columns["b"].constant
+    g = dataclasses.replace(old, columns={"g": dataclasses.replace(old.columns["g"], categories=("q",))})
+    assert not widen(old, g).columns["g"].constant

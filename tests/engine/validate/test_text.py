@@ -25,9 +25,7 @@ def test_yaml_gives_the_equal_schema_back(schema: Schema, tmp_path: Path) -> Non
 def test_a_column_is_a_line_with_what_matters(schema: Schema) -> None:
     lines = to_yaml(schema).splitlines()
     assert "  id: {kind: integer, role: id}" in lines
-    assert any(
-        line.startswith("  shop: {kind: string, role: feature, categories: [north, so") for line in lines
-    )
+    assert any(line.startswith("  shop: {kind: string, role: feature, categories: [north, so") for line in lines)
     assert any(line.startswith("  shop: {north: 0.") for line in lines)
     assert lines[0].startswith("# What a good window looks like.")
 
@@ -164,8 +162,6 @@ def test_an_edited_schema_judges_windows(schema: Schema, good: pa.Table) -> None
     text = to_yaml(schema)
     line = next(line for line in text.splitlines() if line.startswith("  age:"))
     stricter = text.replace(line, "  age: {kind: integer, role: feature, missing: 0.1, maximum: 30}")
-    window = Window(
-        name="w", index=1, table=good.drop_columns(["y"]), fingerprint="", path="", labelled=False
-    )
+    window = Window(name="w", index=1, table=good.drop_columns(["y"]), fingerprint="", path="", labelled=False)
     report = validate(window, from_yaml(stricter), ValidateConf())
     assert [(c.name, c.column) for c in report.checks if c.outcome.value == "violated"] == [("range", "age")]

@@ -129,12 +129,8 @@ def test_a_bad_column_never_hides_another(good: pa.Table, look: Look) -> None:
     assert checks["missing", "age"].outcome is OK
 
 
-def test_what_cannot_be_decided_blocks_where_it_would_block(
-    good: pa.Table, schema: Schema, look: Look
-) -> None:
-    window = Window(
-        name="w", index=1, table=good.drop_columns(["y", "at"]), fingerprint="", path="", labelled=False
-    )
+def test_what_cannot_be_decided_blocks_where_it_would_block(good: pa.Table, schema: Schema, look: Look) -> None:
+    window = Window(name="w", index=1, table=good.drop_columns(["y", "at"]), fingerprint="", path="", labelled=False)
     report = validate(window, schema, ValidateConf())
     blocked = {(check.name, check.column): check.outcome for check in report.blocked}
     assert blocked["column", "at"] is VIOLATED
@@ -216,15 +212,11 @@ def test_infer_then_validate_is_clean_at_any_size() -> None:
         times = pa.array(np.arange(n) * 1000 + index * 10**9, pa.timestamp("us", "UTC"))
         category = rng.choice(list("abc"), n, p=[0.6, 0.3, 0.1])
         gaps = rng.random(n) < 0.2
-        table = pa.table(
-            {"i": np.arange(n), "t": times, "a": pa.array(rng.normal(size=n), mask=gaps), "c": category}
-        )
+        table = pa.table({"i": np.arange(n), "t": times, "a": pa.array(rng.normal(size=n), mask=gaps), "c": category})
         return Window(name=str(index), index=index, table=table, fingerprint="", path="", labelled=False)
 
     schema = infer(rows(0, 5000).table, columns)
-    conf = ValidateConf(
-        rows_low=0.0, severity=Severities(missing="block", range="block", groups="block", gap="off")
-    )
+    conf = ValidateConf(rows_low=0.0, severity=Severities(missing="block", range="block", groups="block", gap="off"))
     for index in range(1, 21):
         report = validate(rows(index, 100 + 30 * index), schema, conf)
         assert report.usable, report.blocked
