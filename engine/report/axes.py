@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from engine.report import words
 from engine.report.markup import Markup, tag
 
-LABEL_WIDTH = 58.0  # pixels that a window's name needs
+LETTER, SPACE = 7.2, 12.0  # pixels: the widest usual letter, the room between two names
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def grid(scale: Scale, left: float, right: float) -> list[Markup]:
 def window_names(columns: Band, y: float) -> list[Markup]:
     """The names under the columns; where they would overlap, every second, third ... of them."""
     longest = max((len(name) for name in columns.names), default=1)
-    every = max(1, math.ceil(max(LABEL_WIDTH, longest * 7.0) / columns.step))
+    every = max(1, math.ceil((longest * LETTER + SPACE) / columns.step))
     return [
         text(columns.middle(i), y, name, anchor="middle", class_="soft")
         for i, name in enumerate(columns.names)

@@ -6,6 +6,7 @@ mark.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from engine.report import words
 from engine.report.axes import Band, Scale, band, drawing, grid, spread, text, window_names
 from engine.report.marks import outcome_class, shape
 from engine.report.markup import Markup, tag
+from engine.report.parts import typeset
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,7 @@ def timeline(
 ) -> Markup | None:
     """The primary metric window by window with its intervals; below it, which model was in production."""
     columns, top, bottom = band(names, 64.0), 30.0, 270.0
-    scale = spread(
-        (v for p in points for v in (p.estimate.low, p.estimate.value, p.estimate.high)), bottom, top
-    )
+    scale = spread((v for p in points for v in (p.estimate.low, p.estimate.value, p.estimate.high)), bottom, top)
     if scale is None:
         return None
     changes = [
@@ -123,9 +123,7 @@ def stacked_seconds(
             if seconds > 0:
                 said = f"{columns.names[i]}: {stage} {words.duration(seconds)}"
                 x = columns.left + columns.step * (i + 0.2)
-                parts.append(
-                    _bar(x, columns.step * 0.6, scale(base), scale(base + seconds), said, f"hue{hue % 10}")
-                )
+                parts.append(_bar(x, columns.step * 0.6, scale(base), scale(base + seconds), said, f"hue{hue % 10}"))
                 base += seconds
     return drawing(
         "Seconds of wall time by window and stage",
@@ -139,18 +137,17 @@ def stacked_seconds(
 
 
 def _champion_line(columns: Band, scale: Scale, points: Sequence[Point]) -> list[Markup]:
-    """A line through what one model reached in production; a new model starts a new line."""
-    runs: dict[str, list[Point]] = {}
-    for point in points:
-        if point.outcome is None and math.isfinite(point.estimate.value):
-            runs.setdefault(point.model, []).append(point)
+    """A line through what one model reached in production; another model starts another line."""
+    shown = [p for p in points if p.outcome is None and math.isfinite(p.estimate.value)]
+    in_order = sorted(shown, key=lambda point: point.column)
+    runs = [list(run) for _, run in itertools.groupby(in_order, key=lambda point: point.model)]
     return [
         tag(
             "polyline",
             points=" ".join(f"{columns.middle(p.column):.1f},{scale(p.estimate.value):.1f}" for p in run),
             class_="trend",
         )
-        for run in runs.values()
+        for run in runs
         if len(run) > 1
     ]
 
@@ -193,13 +190,9 @@ def _pair(columns: Band, scale: Scale, column: int, decision: Decision) -> Marku
     wide = columns.step * 0.3
     for side, (name, amount) in enumerate((("waiting", decision.waiting), ("acting", decision.acting))):
         x = columns.left + columns.step * (column + 0.18) + side * (wide + columns.step * 0.04)
-        said = f"{columns.names[column]}: {name} {words.money(amount, decision.currency)}".replace(
-            "+-", "\u00b1 "
-        )
+        said = typeset(f"{columns.names[column]}: {name} {words.money(amount, decision.currency)}")
         if not math.isfinite(amount.mean):
-            parts.append(
-                tag("g", tag("title", said), text(x + wide / 2, scale(0.0) - 6, "?", anchor="middle"))
-            )
+            parts.append(tag("g", tag("title", said), text(x + wide / 2, scale(0.0) - 6, "?", anchor="middle")))
             continue
         parts.append(_bar(x, wide, scale(0.0), scale(amount.mean), said, name))
         if math.isfinite(amount.std):
@@ -211,6 +204,4 @@ def _pair(columns: Band, scale: Scale, column: int, decision: Decision) -> Marku
 
 def _bar(x: float, width: float, y0: float, y1: float, said: str, class_: str) -> Markup:
     top, height = min(y0, y1), abs(y1 - y0)
-    return tag(
-        "rect", tag("title", said), x=x, y=top, width=width, height=max(height, 0.5), class_=f"bar {class_}"
-    )
+    return tag("rect", tag("title", said), x=x, y=top, width=width, height=max(height, 0.5), class_=f"bar {class_}")

@@ -32,9 +32,7 @@ def gates(cycles: Sequence[Cycle]) -> Markup:
         )
         for position, (cycle, verdict) in enumerate(verdicts)
     ]
-    return parts.section(
-        "gates", "Gates", lead, shown or tag("p", "No gate has been asked yet.", class_="soft")
-    )
+    return parts.section("gates", "Gates", lead, shown or tag("p", "No gate has been asked yet.", class_="soft"))
 
 
 def stages(cycles: Sequence[Cycle], ledger: Sequence[LedgerRow]) -> Markup:
@@ -59,9 +57,7 @@ def stages(cycles: Sequence[Cycle], ledger: Sequence[LedgerRow]) -> Markup:
     ]
     path = f" {parts.ARROW} ".join(("candidate", "staging", "preproduction", "production"))
     lead = f"{path}; each step is in the ledger."
-    body = (
-        parts.table("Changes of stage", columns, rows) if rows else tag("p", "No model yet.", class_="soft")
-    )
+    body = parts.table("Changes of stage", columns, rows) if rows else tag("p", "No model yet.", class_="soft")
     return parts.section("stages", "Stage history", lead, body)
 
 
@@ -73,9 +69,7 @@ def sweeps(cycles: Sequence[Cycle]) -> Markup:
         parts.details(_sweep_title(cycle, candidate), _trials(candidate), open_=position == len(found) - 1)
         for position, (cycle, candidate) in enumerate(found)
     ]
-    return parts.section(
-        "sweeps", "Trials", lead, shown or tag("p", "Nothing has been trained yet.", class_="soft")
-    )
+    return parts.section("sweeps", "Trials", lead, shown or tag("p", "Nothing has been trained yet.", class_="soft"))
 
 
 def timings(cycles: Sequence[Cycle]) -> Markup:
@@ -108,9 +102,7 @@ def provenance(
     flat = [(key, value) for key, value in _flatten("", redact(config))]
     tip = ledger[-1] if ledger else None
     chain = (
-        {"rows": f"{len(ledger):,}", "last row": f"{tip.seq}, {tip.at}", "hash": tag("code", tip.hash)}
-        if tip
-        else {}
+        {"rows": f"{len(ledger):,}", "last row": f"{tip.seq}, {tip.at}", "hash": tag("code", tip.hash)} if tip else {}
     )
     lead = "A ledger whose last hash is this one has not been altered since: it hangs on all rows before it."
     return parts.section(
@@ -119,12 +111,8 @@ def provenance(
         lead,
         (tag("h3", "Ledger"), parts.facts(chain)) if chain else None,
         (tag("h3", "Versions"), parts.facts(dict(versions))) if versions else None,
-        parts.details(
-            "Data", parts.table("Windows by content", ("window", "rows", "sha256"), rows, numeric=("rows",))
-        ),
-        parts.details("Config", parts.table("Config, secrets hidden", ("key", "value"), flat))
-        if flat
-        else None,
+        parts.details("Data", parts.table("Windows by content", ("window", "rows", "sha256"), rows, numeric=("rows",))),
+        parts.details("Config", parts.table("Config, secrets hidden", ("key", "value"), flat)) if flat else None,
     )
 
 
@@ -161,9 +149,7 @@ def _rules(rules: Iterable[RuleResult]) -> Markup:
 
 def _judged(cycle: Cycle, verdict: Verdict) -> Markup | None:
     """The evaluation that a verdict judged: shadow rows or the hold-out; None for the cold start."""
-    report = (
-        cycle.shadow if verdict.gate == "shadow" else cycle.evaluation if verdict.gate == "offline" else None
-    )
+    report = cycle.shadow if verdict.gate == "shadow" else cycle.evaluation if verdict.gate == "offline" else None
     if report is None or report.model != verdict.model:
         return None
     return parts.details(
@@ -227,9 +213,7 @@ def _stage_row(at: str, said: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _sweep_title(cycle: Cycle, candidate: Candidate) -> tuple[object, ...]:
     value = f"{candidate.metric} {words.number(candidate.value)}"
-    size = (
-        f"{len(candidate.trials)} trials on {candidate.n_rows:,} rows in {words.duration(candidate.seconds)}"
-    )
+    size = f"{len(candidate.trials)} trials on {candidate.n_rows:,} rows in {words.duration(candidate.seconds)}"
     cost = f"{words.number(candidate.cost, 2)} {cycle.decision.currency if cycle.decision else ''}".strip()
     return (cycle.window, " ", parts.model(candidate.model), f" {value}, {size}, cost {cost}")
 
@@ -240,9 +224,7 @@ def _trials(candidate: Candidate) -> Markup:
     ordered = sorted(candidate.trials, key=lambda t: (t.params != chosen, t.id))
     rows = [_trial_row(trial, names, chosen=trial.params == chosen) for trial in ordered]
     columns = ("trial", "state", *names, "curve", "best epoch", "value", "time", "note")
-    return parts.table(
-        f"Trials, {candidate.metric}", columns, rows, numeric=(*names, "best epoch", "value", "time")
-    )
+    return parts.table(f"Trials, {candidate.metric}", columns, rows, numeric=(*names, "best epoch", "value", "time"))
 
 
 def _trial_row(trial: Trial, names: Sequence[str], *, chosen: bool) -> tuple[object, ...]:

@@ -15,10 +15,8 @@ MOST_COLUMNS = 40  # of the data, in the heat map
 def summary(cycles: Sequence[Cycle], primary: str) -> Markup:
     """The sentences and the figures on top."""
     told = story.tell(cycles, primary)
-    value, _, bounds = (
-        words.interval(told.standing).partition(" ") if told.standing else ("no labels yet", "", "")
-    )
-    avoided = parts.money_text(words.money(told.avoided, told.currency))
+    value, _, bounds = words.interval(told.standing).partition(" ") if told.standing else ("no labels yet", "", "")
+    avoided = parts.typeset(words.money(told.avoided, told.currency))
     figures = (
         ("in production", parts.model(told.production), f"since {told.since}" if told.since else ""),
         (primary, value, f"{bounds} on {told.measured}" if told.measured else ""),
@@ -42,15 +40,13 @@ def summary(cycles: Sequence[Cycle], primary: str) -> Markup:
         "div",
         tag("h3", "Look at this"),
         tag("ul", [tag("li", line) for line in told.attention[:8]]),
-        tag("p", f"and {len(told.attention) - 8} older notes", class_="soft")
-        if len(told.attention) > 8
-        else None,
+        tag("p", f"and {len(told.attention) - 8} older notes", class_="soft") if len(told.attention) > 8 else None,
         class_="attention",
     )
     return tag(
         "section",
         tag("h2", "Summary", id="summary-title"),
-        [tag("p", parts.money_text(line), class_="sentence") for line in story.sentences(told, primary)],
+        [tag("p", parts.typeset(line), class_="sentence") for line in story.sentences(told, primary)],
         tag("dl", tiles, class_="tiles"),
         attention if told.attention else None,
         id="summary",
@@ -85,16 +81,13 @@ def windows(cycles: Sequence[Cycle], primary: str) -> Markup:
         standing = words.standing(cycle, primary)
         rows.append(
             (
-                cycle.window,
+                parts.whole(cycle.window),
                 f"{cycle.n_rows:,}",
                 _checks_badge(cycle),
-                words.drift(cycle.monitor.baseline) if cycle.monitor else words.NONE,
+                parts.breakable(words.drift(cycle.monitor.baseline)) if cycle.monitor else words.NONE,
                 _standing(standing),
-                parts.badge(
-                    cycle.decision.action.value if cycle.decision else "found" if cycle.founding else "none"
-                ),
-                [(v.gate, " ", parts.badge(v.outcome.value), tag("br")) for v in cycle.verdicts]
-                or words.NONE,
+                parts.badge(cycle.decision.action.value if cycle.decision else "found" if cycle.founding else "none"),
+                [(v.gate, " ", parts.badge(v.outcome.value), tag("br")) for v in cycle.verdicts] or words.NONE,
                 words.moves(cycle),
                 words.duration(sum(cycle.timings.values())),
             )
@@ -150,10 +143,10 @@ def decisions(cycles: Sequence[Cycle]) -> Markup:
         return parts.section("decisions", "Decisions", "Nothing has been decided yet.")
     rows = [
         (
-            d.window,
+            parts.whole(d.window),
             parts.badge(d.action.value),
-            parts.money_text(words.money(d.waiting)),
-            parts.money_text(words.money(d.acting)),
+            parts.typeset(words.money(d.waiting)),
+            parts.typeset(words.money(d.acting)),
             words.percent(d.probability),
             d.policy,
             d.reason,

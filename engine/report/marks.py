@@ -17,9 +17,7 @@ def forest(result: RuleResult) -> Markup:
     estimate = result.estimate
     values = [] if estimate is None else [estimate.value, estimate.low, estimate.high]
     scale = (
-        spread((*values, result.bound), 12.0, width - 12.0, margin=0.15)
-        if any(map(math.isfinite, values))
-        else None
+        spread((*values, result.bound), 12.0, width - 12.0, margin=0.15) if any(map(math.isfinite, values)) else None
     )
     label = f"{result.rule}: {words.compared(result)}, bound {words.number(result.bound)}"
     if scale is None or estimate is None:

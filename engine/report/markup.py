@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from engine.report import words
 
-VOID = frozenset({"br", "col", "hr", "link", "meta"})
+VOID = frozenset({"br", "col", "hr", "link", "meta", "wbr"})
 
 
 class Markup(str):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from engine.report import words
 from engine.report.markup import Markup, tag
 
 PLUS_MINUS, ARROW = "\u00b1", "\u2192"
@@ -27,10 +29,7 @@ def table(
     """A table that scrolls by itself where the page is narrow. Cells are children as `tag` takes them."""
     sides = ["number" if column in numeric else None for column in columns]
     head = [tag("th", column, scope="col", class_=side) for column, side in zip(columns, sides, strict=True)]
-    body = [
-        tag("tr", [tag("td", cell, class_=side) for cell, side in zip(row, sides, strict=True)])
-        for row in rows
-    ]
+    body = [tag("tr", [tag("td", cell, class_=side) for cell, side in zip(row, sides, strict=True)]) for row in rows]
     return tag(
         "div",
         tag("table", tag("caption", caption), tag("thead", tag("tr", head)), tag("tbody", body)),
@@ -48,9 +47,7 @@ def badge(word: str) -> Markup:
 
 def legend(entries: Iterable[tuple[str, str]]) -> Markup:
     """Swatches with their words: (class of the swatch, words)."""
-    return tag(
-        "ul", [tag("li", tag("i", class_=f"swatch {c}"), said) for c, said in entries], class_="legend"
-    )
+    return tag("ul", [tag("li", tag("i", class_=f"swatch {c}"), said) for c, said in entries], class_="legend")
 
 
 def facts(pairs: Mapping[str, object]) -> Markup:
@@ -73,9 +70,14 @@ def whole(said: str) -> Markup:
     return tag("span", said, class_="whole")
 
 
-def money_text(said: str) -> str:
-    """The plus-minus sign where the terminal writes +-."""
-    return said.replace("+-", f"{PLUS_MINUS} ")
+def typeset(said: str) -> str:
+    """The plus-minus sign where the terminal writes +-, and a percent sign that stays with its number."""
+    return said.replace("+-", f"{PLUS_MINUS}{words.NO_BREAK}").replace(" %", f"{words.NO_BREAK}%")
+
+
+def breakable(name: str) -> list[object]:
+    """A long identifier that may be broken after its underscores and dots."""
+    return [(part, tag("wbr")) for part in re.split(r"(?<=[_.])", name)]
 
 
 def slug(word: str) -> str:

@@ -110,9 +110,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
 
 def verdict_table(verdict: Verdict) -> RenderableType:
     """The rules of a gate with their intervals, and its sentence."""
-    table = _table(
-        "rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason"
-    )
+    table = _table("rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason")
     for result in verdict.rules:
         table.add_row(*_rule_cells(result))
     against = f" against {words.short(verdict.champion)}" if verdict.champion else ""
@@ -208,7 +206,5 @@ def _said(row: LedgerRow) -> str:
     if row.kind == "evaluation":
         return f"on {said.get('window')}, {said.get('n_rows', 0):,} rows"
     if row.kind == "cycle":
-        return (
-            f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
-        )
+        return f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
     return ""

@@ -26,6 +26,7 @@ from engine.records import (
 
 UNDECIDABLE = "undecidable"
 NONE = "-"  # there is nothing to say
+NO_BREAK = "\u00a0"  # a space at which no line breaks
 SHORT = 8  # characters of a model id that are shown
 
 
@@ -103,7 +104,7 @@ def short(model: str) -> str:
 
 def clean(text: str) -> str:
     """One line without control characters (nor the ones that turn the direction of text)."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return "".join(c if c.isprintable() or c == NO_BREAK else " " for c in text)
 
 
 def checks(report: ValidationReport) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-INIT_TIMEOUT = 30.0  # seconds until a silent server is given up, once a loop
+INIT_TIMEOUT = 15.0  # seconds until a silent server is given up, once a loop
 FINISH_TIMEOUT = 60.0  # seconds for the upload of one run
 
 Mode = Literal["online", "offline"]

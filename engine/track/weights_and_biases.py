@@ -107,9 +107,7 @@ class WandbTracker:
     def artifact(self, model: str, files: Mapping[str, Path], stage: str) -> None:
         """Show the files with the cycle in which the model reached that stage, the last one or the next."""
         artifact = _Artifact(model, dict(files), stage)
-        if self._last is not None and (model, stage) in {
-            (c.model, c.target.value) for c in self._last.changes
-        }:
+        if self._last is not None and (model, stage) in {(c.model, c.target.value) for c in self._last.changes}:
             self._last_artifacts = (*self._last_artifacts, artifact)
             self._write_last()
         else:
@@ -135,9 +133,7 @@ class WandbTracker:
         self._settle(self._written)
         self._written = []
         for artifact in self._waiting:
-            self._complain(
-                f"artifact {artifact.model[:12]} ({artifact.stage}) belongs to no cycle, not shown"
-            )
+            self._complain(f"artifact {artifact.model[:12]} ({artifact.stage}) belongs to no cycle, not shown")
         self._waiting, self._last, self._last_artifacts = [], None, ()
 
     def _write_last(self) -> None:
@@ -225,9 +221,7 @@ class WandbTracker:
 
     def _settle(self, runs: Sequence[str]) -> None:
         """Wait until the offline files of these runs are flushed: wandb returns a little earlier."""
-        paths = [
-            path for run in runs for path in (self._folder / "wandb").glob(f"offline-run-*-{run}/*.wandb")
-        ]
+        paths = [path for run in runs for path in (self._folder / "wandb").glob(f"offline-run-*-{run}/*.wandb")]
         sizes, deadline = [0], time.monotonic() + SETTLE_TIMEOUT
         while paths and time.monotonic() < deadline:
             before, sizes = sizes, [path.stat().st_size for path in paths]

@@ -207,9 +207,7 @@ def rule(
     )
 
 
-def verdict(
-    gate: str, model: str, champion: str, window: str, outcome: Outcome, difference: float
-) -> Verdict:
+def verdict(gate: str, model: str, champion: str, window: str, outcome: Outcome, difference: float) -> Verdict:
     first = not champion
     rules: tuple[RuleResult, ...]
     if gate == "cold":
@@ -269,9 +267,7 @@ def decision(window: str, action: Action, waiting: float, acting: float, probabi
         window=window,
         policy="cost_aware",
         action=action,
-        reason=f"{word}: no labels are in"
-        if math.isnan(waiting)
-        else f"{word}: {waiting:.0f} or {acting:.0f}",
+        reason=f"{word}: no labels are in" if math.isnan(waiting) else f"{word}: {waiting:.0f} or {acting:.0f}",
         waiting=Money(mean=waiting, std=waiting / 3),
         acting=Money(mean=acting, std=acting / 5),
         probability=probability,

@@ -79,9 +79,7 @@ def test_the_heat_map_marks_drift_floor_and_undecidable() -> None:
             assert "heat" not in classes
         else:
             assert shown == [f"{abs(column.effect) / column.floor:.1f}"]
-            opacity = float(
-                next(r.get("fill-opacity", "") for r in cell.iter("rect") if r.get("class") == "heat")
-            )
+            opacity = float(next(r.get("fill-opacity", "") for r in cell.iter("rect") if r.get("class") == "heat"))
             assert opacity == pytest.approx(min(1.0, column.effect / column.floor / 3), abs=0.006)
 
 
@@ -102,8 +100,8 @@ def test_money_bars_are_as_long_as_their_means() -> None:
         if (title := rect.find("title")) is not None
     }
     assert len(bars) == 3
-    waiting = bars[f"{WINDOWS[0]}: waiting 400 \u00b1 133 EUR"]
-    acting = bars[f"{WINDOWS[0]}: acting 100 \u00b1 20 EUR"]
+    waiting = bars[f"{WINDOWS[0]}: waiting 400 \u00b1\u00a0133 EUR"]
+    acting = bars[f"{WINDOWS[0]}: acting 100 \u00b1\u00a020 EUR"]
     assert waiting == pytest.approx(4 * acting, rel=0.01)
     assert "?" in [t.text for t in root.iter("text")]
     assert charts.money_bars(WINDOWS[:1], {0: decision(WINDOWS[0], Action.KEEP, NAN, NAN, NAN)}) is None
@@ -154,9 +152,7 @@ def test_the_forest_says_when_there_is_nothing_to_draw(result: RuleResult, said:
 
 
 def test_the_forest_survives_a_missing_bound_and_an_open_interval() -> None:
-    bare = dataclasses.replace(
-        rule("r", Outcome.PASS, 0.1, 0.1, NAN, ""), estimate=estimate(PRIMARY, 0.1, NAN)
-    )
+    bare = dataclasses.replace(rule("r", Outcome.PASS, 0.1, 0.1, NAN, ""), estimate=estimate(PRIMARY, 0.1, NAN))
     root = parsed(marks.forest(bare))
     assert len(list(root.iter("circle"))) == 1
     assert [line for line in root.iter("line") if line.get("class") == "bound"] == []
@@ -182,3 +178,10 @@ def test_every_drawing_is_named_for_those_who_cannot_see_it() -> None:
         (svg,) = [root] if root.tag == "svg" else root.iter("svg")
         assert svg.get("role") == "img"
         assert svg.find("title") is not None
+
+
+def test_a_model_that_comes_back_does_not_draw_a_line_through_the_one_between() -> None:
+    models = (FIRST, FIRST, SECOND, SECOND, FIRST, FIRST)
+    points = [charts.Point(i, estimate(PRIMARY, 0.7, 0.01), model) for i, model in enumerate(models)]
+    root = parsed(charts.timeline(WINDOWS[:6], points, [], {}, PRIMARY))
+    assert [len(line.get("points", "").split()) for line in root.iter("polyline")] == [2, 2, 2]

@@ -85,7 +85,7 @@ def test_every_window_column_rule_and_model_is_told() -> None:
     for said in (
         "0.0020 [-0.0020, 0.0060]",
         "41,000",
-        "410 \u00b1 137",
+        "410 \u00b1\u00a0137",
         "held its own in shadow",
         "the loss is not finite",
     ):
@@ -172,8 +172,7 @@ def test_many_columns_and_windows_stay_readable() -> None:
     report = dataclasses.replace(template, columns=columns)
     monitor = dataclasses.replace(CYCLES[2].monitor, baseline=report, consecutive=None)
     cycles = tuple(
-        dataclasses.replace(cycle(1 + i % 9), window=f"week-{i:03d}", index=i, monitor=monitor)
-        for i in range(60)
+        dataclasses.replace(cycle(1 + i % 9), window=f"week-{i:03d}", index=i, monitor=monitor) for i in range(60)
     )
     text = page(cycles)
     assert "60 columns that moved less are not drawn" in text

@@ -14,12 +14,8 @@ def test_text_is_escaped_and_markup_is_not() -> None:
 
 
 def test_attributes_are_escaped_and_renamed() -> None:
-    made = tag(
-        "a", title='"><script>', class_="c", aria_label="l", stroke_width=1.25, open=True, hidden=False
-    )
-    assert (
-        made == '<a title="&quot;&gt;&lt;script&gt;" class="c" aria-label="l" stroke-width="1.25" open></a>'
-    )
+    made = tag("a", title='"><script>', class_="c", aria_label="l", stroke_width=1.25, open=True, hidden=False)
+    assert made == '<a title="&quot;&gt;&lt;script&gt;" class="c" aria-label="l" stroke-width="1.25" open></a>'
 
 
 def test_children_may_be_nested_numbers_or_nothing() -> None:

@@ -5,6 +5,4 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     """wandb leaves the temporary folder of each of its tables to the garbage collector, which says so."""
-    config.addinivalue_line(
-        "filterwarnings", "ignore:Implicitly cleaning up <TemporaryDirectory:ResourceWarning"
-    )
+    config.addinivalue_line("filterwarnings", "ignore:Implicitly cleaning up <TemporaryDirectory:ResourceWarning")

@@ -68,9 +68,7 @@ def read_run(path: Path) -> OfflineRun:
     for entry in run.history:
         for key, value in entry.items():
             if key.endswith(".path") and value.endswith(".table.json"):
-                run.tables[key.removesuffix(".path")] = json.loads(
-                    (path.parent / "files" / value).read_text()
-                )
+                run.tables[key.removesuffix(".path")] = json.loads((path.parent / "files" / value).read_text())
     return run
 
 

@@ -183,9 +183,7 @@ def test_an_artifact_without_a_cycle_is_told_of(tracker: WandbTracker, warnings:
     assert "\n" not in line
 
 
-def test_the_newest_page_is_shown_as_it_is(
-    tracker: WandbTracker, tmp_path: Path, warnings: list[str]
-) -> None:
+def test_the_newest_page_is_shown_as_it_is(tracker: WandbTracker, tmp_path: Path, warnings: list[str]) -> None:
     tracker.start(LOOP, CONFIG)
     tracker.page("<!doctype html><title>old</title>")
     tracker.page("<!doctype html><title>new</title>")
@@ -217,9 +215,7 @@ def test_a_fault_of_wandb_is_one_line_and_nothing_else(
     assert "hunter2" not in line
 
 
-def test_a_missing_artifact_file_is_one_line(
-    tracker: WandbTracker, tmp_path: Path, warnings: list[str]
-) -> None:
+def test_a_missing_artifact_file_is_one_line(tracker: WandbTracker, tmp_path: Path, warnings: list[str]) -> None:
     tracker.start(LOOP, {})
     tracker.artifact(FIRST, {"w.bin": tmp_path / "absent.bin"}, "production")
     tracker.cycle(CYCLES[0])
