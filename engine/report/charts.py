@@ -72,7 +72,7 @@ def timeline(
         _champion_line(columns, scale, points),
         [_point(columns, scale, p) for p in points],
         bells,
-        window_names(columns, bottom + 18),
+        window_names(columns, bottom + 20),
         [_tenure(columns, tenure, bottom + 28) for tenure in tenures],
         text(columns.left - 8, bottom + 43, "in prod.", anchor="end", class_="soft"),
     )
@@ -90,7 +90,7 @@ def money_bars(names: Sequence[str], decisions: Mapping[int, Decision]) -> Marku
     scale = Scale(low * 1.05, high * 1.05, bottom, top)
     bars = [_pair(columns, scale, i, decision) for i, decision in decisions.items()]
     words_of = [
-        text(columns.middle(i), bottom + 36, d.action.value, anchor="middle", class_=f"act-{d.action.value}")
+        text(columns.middle(i), bottom + 37, d.action.value, anchor="middle", class_=f"act-{d.action.value}")
         for i, d in decisions.items()
         if columns.step >= 44
     ]
@@ -101,7 +101,7 @@ def money_bars(names: Sequence[str], decisions: Mapping[int, Decision]) -> Marku
         grid(scale, columns.left, columns.right),
         bars,
         tag("line", x1=columns.left, x2=columns.right, y1=scale(0.0), y2=scale(0.0), class_="axis"),
-        window_names(columns, bottom + 18),
+        window_names(columns, bottom + 20),
         words_of,
     )
 
@@ -132,7 +132,7 @@ def stacked_seconds(
         grid(scale, columns.left, columns.right),
         parts,
         tag("line", x1=columns.left, x2=columns.right, y1=bottom, y2=bottom, class_="axis"),
-        window_names(columns, bottom + 18),
+        window_names(columns, bottom + 20),
     )
 
 

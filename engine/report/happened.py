@@ -86,7 +86,7 @@ def windows(cycles: Sequence[Cycle], primary: str) -> Markup:
                 _checks_badge(cycle),
                 parts.breakable(words.drift(cycle.monitor.baseline)) if cycle.monitor else words.NONE,
                 _standing(standing),
-                parts.badge(cycle.decision.action.value if cycle.decision else "found" if cycle.founding else "none"),
+                _decided(cycle),
                 [(v.gate, " ", parts.badge(v.outcome.value), tag("br")) for v in cycle.verdicts] or words.NONE,
                 words.moves(cycle),
                 words.duration(sum(cycle.timings.values())),
@@ -246,6 +246,12 @@ def _ratio(drift: ColumnDrift) -> float:
 def _checks_badge(cycle: Cycle) -> Markup:
     said = words.checks(cycle.validation)
     return tag("span", said, class_=f"badge {said.split()[-1]}")
+
+
+def _decided(cycle: Cycle) -> object:
+    if cycle.founding:
+        return parts.badge("found")
+    return parts.badge(cycle.decision.action.value) if cycle.decision else words.NONE
 
 
 def _standing(standing: tuple[Estimate, str] | None) -> object:

@@ -105,8 +105,10 @@ def _drift(cycle: Cycle) -> Cell:
 
 def _decision(cycle: Cycle) -> Cell:
     """The action, what waiting costs, what acting costs."""
+    if cycle.founding:
+        return [styled("found", "cyan")]
     if cycle.decision is None:
-        return [styled("found", "cyan") if cycle.founding else styled(words.NONE, "dim")]
+        return [styled(words.NONE, "dim")]
     decision = cycle.decision
     action = styled(decision.action.value)
     waiting, acting = decision.waiting, decision.acting

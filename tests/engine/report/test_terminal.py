@@ -48,6 +48,12 @@ def test_a_row_says_all_of_a_window() -> None:
     assert [text for text in said if text not in row] == []
 
 
+def test_the_founding_window_says_so_whatever_was_decided() -> None:
+    founding = dataclasses.replace(CYCLES[0], decision=CYCLES[2].decision)
+    assert "found  " in told(cycles=(founding,))[2]
+    assert "retune" not in told(cycles=(founding,))[2]
+
+
 def test_undecidable_is_said_in_words() -> None:
     row = next(line for line in told() if line.startswith(WINDOWS[1]))
     assert "no labels yet" in row
