@@ -59,9 +59,7 @@ class DataConf:
         if self.task not in tasks:
             raise ConfigError("data.task", f"{self.task!r} is not a task", f"use one of {', '.join(tasks)}")
         if not self.numeric and not self.categorical:
-            raise ConfigError(
-                "data.numeric", "there is no feature", "name columns here or in data.categorical"
-            )
+            raise ConfigError("data.numeric", "there is no feature", "name columns here or in data.categorical")
         if self.label_lag < 0:
             raise ConfigError("data.label_lag", f"is {self.label_lag}", "use 0 or more windows")
         if self.classes < 2:
@@ -83,14 +81,10 @@ class DataConf:
                 roles[column] = key
         for column in self.slices:
             if roles.get(column, "data.categorical") != "data.categorical":
-                raise ConfigError(
-                    "data.slices", f"{column!r} is in {roles[column]}", "slice by a categorical column"
-                )
+                raise ConfigError("data.slices", f"{column!r} is in {roles[column]}", "slice by a categorical column")
         if roles.get(self.cluster, "data.categorical") != "data.categorical":
             what = f"{self.cluster!r} is in {roles[self.cluster]}"
-            raise ConfigError(
-                "data.cluster", what, f"use a categorical column or one of {', '.join(PERIODS)}"
-            )
+            raise ConfigError("data.cluster", what, f"use a categorical column or one of {', '.join(PERIODS)}")
         if len(set(self.slices)) < len(self.slices):
             raise ConfigError("data.slices", "names a column twice", "name it once")
 

@@ -38,9 +38,7 @@ class ParquetSource:
             raise DataError(self.conf.path, f"cannot be listed ({_reason(error)})", "set data.path") from None
         names = sorted(e.base_name.removesuffix(SUFFIX) for e in entries if _is_window(e))
         if not names:
-            cure = (
-                f"run `{self.conf.prepare}`" if self.conf.prepare else "set data.path, or put windows there"
-            )
+            cure = f"run `{self.conf.prepare}`" if self.conf.prepare else "set data.path, or put windows there"
             raise DataError(self.conf.path, "no windows (*.parquet) there", cure)
         return names
 
@@ -56,15 +54,11 @@ class ParquetSource:
         wanted = {conf.id: "data.id", conf.time: "data.time"}
         wanted |= dict.fromkeys(conf.numeric, "data.numeric")
         wanted |= dict.fromkeys(conf.categories, "data.cluster")
-        wanted |= dict.fromkeys(conf.slices, "data.slices") | dict.fromkeys(
-            conf.categorical, "data.categorical"
-        )
+        wanted |= dict.fromkeys(conf.slices, "data.slices") | dict.fromkeys(conf.categorical, "data.categorical")
         raw = _read_columns(path, wanted | ({conf.label: "data.label"} if inline else {}))
         if raw.num_rows < MIN_ROWS:
             what = "is empty" if raw.num_rows == 0 else "has one row"
-            raise DataError(
-                path, what, f"a window needs at least {MIN_ROWS} rows: widen its interval, or remove it"
-            )
+            raise DataError(path, what, f"a window needs at least {MIN_ROWS} rows: widen its interval, or remove it")
         columns = {conf.id: tables.id_column(raw[conf.id], f"{path}:{conf.id}")}
         columns[conf.time] = tables.time_column(raw[conf.time], f"{path}:{conf.time}")
         for column in conf.numeric:
@@ -110,7 +104,7 @@ def _read_columns(path: str, wanted: dict[str, str]) -> pa.Table:
     filesystem, file = _open(path)
     try:
         with filesystem.open_input_file(file) as stream:
-            parquet = pq.ParquetFile(stream)
+            parquet = pq.ParquetFile(stream, page_checksum_verification=True)  # where the writer left checksums
             _check_present(path, parquet.schema_arrow.names, wanted)
             return parquet.read(columns=list(wanted))
     except DataError:
@@ -139,9 +133,7 @@ def _open(path: str) -> tuple[pafs.FileSystem, str]:
     try:
         filesystem, inner = pafs.FileSystem.from_uri(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            path, f"cannot be opened ({_reason(error)})", "use a folder or a URI such as s3://"
-        ) from None
+        raise DataError(path, f"cannot be opened ({_reason(error)})", "use a folder or a URI such as s3://") from None
     return filesystem, str(inner)
 
 

@@ -55,9 +55,7 @@ def categorical_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         or pa.types.is_null(kind)
     ):
         return _cast(column, pa.string(), where)
-    raise DataError(
-        where, f"is {kind}, not a category", "store strings or whole numbers, or move it to data.numeric"
-    )
+    raise DataError(where, f"is {kind}, not a category", "store strings or whole numbers, or move it to data.numeric")
 
 
 def time_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
@@ -88,14 +86,8 @@ def id_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) -> pa.ChunkedArray:
     """A column of labels: int64 class codes or float64 numbers, null where unknown; DataError for other
     values."""
-    if (
-        pa.types.is_dictionary(column.type)
-        or pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-    ):
-        raise DataError(
-            where, f"is {column.type}, not a number", "store class codes from 0 (classes) or numbers"
-        )
+    if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        raise DataError(where, f"is {column.type}, not a number", "store class codes from 0 (classes) or numbers")
     column = numeric_column(column, where)
     if task is Task.REGRESSION:
         column = column.cast(pa.float64())
@@ -160,9 +152,7 @@ def split_by_time(table: pa.Table, time_column: str, fraction: float) -> tuple[p
     at = min(round(fraction * len(ordered)), len(ordered) - 1)
     starts = np.flatnonzero(np.diff(ordered)) + 1  # where a new time begins: the only places to cut
     if not len(starts):
-        raise DataError(
-            time_column, f"all {len(ordered)} rows have one time", "give rows their own time, or more rows"
-        )
+        raise DataError(time_column, f"all {len(ordered)} rows have one time", "give rows their own time, or more rows")
     cut = int(starts[np.argmin(np.abs(starts - at))])
     return table.take(order[:cut]), table.take(order[cut:])
 
@@ -174,9 +164,7 @@ def align(table: pa.Table, id_column: str, rows: np.ndarray) -> pa.Table:
     """
     at = pc.index_in(pa.array(rows, pa.int64()), value_set=table[id_column].combine_chunks())
     if at.null_count:
-        raise DataError(
-            id_column, f"{at.null_count} of {len(rows)} ids are not in the window", "use its own rows"
-        )
+        raise DataError(id_column, f"{at.null_count} of {len(rows)} ids are not in the window", "use its own rows")
     return table.take(at)
 
 
@@ -187,18 +175,19 @@ def clusters(table: pa.Table, conf: DataConf) -> np.ndarray | None:
     """
     if not conf.cluster:
         return None
-    if conf.cluster in PERIODS:
-        column = pc.floor_temporal(table[conf.time], unit=conf.cluster)
-    else:
-        column = table[conf.cluster]
+    periods = conf.cluster in PERIODS
+    column = pc.floor_temporal(table[conf.time], unit=conf.cluster) if periods else table[conf.cluster]
     found = column.combine_chunks().dictionary_encode()
     return np.asarray(found.indices.fill_null(len(found.dictionary)).to_numpy(), dtype=np.int64)
 
 
 def write_parquet(table: pa.Table, path: str | Path) -> None:
-    """Write a Parquet file that is either there in full or not at all; equal tables give equal bytes."""
+    """Write a Parquet file that is either there in full or not at all; equal tables give equal bytes.
+
+    Its pages carry checksums, so that a reader finds a flipped bit.
+    """
     content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd")
+    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
     durable.write_bytes(path, content.getvalue())
 
 

@@ -139,9 +139,7 @@ def test_an_altered_encoder_is_refused(table: pa.Table, make_conf: Conf, change:
     data = Encoder.fit(table, make_conf()).to_dict() | change
     if change.get("means", 0) is None:
         del data["means"]
-    with pytest.raises(
-        ArtifactError, match=r"^encoder: is not of format 1 - load the model with the version that"
-    ):
+    with pytest.raises(ArtifactError, match=r"^encoder: is not of format 1 - load the model with the version that"):
         Encoder.from_dict(data)
 
 
@@ -159,19 +157,13 @@ def test_rows_without_any_label_are_refused(table: pa.Table, make_conf: Conf) ->
         lambda: Encoder.fit(nothing, make_conf()),
         lambda: encoder.transform(nothing, labelled=True),
     ):
-        with pytest.raises(
-            DataError, match=r"^bought: no row has a label - wait for the labels of this window$"
-        ):
+        with pytest.raises(DataError, match=r"^bought: no row has a label - wait for the labels of this window$"):
             refused()
-    with pytest.raises(
-        DataError, match=r"^bought: the training rows have no label column - train on labelled"
-    ):
+    with pytest.raises(DataError, match=r"^bought: the training rows have no label column - train on labelled"):
         Encoder.fit(table.drop_columns(["bought"]), make_conf())
 
 
 def test_a_missing_column_is_named(table: pa.Table, make_conf: Conf) -> None:
     encoder = Encoder.fit(table, make_conf())
-    with pytest.raises(
-        DataError, match=r"^floor: the rows lack this column - read them with the model's data config$"
-    ):
+    with pytest.raises(DataError, match=r"^floor: the rows lack this column - read them with the model's data config$"):
         encoder.transform(table.drop_columns(["floor"]), labelled=False)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data import DataConf, ParquetSource
+from engine.data import DataConf, ParquetSource, write_parquet
 from engine.errors import DataError
 from engine.records import Window
 
@@ -49,9 +49,7 @@ def test_a_window_holds_the_declared_columns_only(folder: Path, make_conf: Conf)
 def test_a_cluster_that_is_no_feature_is_read_too(folder: Path, make_conf: Conf) -> None:
     window = ParquetSource(make_conf(slices=[], cluster="group")).read("w1", labelled=False)
     assert window.table.column_names == ["id", "at", "size", "age", "shop", "floor", "group"]
-    with pytest.raises(
-        DataError, match=r"w1\.parquet:team: there is no such column - .*change data\.cluster$"
-    ):
+    with pytest.raises(DataError, match=r"w1\.parquet:team: there is no such column - .*change data\.cluster$"):
         ParquetSource(make_conf(cluster="team")).read("w1", labelled=False)
 
 
@@ -102,16 +100,12 @@ def test_an_empty_folder_names_itself_and_the_cure(tmp_path: Path, make_conf: Co
         ParquetSource(make_conf(prepare="python prepare.py")).names()
     assert str(caught.value) == f"{windows}: no windows (*.parquet) there - run `python prepare.py`"
     windows.mkdir()
-    with pytest.raises(
-        DataError, match=r"no windows \(\*\.parquet\) there - set data\.path, or put windows there"
-    ):
+    with pytest.raises(DataError, match=r"no windows \(\*\.parquet\) there - set data\.path, or put windows there"):
         ParquetSource(make_conf()).names()
 
 
 def test_a_uri_that_cannot_be_opened_is_named(make_conf: Conf) -> None:
-    with pytest.raises(
-        DataError, match=r"^nowhere://x: cannot be opened .+ - use a folder or a URI such as s3://$"
-    ):
+    with pytest.raises(DataError, match=r"^nowhere://x: cannot be opened .+ - use a folder or a URI such as s3://$"):
         ParquetSource(make_conf(path="nowhere://x")).names()
 
 
@@ -122,8 +116,7 @@ WINDOW_FAULTS = {
     ),
     "misspelt column": (
         lambda t: t.rename_columns({"group": "groups"}),
-        "w1.parquet:group: there is no such column - "
-        "did you mean 'groups'? Add the column, or change data.slices",
+        "w1.parquet:group: there is no such column - did you mean 'groups'? Add the column, or change data.slices",
     ),
     "two columns of one name": (
         lambda t: t.append_column("age", t["age"]),
@@ -135,8 +128,7 @@ WINDOW_FAULTS = {
     ),
     "fractions for a category": (
         swap("shop", np.zeros(40)),
-        "w1.parquet:shop: is double, not a category - "
-        "store strings or whole numbers, or move it to data.numeric",
+        "w1.parquet:shop: is double, not a category - store strings or whole numbers, or move it to data.numeric",
     ),
     "a number for a time": (
         swap("at", np.arange(40)),
@@ -245,16 +237,25 @@ def test_a_damaged_page_is_named(folder: Path, make_conf: Conf) -> None:
         ParquetSource(make_conf()).read("w1", labelled=False)
 
 
-def test_a_file_that_may_not_be_read_is_named(
-    folder: Path, make_conf: Conf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(stream: object) -> None:
+@pytest.mark.parametrize("column", range(7))
+def test_a_flipped_bit_in_a_file_of_ours_is_found(folder: Path, make_conf: Conf, column: int) -> None:
+    path = folder / "windows" / "w1.parquet"
+    write_parquet(pq.read_table(path), path)
+    chunk = pq.read_metadata(path).row_group(0).column(column)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start + chunk.total_compressed_size - 1] ^= 0x10  # the last byte of its last page
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"w1\.parquet: is not a whole Parquet file \(.+\) - write it again$"):
+        ParquetSource(make_conf()).read("w1", labelled=False)
+
+
+def test_a_file_that_may_not_be_read_is_named(folder: Path, make_conf: Conf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(stream: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")  # what a user who is not root gets
 
     monkeypatch.setattr(pq, "ParquetFile", refuse)
-    with pytest.raises(
-        DataError, match=r"w1\.parquet: may not be read - give this user the right to read it$"
-    ):
+    with pytest.raises(DataError, match=r"w1\.parquet: may not be read - give this user the right to read it$"):
         ParquetSource(make_conf()).read("w1", labelled=False)
 
 

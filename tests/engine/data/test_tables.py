@@ -152,9 +152,7 @@ def test_split_by_time_takes_the_fraction_it_is_asked_for(table: pa.Table) -> No
 
 def test_split_by_time_refuses_what_it_cannot_cut() -> None:
     table = pa.table({"at": pa.array([dt.datetime(2024, 5, 1)] * 3, tables.TIME)})
-    with pytest.raises(
-        DataError, match=r"^at: all 3 rows have one time - give rows their own time, or more rows$"
-    ):
+    with pytest.raises(DataError, match=r"^at: all 3 rows have one time - give rows their own time, or more rows$"):
         tables.split_by_time(table, "at", 0.5)
     for fraction in (0.0, 1.0, float("nan")):
         with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
@@ -193,10 +191,7 @@ def test_align_finds_the_rows_of_a_dataset(table: pa.Table, make_conf: Callable[
 
 
 def test_clusters_are_periods_of_time_or_a_column(make_conf: Callable[..., DataConf]) -> None:
-    times = [
-        dt.datetime(2024, 5, day, hour, tzinfo=dt.UTC)
-        for day, hour in [(1, 1), (1, 1), (1, 9), (2, 1), (8, 1)]
-    ]
+    times = [dt.datetime(2024, 5, day, hour, tzinfo=dt.UTC) for day, hour in [(1, 1), (1, 1), (1, 9), (2, 1), (8, 1)]]
     table = pa.table({"at": pa.array(times, tables.TIME), "shop": ["a", None, "a", "b", None]})
     expected = {
         "hour": [0, 0, 1, 2, 3],
