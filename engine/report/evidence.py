@@ -24,7 +24,7 @@ def gates(cycles: Sequence[Cycle]) -> Markup:
     )
     shown = [
         parts.details(
-            _gate_title(verdict),
+            _gate_title(cycle, verdict),
             tag("p", verdict.reason, class_="lead"),
             _rules(verdict.rules) if verdict.rules else None,
             _judged(cycle, verdict),
@@ -116,15 +116,17 @@ def provenance(
     )
 
 
-def _gate_title(verdict: Verdict) -> tuple[object, ...]:
+def _gate_title(cycle: Cycle, verdict: Verdict) -> tuple[object, ...]:
     against: object = ""
     if verdict.first:
         against = "by absolute floors alone"
     elif verdict.champion:
         against = ("against ", parts.model(verdict.champion))
-    worn = f", on rows that had decided {words.times(verdict.holdout_uses)}" if verdict.holdout_uses else ""
+    rows = f", on rows of {verdict.window}" if verdict.window != cycle.window else ""
+    worn = f", which had decided {words.times(verdict.holdout_uses)} before" if verdict.holdout_uses else ""
     outcome, model = parts.badge(verdict.outcome.value), parts.model(verdict.model)
-    return (verdict.window, " gate ", tag("b", verdict.gate), " ", outcome, " ", model, " ", against, worn)
+    title = (cycle.window, " gate ", tag("b", verdict.gate), " ", outcome, " ", model)
+    return (*title, " ", against, rows or (worn and f", on rows of {verdict.window}"), worn)
 
 
 def _rules(rules: Iterable[RuleResult]) -> Markup:
@@ -138,13 +140,13 @@ def _rules(rules: Iterable[RuleResult]) -> Markup:
                 tag("small", f"bound {words.number(r.bound)}", class_="soft"),
             ),
             parts.badge(r.outcome.value),
-            f"{r.rows_needed:,}" if r.rows_needed else words.NONE,
+            words.about(r.rows_needed),
             r.reason,
         )
         for r in rules
     ]
-    columns = ("rule", "interval and bound", "estimate", "outcome", "more rows", "reason")
-    return parts.table("Rules of the gate", columns, rows, numeric=("more rows",))
+    columns = ("rule", "interval and bound", "estimate", "outcome", "rows needed", "reason")
+    return parts.table("Rules of the gate", columns, rows, numeric=("rows needed",))
 
 
 def _judged(cycle: Cycle, verdict: Verdict) -> Markup | None:
@@ -201,8 +203,8 @@ def _stage_row(at: str, said: Mapping[str, Any]) -> tuple[object, ...]:
     by = f"{said.get('actor', '')}{f' ({route})' if route not in ('', 'evidence') else ''}"
     source = str(said.get("source") or "new")
     return (
-        at[:19].replace("T", " ") or words.NONE,
-        str(said.get("window", "")) or words.NONE,
+        parts.whole(at[:19].replace("T", " ") or words.NONE),
+        parts.whole(str(said.get("window", "")) or words.NONE),
         parts.model(str(said.get("model", ""))),
         source,
         parts.badge(str(said.get("target", ""))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from engine.records import ColumnDrift, Cycle, DriftReport, Estimate
+from engine.records import Check, CheckOutcome, ColumnDrift, Cycle, DriftReport, Estimate
 from engine.report import charts, heat, parts, story, words
 from engine.report.markup import Markup, tag
 
@@ -25,11 +25,11 @@ def summary(cycles: Sequence[Cycle], primary: str) -> Markup:
             f"{told.count('promoted')} of {len(told.fates)} promoted",
             f"{told.count('rejected')} rejected, {told.count('inconclusive')} left undecided",
         ),
-        ("spent on training", f"{words.number(told.spent, 0)} {told.currency}", "sum of all sweeps"),
+        ("spent on training", words.amount(told.spent, told.currency), "sum of all sweeps"),
         (
             "expected loss avoided",
             avoided if told.avoided.mean else words.NONE,
-            "by the promotions, as forecast",
+            "by the promotions, as forecast" if told.avoided.mean else "no champion was replaced yet",
         ),
     )
     tiles = [
@@ -93,10 +93,10 @@ def windows(cycles: Sequence[Cycle], primary: str) -> Markup:
             )
         )
     columns = ("window", "rows", "checks", "drift", primary, "decision", "gates", "stage changes", "time")
-    broken = [c for cycle in cycles for c in _broken_checks(cycle)]
+    broken = _broken_checks(cycles)
     checks = parts.table(
-        "Checks of the data that did not hold",
-        ("window", "check", "column", "severity", "outcome", "observed", "expected", "reason"),
+        "Checks of the data that did not hold, as the newest window shows them",
+        ("severity", "check", "column", "outcome", "windows", "observed", "expected", "reason"),
         broken,
     )
     lead = "Drift reads: columns that moved of all (?n: undecidable), and the one that moved most."
@@ -205,7 +205,8 @@ def _points(cycles: Sequence[Cycle], primary: str) -> list[charts.Point]:
             points.append(charts.Point(place.get(standing[1], column), standing[0], holder))
             seen.add((standing[1], realised is None))
         report, worst = cycle.evaluation, words.worst(cycle.verdicts)
-        found = words.metric(report.metrics, primary) if report and report.champion else None
+        founder = report is not None and not cycle.champion and cycle.champion_after == report.model
+        found = words.metric(report.metrics, primary) if report and not founder else None
         if report and found and worst:
             points.append(charts.Point(place.get(report.window, column), found, report.model, worst))
     return points
@@ -225,13 +226,14 @@ def _tenures(cycles: Sequence[Cycle]) -> list[charts.Tenure]:
 
 def _heat(names: Sequence[str], reports: Sequence[DriftReport | None], key: str) -> Markup | None:
     rows: dict[str, dict[int, ColumnDrift]] = {}
-    for column, report in enumerate(reports):
-        for drift in report.columns if report else ():
+    known = [(name, report) for name, report in zip(names, reports, strict=True) if report is not None]
+    for column, (_, report) in enumerate(known):
+        for drift in report.columns:
             rows.setdefault(drift.column, {})[column] = drift
     if not rows:
         return None
     ordered = sorted(rows, key=lambda name: -max(map(_ratio, rows[name].values())))
-    drawn = heat.heat_map(names, {name: rows[name] for name in ordered[:MOST_COLUMNS]}, key)
+    drawn = heat.heat_map([name for name, _ in known], {name: rows[name] for name in ordered[:MOST_COLUMNS]}, key)
     left = len(ordered) - MOST_COLUMNS
     note = tag("p", f"{left} columns that moved less are not drawn.", class_="soft") if left > 0 else None
     return tag("div", drawn, note)
@@ -250,7 +252,7 @@ def _checks_badge(cycle: Cycle) -> Markup:
 
 def _decided(cycle: Cycle) -> object:
     if cycle.founding:
-        return parts.badge("found")
+        return parts.badge("founding")
     return parts.badge(cycle.decision.action.value) if cycle.decision else words.NONE
 
 
@@ -261,18 +263,28 @@ def _standing(standing: tuple[Estimate, str] | None) -> object:
     return parts.whole(words.interval(estimate)), tag("br"), tag("small", f"on {window}", class_="soft")
 
 
-def _broken_checks(cycle: Cycle) -> list[tuple[object, ...]]:
-    return [
-        (
-            cycle.window,
-            c.name,
-            c.column or words.NONE,
-            parts.badge(c.severity.value),
-            parts.badge(c.outcome.value),
-            c.observed,
-            c.expected,
-            c.reason,
+def _broken_checks(cycles: Sequence[Cycle]) -> list[tuple[object, ...]]:
+    """One row a check and column, however many windows it did not hold in; the newest of them is quoted."""
+    found: dict[tuple[str, str, str, str], list[tuple[str, Check]]] = {}
+    for cycle in cycles:
+        for check in cycle.validation.checks:
+            if check.outcome is not CheckOutcome.OK:
+                key = (check.severity.value, check.name, check.column, check.outcome.value)
+                found.setdefault(key, []).append((cycle.window, check))
+    order = {"block": 0, "warn": 1, "info": 2}
+    rows: list[tuple[object, ...]] = []
+    for (severity, name, column, outcome), seen in sorted(found.items(), key=lambda item: order[item[0][0]]):
+        window, check = seen[-1]
+        rows.append(
+            (
+                parts.badge(severity),
+                name,
+                parts.breakable(column) if column else words.NONE,
+                parts.badge(outcome),
+                (f"{len(seen)} of {len(cycles)}", tag("br"), tag("small", f"newest {window}", class_="soft")),
+                check.observed,
+                check.expected,
+                check.reason,
+            )
         )
-        for c in cycle.validation.checks
-        if c.outcome.value != "ok"
-    ]
+    return rows

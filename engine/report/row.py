@@ -106,7 +106,7 @@ def _drift(cycle: Cycle) -> Cell:
 def _decision(cycle: Cycle) -> Cell:
     """The action, what waiting costs, what acting costs."""
     if cycle.founding:
-        return [styled("found", "cyan")]
+        return [styled("founding", "cyan")]
     if cycle.decision is None:
         return [styled(words.NONE, "dim")]
     decision = cycle.decision

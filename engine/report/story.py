@@ -109,7 +109,7 @@ def _year_sentence(story: Story) -> str:
 
 def _money_sentence(story: Story) -> str:
     unit = story.currency
-    said = f"Training cost {words.number(story.spent, 0 if story.spent >= 10 else 2)} {unit}".rstrip() + "."
+    said = f"Training cost {words.amount(story.spent, unit)}."
     if math.isfinite(story.avoided.mean) and story.avoided.mean > 0:
         said += f" The promotions avoided an expected loss of {words.money(story.avoided, unit)}."
     if math.isfinite(story.accepted.mean) and story.accepted.mean > 0:
@@ -154,7 +154,7 @@ def _attention(cycles: Sequence[Cycle]) -> list[str]:
         for verdict in cycle.verdicts:
             if verdict.outcome is Outcome.INCONCLUSIVE:
                 rows = max((r.rows_needed for r in verdict.rules), default=0)
-                more = f"; about {rows:,} rows would decide" if rows else ""
+                more = f"; about {words.about(rows)} rows would decide" if rows else ""
                 found.append(f"{cycle.window}: gate {verdict.gate} could not decide{more}.")
         if cycle.monitor is not None:
             lost = [c.column for c in cycle.monitor.baseline.columns if c.outcome is DriftOutcome.UNDECIDABLE]

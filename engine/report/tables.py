@@ -179,7 +179,7 @@ def _rule_cells(result: RuleResult) -> Sequence[Text]:
         Text(words.compared(result)),
         Text(words.number(result.bound)),
         styled(result.outcome.value),
-        Text(f"{result.rows_needed:,}" if result.rows_needed else words.NONE),
+        Text(words.about(result.rows_needed)),
         Text(words.clean(result.reason)),
     )
 

@@ -70,9 +70,23 @@ def money(amount: Money, currency: str = "") -> str:
     """`410 +-120 EUR`: mean and standard deviation."""
     if math.isnan(amount.mean):
         return UNDECIDABLE
-    places = 0 if abs(amount.mean) >= 10 else 2
+    size = max(abs(amount.mean), 0.0 if math.isnan(amount.std) else amount.std)
+    places = 0 if size >= 10 else 2
     spread = "" if math.isnan(amount.std) else f" +-{number(amount.std, places)}"
     return f"{number(amount.mean, places)}{spread} {currency}".rstrip()
+
+
+def amount(value: float, currency: str = "") -> str:
+    """`126 EUR`, `0.05 EUR`."""
+    return money(Money(mean=value, std=math.nan), currency)
+
+
+def about(n: int) -> str:
+    """A count that is an estimate itself, to two digits: `76,000`; `-` where it cannot be told."""
+    if n <= 0:
+        return NONE
+    unit = 10 ** max(0, len(str(n)) - 2)
+    return f"{round(n / unit) * unit:,}"
 
 
 def percent(share: float) -> str:
@@ -172,7 +186,8 @@ def _interval_places(estimate: Estimate) -> int:
     half = (estimate.high - estimate.low) / 2
     if not math.isfinite(half) or half <= 0:
         return _places(estimate.value)
-    return min(8, max(0, -math.floor(math.log10(half))))
+    usual = 3 if abs(estimate.value) < 1 else 0  # what people are used to read of a score
+    return min(8, max(usual, -math.floor(math.log10(half))))
 
 
 def _places(value: float) -> int:

@@ -35,7 +35,7 @@ def test_the_timeline_puts_better_higher_and_later_further_right() -> None:
     circles = [(float(c.get("cx", "")), float(c.get("cy", ""))) for c in root.iter("circle")]
     assert circles[0][0] < circles[1][0] < circles[2][0]
     assert circles[0][1] > circles[2][1] > circles[1][1]
-    assert any("0.75 [0.74, 0.76], 95 % interval by delong on 26,000 rows" in title for title in titles(root))
+    assert any("0.750 [0.740, 0.760], 95 % interval by delong on 26,000 rows" in title for title in titles(root))
 
 
 def test_a_new_model_starts_a_new_line_and_a_new_tenure() -> None:

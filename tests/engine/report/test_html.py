@@ -205,5 +205,28 @@ def test_every_class_of_the_page_is_in_the_style_sheet_or_carries_no_look() -> N
     used = {c for value in Reader(page()).values("class") for c in value.split()}
     styled = set(re.findall(r"\.([a-z][a-z0-9-]*)", style_sheet()))
     silent = {"keep", "candidate", "staging", "preproduction", "retired", "stopped", "none", "info", "bar",
-              "ink", "small", "found"}  # fmt: skip
+              "ink", "small"}  # fmt: skip
     assert used - styled - silent == set()
+
+
+def test_the_same_broken_check_is_one_row_however_often_it_broke() -> None:
+    cycles = tuple(dataclasses.replace(c, validation=CYCLES[3].validation) for c in CYCLES)
+    text = page(cycles)
+    assert text.count("more values are missing than in the reference") == 1
+    assert "10 of 10" in text
+    assert "newest 2013-10" in text
+
+
+def test_a_refused_founder_is_drawn_as_a_challenger_and_no_empty_column_in_the_heat_map() -> None:
+    refused = dataclasses.replace(CYCLES[0], champion_after="", changes=(), verdicts=CYCLES[5].verdicts)
+    text = page((refused, *CYCLES[1:]))
+    assert "2013-01: aaaaaaaa (challenger, fail) 0.720" in text
+    heat = text[text.index('id="drift"') : text.index('id="decisions"')]
+    assert ">2013-01</text>" not in heat
+    assert ">2013-02</text>" in heat
+
+
+def test_a_verdict_names_the_rows_it_was_reached_on() -> None:
+    elsewhere = dataclasses.replace(CYCLES[7].verdicts[0], window="2013-07")
+    text = page((dataclasses.replace(CYCLES[7], verdicts=(elsewhere,)),))
+    assert ", on rows of 2013-07, which had decided once before" in text

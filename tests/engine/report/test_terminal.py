@@ -34,7 +34,7 @@ def test_one_row_a_window_aligned_with_its_title() -> None:
     assert [row.split()[0] for row in rows] == list(WINDOWS)
     start = titles.index("decision")
     for row, cycle in zip(rows, CYCLES, strict=True):
-        word = cycle.decision.action.value if cycle.decision else "found"
+        word = cycle.decision.action.value if cycle.decision else "founding"
         assert row[start:].startswith(word)
         assert row[start - len(GAP) : start] == GAP
 
@@ -50,7 +50,7 @@ def test_a_row_says_all_of_a_window() -> None:
 
 def test_the_founding_window_says_so_whatever_was_decided() -> None:
     founding = dataclasses.replace(CYCLES[0], decision=CYCLES[2].decision)
-    assert "found  " in told(cycles=(founding,))[2]
+    assert "founding  " in told(cycles=(founding,))[2]
     assert "retune" not in told(cycles=(founding,))[2]
 
 

@@ -43,6 +43,7 @@ def test_number(value: float, text: str) -> None:
         (0.0021, 0.004, 1, "0.0021 [-0.0019, 0.0061]"),
         (22.31, 0.42, 0, "22.3 [21.9, 22.7]"),
         (5120.0, 130.0, 0, "5,120 [4,990, 5,250]"),
+        (0.66, 0.045, 0, "0.660 [0.615, 0.705]"),
         (0.5, 0.0, 0, "0.500 [0.500, 0.500]"),
         (0.5, NAN, 0, "0.500 [undecidable]"),
         (NAN, NAN, 0, "undecidable"),
@@ -58,6 +59,7 @@ def test_interval_has_decimals_fit_for_its_width(value: float, half: float, extr
         (410.4, 120.2, "410 +-120 EUR"),
         (3.456, 0.1, "3.46 +-0.10 EUR"),
         (95.0, NAN, "95 EUR"),
+        (0.0, 1206.3, "0 +-1,206 EUR"),
         (NAN, 1.0, "undecidable EUR"),
     ],
 )
@@ -132,3 +134,10 @@ def test_worst_outcome() -> None:
 def test_moves_names_production_first() -> None:
     assert words.moves(CYCLES[3]) == f"{SECOND[:8]} production, {FIRST[:8]} retired"
     assert words.moves(CYCLES[1]) == "-"
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(0, "-"), (7, "7"), (76, "76"), (1_049, "1,000"), (76_157, "76,000"), (996_000, "1,000,000")]
+)
+def test_a_count_that_is_an_estimate_is_told_to_two_digits(n: int, text: str) -> None:
+    assert words.about(n) == text
