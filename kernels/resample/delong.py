@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import Array, as_working
+from kernels.arrays import Array, as_working, check_ndim
 from kernels.dispatch import load
 from kernels.resample.inputs import host, paired
 from kernels.resample.intervals import NORMAL, check_level
@@ -36,6 +36,8 @@ def delong(
     """
     check_level(confidence_level)
     rows = paired(y_true, score_a, score_b, nan_policy=nan_policy, backend=backend)
+    for x, name in ((rows.y_true, "y_true"), *((score, "score") for score in rows.scores)):
+        check_ndim(x, name, 1)
     labels = rows.labels()
     ordering = load("ordering", rows.backend)
     places = [ordering.placements(ordering.order(as_working(s, "score")), labels) for s in rows.scores]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kernels.arrays import Array, check_option
+from kernels.arrays import Array, check_ndim, check_option
 from kernels.resample.inputs import paired
 from kernels.resample.intervals import NORMAL, binomial_half_tail, check_level
 from kernels.resample.records import McnemarResult
@@ -28,6 +28,8 @@ def mcnemar(
     check_option(method, "method", METHODS)
     check_level(confidence_level)
     rows = paired(y_true, pred_a, pred_b, nan_policy=nan_policy, backend=backend)
+    for x, name in ((rows.y_true, "y_true"), *((score, "pred") for score in rows.scores)):
+        check_ndim(x, name, 1)
     right_a, right_b = (score == rows.y_true for score in rows.scores)
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())  # synchronises
     n = int(right_a.shape[0])

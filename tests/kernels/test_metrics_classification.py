@@ -7,7 +7,8 @@ import torch
 
 from kernels import metrics
 from kernels.errors import DTypeError, MissingValueError, OptionError, ShapeError
-from tests.kernels.placed import BACKENDS, get, put
+from tests.kernels.conftest import Backend
+from tests.kernels.placed import get, put
 
 AVERAGED = ["precision_score", "recall_score", "f1_score"]
 
@@ -19,11 +20,10 @@ def labels(seed: int, classes: int, n: int = 200) -> tuple[np.ndarray, np.ndarra
     return true, pred, rng.random(n)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("average", ["macro", "weighted", "micro", None])
 @pytest.mark.parametrize("name", AVERAGED)
-def test_averages_are_scikit_learns(name: str, average: str | None, weighted: bool, backend: str) -> None:
+def test_averages_are_scikit_learns(name: str, average: str | None, weighted: bool, backend: Backend) -> None:
     true, pred, weight = labels(1, 5)
     keywords = {"average": average, "zero_division": 0.0}
     for wanted in (None, [1, 3], [4, 0, 2, 1, 3]):
@@ -31,27 +31,25 @@ def test_averages_are_scikit_learns(name: str, average: str | None, weighted: bo
             true, pred, labels=wanted, sample_weight=weight if weighted else None, **keywords
         )
         got = getattr(metrics, name)(
-            *put(backend, true, pred), labels=wanted, backend=backend,
+            *put(backend, true, pred), labels=wanted, backend=backend.name,
             sample_weight=put(backend, weight) if weighted else None, **keywords,
         )  # fmt: skip
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", AVERAGED)
-def test_two_classes_take_any_two_labels(name: str, backend: str) -> None:
+def test_two_classes_take_any_two_labels(name: str, backend: Backend) -> None:
     true, pred, _ = labels(2, 2)
     for low, high in ((0, 1), (-1, 1), (7, 100_000)):
         t, p = np.where(true, high, low), np.where(pred, high, low)
         for pos_label in (low, high):
             expected = getattr(sklearn.metrics, name)(t, p, pos_label=pos_label)
-            got = getattr(metrics, name)(*put(backend, t, p), pos_label=pos_label, backend=backend)
+            got = getattr(metrics, name)(*put(backend, t, p), pos_label=pos_label, backend=backend.name)
             np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_matrix_and_its_functions_are_scikit_learns(weighted: bool, backend: str) -> None:
+def test_matrix_and_its_functions_are_scikit_learns(weighted: bool, backend: Backend) -> None:
     true, pred, weight = labels(3, 4)
     w, placed_w = (weight, put(backend, weight)) if weighted else (None, None)
     t, p = put(backend, true, pred)
@@ -63,14 +61,14 @@ def test_matrix_and_its_functions_are_scikit_learns(weighted: bool, backend: str
         {"normalize": "all"},
     ):
         expected = sklearn.metrics.confusion_matrix(true, pred, sample_weight=w, **keywords)
-        got = metrics.confusion_matrix(t, p, sample_weight=placed_w, backend=backend, **keywords)
+        got = metrics.confusion_matrix(t, p, sample_weight=placed_w, backend=backend.name, **keywords)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
     for name, keywords in (
         ("accuracy_score", {}), ("accuracy_score", {"normalize": False}), ("balanced_accuracy_score", {}),
         ("balanced_accuracy_score", {"adjusted": True}), ("matthews_corrcoef", {}),
     ):  # fmt: skip
         expected = getattr(sklearn.metrics, name)(true, pred, sample_weight=w, **keywords)
-        got = getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend, **keywords)
+        got = getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend.name, **keywords)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 

@@ -7,7 +7,8 @@ import sklearn.metrics
 
 from kernels import metrics
 from kernels.errors import MissingValueError, OptionError, ShapeError
-from tests.kernels.placed import BACKENDS, get, put
+from tests.kernels.conftest import Backend
+from tests.kernels.placed import get, put
 
 
 def two_classes(seed: int, n: int = 5000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,9 +32,8 @@ def calibration_by_hand(label: np.ndarray, proba: np.ndarray, bins: int, norm: s
     return float({"l1": (w * g).sum(), "l2": np.sqrt((w * g * g).sum()), "max": g.max()}[norm])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_binary_is_scikit_learns(weighted: bool, backend: str) -> None:
+def test_binary_is_scikit_learns(weighted: bool, backend: Backend) -> None:
     label, proba, weight = two_classes(1)
     w, placed_w = (weight, put(backend, weight)) if weighted else (None, None)
     t, p = put(backend, label, proba)
@@ -42,13 +42,12 @@ def test_binary_is_scikit_learns(weighted: bool, backend: str) -> None:
         ("brier_score_loss", {"scale_by_half": False}), ("brier_score_loss", {"pos_label": 0}),
     ):  # fmt: skip
         expected = getattr(sklearn.metrics, name)(label, proba, sample_weight=w, **keywords)
-        got = getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend, **keywords)
+        got = getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend.name, **keywords)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_multiclass_is_scikit_learns(weighted: bool, backend: str) -> None:
+def test_multiclass_is_scikit_learns(weighted: bool, backend: Backend) -> None:
     rng = np.random.default_rng(2)
     proba = rng.dirichlet(np.full(5, 0.3), 800)
     label = rng.integers(0, 5, 800)
@@ -57,22 +56,21 @@ def test_multiclass_is_scikit_learns(weighted: bool, backend: str) -> None:
     t, p = put(backend, label, proba)
     for name in ("log_loss", "brier_score_loss"):
         expected = getattr(sklearn.metrics, name)(label, proba, sample_weight=w)
-        got = getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend)
+        got = getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend.name)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
     only = label < 4
     expected = sklearn.metrics.log_loss(label[only], proba[only], labels=range(5))
-    got = metrics.log_loss(*put(backend, label[only], proba[only]), labels=np.arange(5), backend=backend)
+    got = metrics.log_loss(*put(backend, label[only], proba[only]), labels=np.arange(5), backend=backend.name)
     np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("norm", ["l1", "l2", "max"])
-def test_calibration_error_by_its_definition(norm: str, backend: str) -> None:
+def test_calibration_error_by_its_definition(norm: str, backend: Backend) -> None:
     label, proba, _ = two_classes(3)
     proba[:50] = np.arange(50) % 16 / 15.0  # on the edges, which belong to the bin below
     t, p = put(backend, label, proba)
     for bins in (1, 10, 15):
-        got = get(metrics.expected_calibration_error(t, p, n_bins=bins, norm=norm, backend=backend))
+        got = get(metrics.expected_calibration_error(t, p, n_bins=bins, norm=norm, backend=backend.name))
         assert float(got) == pytest.approx(calibration_by_hand(label, proba, bins, norm), rel=1e-12)
 
 
@@ -98,14 +96,13 @@ def test_top_label_calibration_of_many_classes() -> None:
     assert got == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_one_pass_equals_the_single_metrics(backend: str) -> None:
+def test_one_pass_equals_the_single_metrics(backend: Backend) -> None:
     label, proba, _ = two_classes(6)
     t, p = put(backend, label, proba)
-    scores = metrics.binary_scores(t, p, threshold=0.6, backend=backend)
-    assert get(scores.log_loss) == get(metrics.log_loss(t, p, backend=backend))
-    assert get(scores.brier_score_loss) == get(metrics.brier_score_loss(t, p, backend=backend))
-    ece = metrics.expected_calibration_error(t, p, backend=backend)
+    scores = metrics.binary_scores(t, p, threshold=0.6, backend=backend.name)
+    assert get(scores.log_loss) == get(metrics.log_loss(t, p, backend=backend.name))
+    assert get(scores.brier_score_loss) == get(metrics.brier_score_loss(t, p, backend=backend.name))
+    ece = metrics.expected_calibration_error(t, p, backend=backend.name)
     assert get(scores.expected_calibration_error) == get(ece)
     expected = sklearn.metrics.confusion_matrix(label, proba >= 0.6)
     assert get(scores.confusion_matrix).tolist() == expected.tolist()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kernels import metrics
 from kernels.errors import MissingValueError, OptionError, ShapeError
-from tests.kernels.placed import BACKENDS, get, put
+from tests.kernels.conftest import Backend
+from tests.kernels.placed import get, put
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, 5e-324, -5e-324, 1e308, 1.0, 1.0 + 2**-52]
 
@@ -38,22 +39,20 @@ def as_ranks(score: np.ndarray) -> np.ndarray:
     return np.unique(score, return_inverse=True)[1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_binary_is_scikit_learns(kind: str, weighted: bool, backend: str) -> None:
+def test_binary_is_scikit_learns(kind: str, weighted: bool, backend: Backend) -> None:
     label, score, weight = scores(1, kind)
     w, placed_w = (weight, put(backend, weight)) if weighted else (None, None)
     t, s = put(backend, label, score)
     for name in ("roc_auc_score", "average_precision_score"):
         expected = getattr(sklearn.metrics, name)(label, as_ranks(score), sample_weight=w)
-        got = getattr(metrics, name)(t, s, sample_weight=placed_w, backend=backend)
+        got = getattr(metrics, name)(t, s, sample_weight=placed_w, backend=backend.name)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("average", ["macro", "weighted", "micro", None])
-def test_multiclass_is_scikit_learns(average: str | None, backend: str) -> None:
+def test_multiclass_is_scikit_learns(average: str | None, backend: Backend) -> None:
     rng = np.random.default_rng(2)
     label = rng.integers(0, 4, 300)
     score = rng.dirichlet(np.ones(4), 300)
@@ -66,22 +65,23 @@ def test_multiclass_is_scikit_learns(average: str | None, backend: str) -> None:
             label, score, multi_class="ovr", average=average, sample_weight=sample_weight
         )
         got = metrics.roc_auc_score(
-            t, s, multi_class="ovr", average=average, sample_weight=placed_w, backend=backend
+            t, s, multi_class="ovr", average=average, sample_weight=placed_w, backend=backend.name
         )
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
         expected = sklearn.metrics.average_precision_score(
             label, score, average=average, sample_weight=sample_weight
         )
-        got = metrics.average_precision_score(t, s, average=average, sample_weight=placed_w, backend=backend)
+        got = metrics.average_precision_score(
+            t, s, average=average, sample_weight=placed_w, backend=backend.name
+        )
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
     if average in ("macro", "weighted"):
         expected = sklearn.metrics.roc_auc_score(label, score, multi_class="ovo", average=average)
-        got = metrics.roc_auc_score(t, s, multi_class="ovo", average=average, backend=backend)
+        got = metrics.roc_auc_score(t, s, multi_class="ovo", average=average, backend=backend.name)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_ndcg_is_scikit_learns(backend: str) -> None:
+def test_ndcg_is_scikit_learns(backend: Backend) -> None:
     rng = np.random.default_rng(3)
     gain = rng.integers(0, 4, (20, 15))
     gain[3] = 0
@@ -91,11 +91,11 @@ def test_ndcg_is_scikit_learns(backend: str) -> None:
         for k in (None, 1, 5, 40):
             expected = sklearn.metrics.ndcg_score(gain, score, k=k)
             np.testing.assert_allclose(
-                get(metrics.ndcg_score(t, s, k=k, backend=backend)), expected, rtol=1e-12
+                get(metrics.ndcg_score(t, s, k=k, backend=backend.name)), expected, rtol=1e-12
             )
     expected = sklearn.metrics.ndcg_score(gain, score, ignore_ties=True, sample_weight=np.arange(20))
     got = metrics.ndcg_score(
-        t, s, ignore_ties=True, sample_weight=put(backend, np.arange(20)), backend=backend
+        t, s, ignore_ties=True, sample_weight=put(backend, np.arange(20)), backend=backend.name
     )
     np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 

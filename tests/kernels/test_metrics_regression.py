@@ -6,7 +6,8 @@ import sklearn.metrics
 
 from kernels import metrics
 from kernels.errors import MissingValueError, OptionError, ShapeError
-from tests.kernels.placed import BACKENDS, get, put
+from tests.kernels.conftest import Backend
+from tests.kernels.placed import get, put
 
 LOSSES = [
     "mean_absolute_error",
@@ -17,11 +18,12 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", [(5000,), (40,), (2,), (300, 3)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_are_scikit_learns(name: str, shape: tuple[int, ...], weighted: bool, backend: str) -> None:
+def test_losses_are_scikit_learns(
+    name: str, shape: tuple[int, ...], weighted: bool, backend: Backend
+) -> None:
     rng = np.random.default_rng(1)
     true = rng.normal(size=shape) * 30 + 1e5
     pred = true + rng.normal(size=shape)
@@ -32,7 +34,7 @@ def test_losses_are_scikit_learns(name: str, shape: tuple[int, ...], weighted: b
             continue
         expected = getattr(sklearn.metrics, name)(true, pred, sample_weight=w, **keywords)
         t, p = put(backend, true, pred)
-        got = get(getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend, **keywords))
+        got = get(getattr(metrics, name)(t, p, sample_weight=placed_w, backend=backend.name, **keywords))
         np.testing.assert_allclose(np.squeeze(got), np.squeeze(expected), rtol=1e-12)
 
 
