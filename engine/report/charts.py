@@ -123,7 +123,7 @@ def stacked_seconds(
             if seconds > 0:
                 said = f"{columns.names[i]}: {stage} {words.duration(seconds)}"
                 x = columns.left + columns.step * (i + 0.2)
-                parts.append(_bar(x, columns.step * 0.6, scale(base), scale(base + seconds), said, f"hue{hue % 10}"))
+                parts.append(_bar(x, columns.step * 0.6, scale(base), scale(base + seconds), said, f"hue{hue}"))
                 base += seconds
     return drawing(
         "Seconds of wall time by window and stage",

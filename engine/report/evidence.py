@@ -12,6 +12,8 @@ from engine.report.markup import Markup, tag
 from engine.report.tables import LedgerRow
 
 OPEN_GATES = 12  # verdicts that are shown unfolded, the newest ones
+MOST_STAGES = 8  # of the pipeline, each in its own colour
+REST = "the rest"
 
 
 def gates(cycles: Sequence[Cycle]) -> Markup:
@@ -73,18 +75,18 @@ def sweeps(cycles: Sequence[Cycle]) -> Markup:
 
 
 def timings(cycles: Sequence[Cycle]) -> Markup:
-    """Where the wall time of the pipeline went."""
-    totals: dict[str, float] = {}
-    for cycle in cycles:
-        for stage, seconds in cycle.timings.items():
-            totals[stage] = totals.get(stage, 0.0) + seconds
-    stages = sorted(totals, key=lambda stage: -totals[stage])
-    drawn = charts.stacked_seconds([c.window for c in cycles], stages, [c.timings for c in cycles])
+    """Where the wall time of the pipeline went; small stages are drawn as one."""
+    totals = _seconds(cycle.timings for cycle in cycles)
+    largest = sorted(totals, key=lambda stage: -totals[stage])[:MOST_STAGES]
+    drawn_as = {stage: stage if stage in largest else REST for stage in totals}
+    spent = [_seconds([{drawn_as[s]: t} for s, t in cycle.timings.items()]) for cycle in cycles]
+    stages = [*largest, *([REST] if len(totals) > MOST_STAGES else [])]
+    drawn = charts.stacked_seconds([c.window for c in cycles], stages, spent)
     if drawn is None:
         return parts.section("timings", "Pipeline timings", "No time was measured.")
-    wall = sum(totals.values())
+    sums, wall = _seconds(spent), sum(totals.values())
     keys = [
-        (f"hue{i % 10}", f"{stage}: {words.duration(totals[stage])} ({words.percent(totals[stage] / wall)})")
+        (f"hue{i}", f"{stage}: {words.duration(sums[stage])} ({words.percent(sums[stage] / wall)})")
         for i, stage in enumerate(stages)
     ]
     lead = f"Seconds of wall time by window and stage; {words.duration(wall)} in all."
@@ -116,6 +118,15 @@ def provenance(
     )
 
 
+def _seconds(laps: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds by stage, summed."""
+    totals: dict[str, float] = {}
+    for lap in laps:
+        for stage, seconds in lap.items():
+            totals[stage] = totals.get(stage, 0.0) + seconds
+    return totals
+
+
 def _gate_title(cycle: Cycle, verdict: Verdict) -> tuple[object, ...]:
     against: object = ""
     if verdict.first:
@@ -137,7 +148,7 @@ def _rules(rules: Iterable[RuleResult]) -> Markup:
             (
                 parts.whole(words.compared(r)),
                 tag("br"),
-                tag("small", f"bound {words.number(r.bound)}", class_="soft"),
+                tag("small", f"bound {words.threshold(r.bound)}", class_="soft"),
             ),
             parts.badge(r.outcome.value),
             words.about(r.rows_needed),
@@ -209,14 +220,14 @@ def _stage_row(at: str, said: Mapping[str, Any]) -> tuple[object, ...]:
         source,
         parts.badge(str(said.get("target", ""))),
         by,
-        str(said.get("reason", "")),
+        words.brief(str(said.get("reason", ""))),
     )
 
 
 def _sweep_title(cycle: Cycle, candidate: Candidate) -> tuple[object, ...]:
     value = f"{candidate.metric} {words.number(candidate.value)}"
     size = f"{len(candidate.trials)} trials on {candidate.n_rows:,} rows in {words.duration(candidate.seconds)}"
-    cost = f"{words.number(candidate.cost, 2)} {cycle.decision.currency if cycle.decision else ''}".strip()
+    cost = words.amount(candidate.cost, cycle.decision.currency if cycle.decision else "")
     return (cycle.window, " ", parts.model(candidate.model), f" {value}, {size}, cost {cost}")
 
 

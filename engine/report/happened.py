@@ -200,10 +200,10 @@ def _points(cycles: Sequence[Cycle], primary: str) -> list[charts.Point]:
     for column, cycle in enumerate(cycles):
         standing = words.standing(cycle, primary)
         realised = cycle.monitor.performance if cycle.monitor else None
-        if standing and (standing[1], realised is None) not in seen:
-            holder = realised.model if realised else cycle.champion_after
+        holder = realised.model if realised else cycle.champion_after
+        if standing and (standing[1], holder) not in seen:
             points.append(charts.Point(place.get(standing[1], column), standing[0], holder))
-            seen.add((standing[1], realised is None))
+            seen.add((standing[1], holder))
         report, worst = cycle.evaluation, words.worst(cycle.verdicts)
         founder = report is not None and not cycle.champion and cycle.champion_after == report.model
         found = words.metric(report.metrics, primary) if report and not founder else None
@@ -281,7 +281,11 @@ def _broken_checks(cycles: Sequence[Cycle]) -> list[tuple[object, ...]]:
                 name,
                 parts.breakable(column) if column else words.NONE,
                 parts.badge(outcome),
-                (f"{len(seen)} of {len(cycles)}", tag("br"), tag("small", f"newest {window}", class_="soft")),
+                (
+                    f"{len(seen)} of {len(cycles)}",
+                    tag("br"),
+                    tag("small", parts.whole(f"newest {window}"), class_="soft"),
+                ),
                 check.observed,
                 check.expected,
                 check.reason,

@@ -19,7 +19,7 @@ def forest(result: RuleResult) -> Markup:
     scale = (
         spread((*values, result.bound), 12.0, width - 12.0, margin=0.15) if any(map(math.isfinite, values)) else None
     )
-    label = f"{result.rule}: {words.compared(result)}, bound {words.number(result.bound)}"
+    label = f"{result.rule}: {words.compared(result)}, bound {words.threshold(result.bound)}"
     if scale is None or estimate is None:
         said = "no number was compared" if estimate is None else words.UNDECIDABLE
         parts: list[object] = [text(width / 2, middle + 5, said, anchor="middle", class_="soft")]
@@ -30,7 +30,7 @@ def forest(result: RuleResult) -> Markup:
             side = "start" if x < 40 else "end" if x > width - 40 else "middle"
             parts += [
                 tag("line", x1=x, x2=x, y1=2.0, y2=30.0, class_="bound"),
-                text(x, 42.0, words.number(result.bound), anchor=side, class_="soft"),
+                text(x, 42.0, words.threshold(result.bound), anchor=side, class_="soft"),
             ]
         parts += [
             _whisker(scale, estimate, middle, result.outcome),

@@ -91,8 +91,8 @@ def _production_sentence(story: Story, primary: str) -> str:
 def _year_sentence(story: Story) -> str:
     kept, retrained, retuned = (story.actions[a] for a in (Action.KEEP, Action.RETRAIN, Action.RETUNE))
     said = (
-        f"In {_many(story.windows, 'window')} the model was kept {words.times(kept)}, "
-        f"retrained {words.times(retrained)} and tuned anew {words.times(retuned)}."
+        f"In {_many(story.windows, 'window')}, {_many(kept, 'decision')} kept the model, "
+        f"{retrained} retrained it and {retuned} tuned it anew."
     )
     outcome = ", ".join(
         f"{story.count(became)} {word}"

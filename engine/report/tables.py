@@ -70,7 +70,7 @@ def history_table(rows: Iterable[LedgerRow]) -> str:
         return "The ledger is empty: no window has been run yet."
     table = _table(("no", "right"), "time (UTC)", "window", "kind", "model", "what happened")
     for line in lines:
-        table.add_row(*(Text(words.clean(cell)) for cell in line))
+        table.add_row(*(Text(words.clean(words.brief(cell))) for cell in line))
     return plain(table)
 
 
@@ -177,7 +177,7 @@ def _rule_cells(result: RuleResult) -> Sequence[Text]:
         Text(words.clean(result.rule)),
         Text(words.clean(result.metric)),
         Text(words.compared(result)),
-        Text(words.number(result.bound)),
+        Text(words.threshold(result.bound)),
         styled(result.outcome.value),
         Text(words.about(result.rows_needed)),
         Text(words.clean(result.reason)),

@@ -7,6 +7,7 @@ control character: it could drive a terminal.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from engine.records import (
@@ -77,7 +78,9 @@ def money(amount: Money, currency: str = "") -> str:
 
 
 def amount(value: float, currency: str = "") -> str:
-    """`126 EUR`, `0.05 EUR`."""
+    """`126 EUR`, `0.05 EUR`, `< 0.01 EUR`."""
+    if 0 < value < 0.005:
+        return f"< 0.01 {currency}".rstrip()
     return money(Money(mean=value, std=math.nan), currency)
 
 
@@ -93,6 +96,8 @@ def percent(share: float) -> str:
     """A share as `12 %`; below ten percent with one decimal."""
     if math.isnan(share):
         return UNDECIDABLE
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
     return f"{number(100 * share, 0 if share >= 0.0995 or share == 0 else 1)} %"
 
 
@@ -105,10 +110,22 @@ def duration(seconds: float) -> str:
     """`0.31 s`, `12.5 s`, `3 min 05 s`, `2 h 10 min`."""
     if math.isnan(seconds):
         return UNDECIDABLE
+    if 0 < seconds < 0.005:
+        return "< 0.01 s"
     if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def threshold(value: float) -> str:
+    """A bound as it was configured: `0.6`, `-0.005`."""
+    return f"{value:,.6g}" if math.isfinite(value) else number(value)
+
+
+def brief(text: str) -> str:
+    """Text in which whole ids are cut to their heads."""
+    return re.sub(r"\b[0-9a-f]{64}\b", lambda found: short(found[0]), text)
 
 
 def short(model: str) -> str:

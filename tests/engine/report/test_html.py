@@ -230,3 +230,16 @@ def test_a_verdict_names_the_rows_it_was_reached_on() -> None:
     elsewhere = dataclasses.replace(CYCLES[7].verdicts[0], window="2013-07")
     text = page((dataclasses.replace(CYCLES[7], verdicts=(elsewhere,)),))
     assert ", on rows of 2013-07, which had decided once before" in text
+
+
+def test_small_stages_of_the_pipeline_are_drawn_as_one() -> None:
+    spent = {f"stage_{i}": float(i) for i in range(1, 15)}
+    text = page((dataclasses.replace(CYCLES[1], timings=spent),))
+    assert "the rest: 21.0 s (20 %)" in text
+    assert "stage_14: 14.0 s (13 %)" in text
+    assert "stage_6:" not in text
+
+
+def test_the_founder_measured_twice_on_the_same_rows_is_one_point() -> None:
+    text = page(CYCLES[:3])
+    assert len(re.findall(r"2013-01: aaaaaaaa \(in production\)", text)) == 1

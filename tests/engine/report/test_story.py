@@ -32,7 +32,7 @@ def test_the_sentences_stand_by_themselves() -> None:
         "labels, production reached roc_auc_score 0.709 [0.702, 0.716] (95 % interval, delong, 26,000 rows)."
     )
     assert happened == (
-        "In 10 windows the model was kept 6 times, retrained twice and tuned anew once. "
+        "In 10 windows, 6 decisions kept the model, 2 retrained it and 1 tuned it anew. "
         "Of 4 trained models: 2 promoted, 1 rejected, 1 left undecided."
     )
     assert money == (

@@ -141,3 +141,19 @@ def test_moves_names_production_first() -> None:
 )
 def test_a_count_that_is_an_estimate_is_told_to_two_digits(n: int, text: str) -> None:
     assert words.about(n) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.6, "0.6"), (-0.005, "-0.005"), (0.0, "0"), (NAN, "undecidable")])
+def test_a_bound_reads_as_it_was_configured(value: float, text: str) -> None:
+    assert words.threshold(value) == text
+
+
+def test_what_is_small_is_not_told_as_nothing() -> None:
+    assert words.amount(0.001, "EUR") == "< 0.01 EUR"
+    assert words.duration(0.001) == "< 0.01 s"
+    assert words.percent(0.0001) == "< 0.1 %"
+
+
+def test_whole_ids_are_cut_to_their_heads() -> None:
+    assert words.brief(f"{FIRST} took its place") == "aaaaaaaa took its place"
+    assert words.brief("a" * 63) == "a" * 63
