@@ -8,6 +8,7 @@ again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -65,9 +66,7 @@ class Ledger:
     # ---- write
     # ----------------------------------------------------------------------------------------------------
 
-    def append(
-        self, kind: str, id: str, payload: Mapping[str, Any], *, window: str = "", model: str = ""
-    ) -> Row:
+    def append(self, kind: str, id: str, payload: Mapping[str, Any], *, window: str = "", model: str = "") -> Row:
         """Append one row; a second one of the same id writes nothing and returns the first.
 
         `window` and `model` are what rows are found by; where they are not given, they are taken from the
@@ -104,9 +103,7 @@ class Ledger:
         rehearse: bool = False,
     ) -> StageChange:
         """`move`, for callers who care for their own change alone."""
-        return self.move(
-            change, expected_generation=expected_generation, displaced=displaced, rehearse=rehearse
-        )[0]
+        return self.move(change, expected_generation=expected_generation, displaced=displaced, rehearse=rehearse)[0]
 
     def move(
         self,
@@ -208,6 +205,14 @@ class Ledger:
                     left.add(row.model)
         return None
 
+    def mentions(self, pattern: re.Pattern[str]) -> set[str]:
+        """All that matches a pattern in the rows of all loops of this database."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for model, payload in connection.execute(sa.select(rows.c.model, rows.c.payload)):
+                found.update(pattern.findall(model), pattern.findall(payload))
+        return found
+
     def tip(self) -> Tip:
         """The end of the chain: note it elsewhere, and nobody can rewrite history unseen."""
         with self._reading() as entries:
@@ -243,9 +248,7 @@ class Ledger:
             stages.check_transition(change)
             state.add(change)
         except (ValueError, KeyError, TypeError) as error:
-            raise LedgerError(
-                f"ledger {self.loop}: row {row.seq} (stage {row.id}) is broken: {error}"
-            ) from error
+            raise LedgerError(f"ledger {self.loop}: row {row.seq} (stage {row.id}) is broken: {error}") from error
 
     def _prove_heads(self, found: Mapping[Stage, Head], state: stages.Fold) -> None:
         for stage in stages.HEADS:

@@ -8,6 +8,8 @@ from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Route, Stage, StageChange, digest
 
+QUARANTINE = Stage.QUARANTINED  # where a model goes that had to be rolled back
+
 
 def rollback(
     ledger: Ledger,
@@ -58,9 +60,7 @@ def rollback(
         actor=actor,
         route=Route.ROLLBACK,
     )
-    return ledger.move(
-        change, expected_generation=head.generation, displaced=Stage.QUARANTINED, rehearse=rehearse
-    )
+    return ledger.move(change, expected_generation=head.generation, displaced=QUARANTINE, rehearse=rehearse)
 
 
 def promote(
@@ -115,9 +115,7 @@ def find_model(ledger: Ledger, beginning: str) -> str:
         return beginning
     found = sorted(model for model in models if beginning and model.startswith(beginning))
     if not found:
-        raise InputError(
-            "model", f"{beginning[:80]!r} is unknown", "see `tidegate history` for what there is"
-        )
+        raise InputError("model", f"{beginning[:80]!r} is unknown", "see `tidegate history` for what there is")
     if len(found) > 1:
         raise InputError("model", f"{beginning!r} could be any of {len(found)} models", "give more digits")
     return found[0]

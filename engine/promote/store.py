@@ -1,8 +1,9 @@
 """The artifact store: models, immutable, named by what they contain.
 
-    <root>/blobs/<sha256>            the bytes of one file <root>/manifests/<sha256>.json   what belongs
-    together: name, sha256 and size of each file, and whatever the trainer has to say; the artifact id is the
-    sha256 of these bytes
+    <root>/blobs/<sha256>            the bytes of one file
+    <root>/manifests/<sha256>.json   what belongs together: name, sha256 and size of each file, and whatever the
+                                     trainer has to say; the artifact id is the sha256 of these bytes
+    <root>/lock                      empty; held while files are put (shared) or removed (alone)
 
 Blobs come first, the manifest last: an artifact that can be seen is whole. Nothing is ever changed in place,
 nothing that is read back is a pickle, and no name that comes from outside becomes a path: paths are made of
@@ -11,10 +12,12 @@ sha256 alone.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +57,11 @@ class Store:
         for name in files:
             check_name(name, "artifact:file")
         self._settle()
-        listed = {name: self._put_blob(files[name]) for name in sorted(files)}
-        data = canonical({**manifest, "files": listed, "format": FORMAT}).encode()
-        artifact = hashlib.sha256(data).hexdigest()
-        durable.write_bytes(self._manifest_path(artifact), data)
+        with self.lock():
+            listed = {name: self._put_blob(files[name]) for name in sorted(files)}
+            data = canonical({**manifest, "files": listed, "format": FORMAT}).encode()
+            artifact = hashlib.sha256(data).hexdigest()
+            durable.write_bytes(self._manifest_path(artifact), data)
         return artifact
 
     def manifest(self, artifact: str) -> dict[str, Any]:
@@ -108,6 +112,18 @@ class Store:
             if path.name.endswith(durable.TEMPORARY)
         )
 
+    @contextmanager
+    def lock(self, *, exclusive: bool = False) -> Iterator[None]:
+        """Puts share this lock; who removes takes it alone. The kernel frees it when its holder dies."""
+        durable.make_folder(self.root)
+        with durable.reported(self.root / "lock"):
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
+
     def path_of(self, artifact: str) -> Path:
         """Where the manifest of that artifact lies."""
         return self._manifest_path(artifact)
@@ -132,9 +148,7 @@ class Store:
                 size += len(chunk)
                 yield chunk
 
-        chunks = (
-            _slices(content) if isinstance(content, bytes) else _chunks(content, str(content), follow=True)
-        )
+        chunks = _slices(content) if isinstance(content, bytes) else _chunks(content, str(content), follow=True)
         folder = self._folder("blobs")
         durable.write_chunks(folder / "blob", counted(chunks), name=lambda: folder / sha.hexdigest())
         return {"sha256": sha.hexdigest(), "size": size}
@@ -153,9 +167,7 @@ class Store:
             size += len(chunk)
             yield chunk
         if size != entry["size"]:
-            raise ArtifactError(
-                where, f"{size} bytes instead of {entry['size']}: cut short or altered", _RESTORE
-            )
+            raise ArtifactError(where, f"{size} bytes instead of {entry['size']}: cut short or altered", _RESTORE)
         if sha.hexdigest() != entry["sha256"]:
             raise ArtifactError(where, "the bytes are altered", _RESTORE)
 

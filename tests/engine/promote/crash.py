@@ -143,9 +143,7 @@ def main(folder: Path, url: str, every: int, doubles: int) -> dict[str, object]:
     for case in cases:
         place, database = fresh()
 
-        def attempt(
-            interceptor: durable.Interceptor | None, place: Path = place, database: str = database
-        ) -> str:
+        def attempt(interceptor: durable.Interceptor | None, place: Path = place, database: str = database) -> str:
             if interceptor is None:
                 return command(place, database)
             with durable.intercept(interceptor):

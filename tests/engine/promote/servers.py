@@ -25,18 +25,18 @@ def binaries() -> Path | None:
 
 
 class Server:
-    """A running server; `database()` makes an empty database and returns its URL."""
+    """A running server."""
 
     def __init__(self, folder: Path, programs: Path, user: str | None) -> None:
         self.folder, self.programs, self._user = folder, programs, user
         self.data = folder / "data"
 
     def database(self) -> str:
+        """The URL of an empty schema: to a ledger it is a database, and a thousand times cheaper to make."""
         name = f"t{uuid.uuid4().hex[:12]}"
         with psycopg.connect(host=str(self.folder), user="tidegate", dbname="postgres") as admin:
-            admin.autocommit = True
-            admin.execute(f"CREATE DATABASE {name}".encode())
-        return f"postgresql+psycopg://tidegate@/{name}?host={self.folder}"
+            admin.execute(f"CREATE SCHEMA {name}".encode())
+        return f"postgresql+psycopg://tidegate@/postgres?host={self.folder}&options=-csearch_path%3D{name}"
 
     def control(self, *arguments: str) -> None:
         """pg_ctl with these arguments."""

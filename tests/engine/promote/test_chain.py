@@ -25,9 +25,7 @@ def build(length: int) -> tuple[list[Row], Tip]:
     for i in range(length):
         payload = {"window": f"2026-{i:02d}", "value": i / 7, "text": "\u20ac and more", "none": None}
         at = f"2026-01-01T00:{i // 60:02d}:{i % 60:02d}.000000+00:00"
-        row = link(
-            tip, "flights", id=f"id{i}", kind="decision", window="w", model="m", at=at, payload=payload
-        )
+        row = link(tip, "flights", id=f"id{i}", kind="decision", window="w", model="m", at=at, payload=payload)
         rows.append(row)
         tip = Tip(seq=row.seq, hash=row.hash, at=row.at)
     return rows, tip
@@ -56,9 +54,7 @@ def test_a_chain_belongs_to_its_loop() -> None:
 def test_each_kind_of_tampering_is_named() -> None:
     rows, tip = build(6)
     assert "row 4 (decision id3) is broken: it follows row 2" in broken(rows[:2] + rows[3:], tip)
-    assert "row 3 (decision id2) is broken: it follows row 1" in broken(
-        [rows[0], rows[2], rows[1], *rows[3:]], tip
-    )
+    assert "row 3 (decision id2) is broken: it follows row 1" in broken([rows[0], rows[2], rows[1], *rows[3:]], tip)
     assert "row 5 is broken: the chain ends at 4, not 6" in broken(rows[:4], tip)
     assert "row 7 is broken: the chain ends at 6, not 7" in broken(rows, replace(tip, seq=7))
     assert "row 1 (decision id0) is broken: it does not name" in broken([replace(rows[0], previous="x")], tip)
@@ -208,9 +204,7 @@ def tampered(url: str) -> Iterator[Callable[[str], str]]:
         ("DELETE FROM tidegate_head", "the head of staging says nobody in generation 0"),
     ],
 )
-def test_tampering_in_the_database_is_named(
-    tampered: Callable[[str], str], statement: str, said: str
-) -> None:
+def test_tampering_in_the_database_is_named(tampered: Callable[[str], str], statement: str, said: str) -> None:
     line = tampered(statement.replace("window =", '"window" ='))
     assert line.startswith("ledger flights: ")
     assert said in line

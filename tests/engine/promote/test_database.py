@@ -40,9 +40,7 @@ from tests.engine.promote.conftest import bring, step
         *[((3, 51, 3), "wal"), ((3, 53, 0), "wal"), ((4, 0, 0), "wal")],
     ],
 )
-def test_builds_that_can_lose_a_wal_get_the_rollback_journal(
-    version: tuple[int, int, int], mode: str
-) -> None:
+def test_builds_that_can_lose_a_wal_get_the_rollback_journal(version: tuple[int, int, int], mode: str) -> None:
     assert journal(version) == (mode, {"wal": "full", "delete": "extra"}[mode])
 
 
@@ -100,9 +98,7 @@ def test_the_file_system_of_a_path_is_that_of_its_nearest_mount(path: str, kind:
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p"])
 def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(database, "file_system", lambda _path: kind)
-    with pytest.raises(
-        InputError, match=rf"on a network file system \({kind}\), where SQLite loses data - use a"
-    ):
+    with pytest.raises(InputError, match=rf"on a network file system \({kind}\), where SQLite loses data - use a"):
         Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "flights")
     assert not (tmp_path / "ledger.db").exists()
 
@@ -227,17 +223,11 @@ def test_a_ledger_that_may_only_be_read_can_be_read(open_folder: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_one_line(open_folder: Path) -> None:
     open_folder.chmod(0o555)
     with unprivileged():
-        with pytest.raises(
-            InputError, match=r"ledger.db: the ledger cannot be opened - check the path and its"
-        ):
+        with pytest.raises(InputError, match=r"ledger.db: the ledger cannot be opened - check the path and its"):
             Ledger.open(f"sqlite:///{open_folder}/ledger.db", "flights")
-        with pytest.raises(
-            InputError, match="cannot be written: Permission denied - choose a folder that this user"
-        ):
+        with pytest.raises(InputError, match="cannot be written: Permission denied - choose a folder that this user"):
             Ledger.open(f"sqlite:///{open_folder}/sub/ledger.db", "flights")
-        with pytest.raises(
-            InputError, match="cannot be written: Permission denied - choose a folder that this user"
-        ):
+        with pytest.raises(InputError, match="cannot be written: Permission denied - choose a folder that this user"):
             Store(open_folder / "artifacts").put({"a": b""}, {})
     open_folder.chmod(0o755)
     assert list(open_folder.iterdir()) == []
@@ -306,9 +296,7 @@ def test_patience_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def admin(url: str) -> psycopg.Connection[Any]:
     parsed = sa.make_url(url)
-    return psycopg.connect(
-        host=str(parsed.query["host"]), user="tidegate", dbname=parsed.database, autocommit=True
-    )
+    return psycopg.connect(host=str(parsed.query["host"]), user="tidegate", dbname=parsed.database, autocommit=True)
 
 
 def test_a_connection_that_breaks_inside_a_transaction_is_made_again(postgresql: servers.Server) -> None:
@@ -404,9 +392,7 @@ def test_a_schema_of_the_future_is_refused(url: str) -> None:
     opened = Database(url)
     opened.write(lambda connection: connection.execute(tables.schema.update().values(version=99)))
     opened.close()
-    with pytest.raises(
-        LedgerError, match="schema 99 is unknown to this program, which knows up to 1 - use the"
-    ):
+    with pytest.raises(LedgerError, match="schema 99 is unknown to this program, which knows up to 1 - use the"):
         Ledger.open(url, "flights")
 
 
@@ -428,9 +414,7 @@ def test_migrations_run_once_and_go_on_where_they_stopped(url: str, monkeypatch:
     opened.close()
 
 
-def test_a_migration_that_fails_leaves_the_schema_as_it_was(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Database(url).close()
 
     def broken(connection: sa.Connection) -> None:

@@ -68,9 +68,7 @@ def test_numbers_that_json_lacks_become_null(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("id", ["", "a\nb", "a\0b", "x" * 257, "\ud800", "\x1b[2J"])
 def test_keys_that_cannot_be_used_are_refused(ledger: Ledger, id: str) -> None:
-    with pytest.raises(
-        InputError, match=r"ledger:id: .* is no usable key - use 1 to 256 printable characters"
-    ):
+    with pytest.raises(InputError, match=r"ledger:id: .* is no usable key - use 1 to 256 printable characters"):
         ledger.append("decision", id, {})
     assert ledger.rows() == []
 

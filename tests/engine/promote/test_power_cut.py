@@ -72,9 +72,7 @@ def explore(trace: Trace) -> tuple[int, list[str]]:
 
 def faults(state: dict[Path, bytes], promised: set[str]) -> list[str]:
     """What the store would say of these files; on a dict, for there are thousands of states."""
-    manifests = {
-        p.stem: data for p, data in state.items() if p.parent.name == "manifests" and p.suffix == ".json"
-    }
+    manifests = {p.stem: data for p, data in state.items() if p.parent.name == "manifests" and p.suffix == ".json"}
     blobs = {p.name: data for p, data in state.items() if p.parent.name == "blobs"}
     found = [f"{artifact[:8]} is lost" for artifact in promised - set(manifests)]
     for artifact, data in manifests.items():
@@ -130,10 +128,7 @@ def test_the_rules_on_a_dict_are_those_of_the_store(trace: Trace, tmp_path: Path
                 except durable.InputError:
                     damaged.add(artifact[:8])
             assert damaged == {
-                word
-                for fault in faults(state, set())
-                for word in fault.split()
-                if len(word) == 8 and word.isalnum()
+                word for fault in faults(state, set()) for word in fault.split() if len(word) == 8 and word.isalnum()
             } & {a[:8] for a in store.list()}
         if number > 150:
             return
@@ -160,9 +155,7 @@ def manifest_first(trace: Trace) -> Trace:
     for event in trace:
         pending.append(event)
         if isinstance(event, Acknowledged):
-            ordered += sorted(
-                pending, key=lambda e: isinstance(e, Acknowledged) or "manifests" not in str(e.path)
-            )
+            ordered += sorted(pending, key=lambda e: isinstance(e, Acknowledged) or "manifests" not in str(e.path))
             pending = []
     return ordered
 

@@ -129,9 +129,7 @@ def test_a_person_may_skip_stages_and_the_row_says_so(ledger: Ledger, store: Sto
     (old,) = champions(ledger, store, "old")
     new = make(store, "new")
     bring(ledger, new, Stage.CANDIDATE)
-    change, gone = promote(
-        ledger, store, model=new[:12], target=Stage.PRODUCTION, reason="hot fix", actor="anna"
-    )
+    change, gone = promote(ledger, store, model=new[:12], target=Stage.PRODUCTION, reason="hot fix", actor="anna")
     assert (change.model, change.route, change.actor, change.reason) == (new, Route.MANUAL, "anna", "hot fix")
     assert (gone.model, gone.target) == (old, Stage.RETIRED)
     assert live(ledger) == new

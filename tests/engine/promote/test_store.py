@@ -98,9 +98,7 @@ def folder(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, lengthen, flip, empty, link, folder])
 @pytest.mark.parametrize("part", ["manifest", "weights.safetensors"])
-def test_damage_is_named_and_nothing_is_returned(
-    store: Store, part: str, damage: Callable[[Path], None]
-) -> None:
+def test_damage_is_named_and_nothing_is_returned(store: Store, part: str, damage: Callable[[Path], None]) -> None:
     artifact = store.put(FILES, {})
     path = store.path_of(artifact) if part == "manifest" else blob(store, artifact, part)
     damage(path)
@@ -122,9 +120,7 @@ def test_damage_to_one_file_leaves_the_others_readable(store: Store) -> None:
 
 def test_an_unknown_file_names_those_there_are(store: Store) -> None:
     artifact = store.put(FILES, {})
-    with pytest.raises(
-        ArtifactError, match=r"has no such file - its files are: empty, encoder\.json, weights"
-    ):
+    with pytest.raises(ArtifactError, match=r"has no such file - its files are: empty, encoder\.json, weights"):
         store.read(artifact, "weigths")
 
 
@@ -132,9 +128,7 @@ def test_an_unknown_format_is_refused(store: Store) -> None:
     data = store.path_of(store.put({}, {})).read_bytes().replace(b'"format":1', b'"format":2')
     other = hashlib.sha256(data).hexdigest()
     store.path_of(other).write_bytes(data)
-    with pytest.raises(
-        ArtifactError, match="format 2 is unknown - use the version of tidegate that wrote it"
-    ):
+    with pytest.raises(ArtifactError, match="format 2 is unknown - use the version of tidegate that wrote it"):
         store.manifest(other)
 
 

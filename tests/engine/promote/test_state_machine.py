@@ -1,0 +1,333 @@
+"""Any sequence of orders, from two clients that notice each other late, keeps the invariants."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from engine.errors import ArtifactError, ConflictError, InputError, TidegateError
+from engine.promote import gc, stages, transition
+from engine.promote import rollback as rollback_module
+from engine.promote.entries import Entries
+from engine.promote.gc import Collected, collect
+from engine.promote.ledger import Ledger
+from engine.promote.rollback import promote, rollback
+from engine.promote.stages import HEADS, TRANSITIONS, fold
+from engine.promote.store import Store
+from engine.records import Route, Stage, StageChange, from_plain
+
+
+class Clients(RuleBasedStateMachine):
+    """Two clients of one ledger and one store."""
+
+    models = Bundle("models")
+    changes = Bundle("changes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")  # fsync is free there: this proof is about order, not about disks
+        self.folder = Path(tempfile.mkdtemp(prefix="tg-", dir=memory if memory.is_dir() else None))
+        self.url = f"sqlite:///{self.folder}/ledger.db"
+        self.minute = 0
+        self.store = Store(self.folder / "artifacts")
+        self.clients = [self.open(), self.open()]
+        self.count = 0
+        self.length = 0
+
+    def open(self) -> Ledger:
+        return Ledger.open(self.url, "flights", now=self.now)
+
+    def now(self) -> datetime:
+        self.minute += 1
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=self.minute)
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            client.close()
+        shutil.rmtree(self.folder)
+
+    def attempt(self, action: Any) -> StageChange | None:
+        """What an order leads to. One that is refused must change nothing."""
+        before = self.clients[0].tip()
+        try:
+            result = action()
+        except (InputError, ConflictError):
+            assert self.clients[1].tip() == before
+            return None
+        made = result[0] if isinstance(result, tuple) else result
+        assert isinstance(made, StageChange)
+        return made
+
+    @initialize(target=models)
+    def start(self) -> Any:
+        return self.create(client=0)
+
+    @rule(target=models, client=st.integers(0, 1))
+    def make(self, client: int) -> str:
+        return self.create(client)
+
+    def create(self, client: int) -> str:
+        self.count += 1
+        model = self.store.put({"weights": str(self.count).encode()}, {"number": self.count})
+        new = StageChange(
+            id=f"new {self.count}", model=model, source=None, target=Stage.CANDIDATE, reason="", window=""
+        )
+        self.clients[client].change(new)
+        return model
+
+    @rule(target=models, client=st.integers(0, 1))
+    def champion(self, client: int) -> str:
+        """A new model walks all the way, as most do in a good year."""
+        model = self.create(client)
+        self.judged(client, model, "pass")
+        for _ in range(3):
+            self.promoted(client, model)
+        assert self.clients[1 - client].stage_of(model) is Stage.PRODUCTION
+        return model
+
+    @rule(
+        client=st.integers(0, 1),
+        model=models,
+        outcome=st.sampled_from(["pass", "pass", "fail", "inconclusive"]),
+    )
+    def judge(self, client: int, model: str, outcome: str) -> None:
+        self.judged(client, model, outcome)
+
+    def judged(self, client: int, model: str, outcome: str) -> None:
+        self.count += 1
+        self.clients[client].append("verdict", f"v{self.count}", {"model": model, "outcome": outcome})
+
+    @rule(
+        target=changes,
+        client=st.integers(0, 1),
+        model=models,
+        target_stage=st.sampled_from(Stage),
+        route=st.sampled_from(Route),
+    )
+    def change(self, client: int, model: str, target_stage: Stage, route: Route) -> Any:
+        ledger = self.clients[client]
+        source = ledger.stage_of(model)
+        self.count += 1
+        order = StageChange(
+            id=f"c{self.count}",
+            model=model,
+            source=source,
+            target=target_stage,
+            reason="r",
+            window="w",
+            actor="anna",
+            route=route,
+        )
+        made = self.attempt(lambda: ledger.move(order))
+        if made is None:
+            return multiple()
+        assert route in TRANSITIONS[source][target_stage]
+        return made
+
+    @rule(client=st.integers(0, 1), model=models)
+    def advance(self, client: int, model: str) -> None:
+        self.promoted(client, model)
+
+    def promoted(self, client: int, model: str) -> None:
+        """The loop's own way: the next stage, with the generation that it saw."""
+        ledger = self.clients[client]
+        order = [Stage.CANDIDATE, *HEADS]
+        source = ledger.stage_of(model)
+        if source not in order[:-1]:
+            return
+        target = order[order.index(source) + 1]
+        self.count += 1
+        seen = ledger.generation(target)
+        step = StageChange(id=f"a{self.count}", model=model, source=source, target=target, reason="", window="")
+        made = self.attempt(lambda: ledger.change(step, expected_generation=seen))
+        assert made is None or made.generation == seen + 1
+
+    @rule(client=st.integers(0, 1), change=changes)
+    def repeat(self, client: int, change: StageChange) -> None:
+        before = self.clients[0].tip()
+        assert self.clients[client].change(change) == change
+        assert self.clients[0].tip() == before
+
+    @rule(first=st.integers(0, 1))
+    def race(self, first: int) -> None:
+        """Both clients saw the same generation; the second one is told that it lost."""
+        seen = self.clients[0].generation(Stage.PRODUCTION)
+        for client, wins in ((first, True), (1 - first, False)):
+            self.count += 1
+            order = StageChange(
+                id=f"r{self.count}",
+                model=self.create(client),
+                source=Stage.CANDIDATE,
+                target=Stage.PRODUCTION,
+                reason="r",
+                window="",
+                actor="anna",
+                route=Route.MANUAL,
+            )
+            ledger = self.clients[client]
+            made = self.attempt(lambda order=order, ledger=ledger: ledger.move(order, expected_generation=seen))
+            assert (made is not None) is wins
+
+    @rule(client=st.integers(0, 1), outcome=st.sampled_from(["fail", "inconclusive"]))
+    def rejected(self, client: int, outcome: str) -> None:
+        model = self.create(client)
+        self.judged(client, model, outcome)
+        self.promoted(client, model)
+        assert self.clients[client].stage_of(model) is Stage.CANDIDATE
+
+    @rule(client=st.integers(0, 1), rehearse=st.booleans())
+    def back(self, client: int, rehearse: bool) -> None:
+        ledger = self.clients[client]
+        before = ledger.head(Stage.PRODUCTION)
+        tip = ledger.tip()
+        made = self.attempt(lambda: rollback(ledger, self.store, reason="r", actor="anna", rehearse=rehearse))
+        if rehearse:
+            assert ledger.tip() == tip
+        if made is None:
+            retired = {c.model for c in ledger.changes() if c.target is Stage.PRODUCTION}
+            ways = [m for m in retired if ledger.stage_of(m) is Stage.RETIRED]
+            assert before is None or not ways, "there was a way back"
+        elif not rehearse:
+            assert before is not None
+            assert ledger.stage_of(before.model) is Stage.QUARANTINED
+            assert ledger.stage_of(made.model) is Stage.PRODUCTION
+
+    @rule(client=st.integers(0, 1), model=models, target_stage=st.sampled_from(Stage))
+    def by_hand(self, client: int, model: str, target_stage: Stage) -> None:
+        ledger = self.clients[client]
+        self.attempt(lambda: promote(ledger, self.store, model=model, target=target_stage, reason="r", actor="anna"))
+
+    @rule(client=st.integers(0, 1))
+    def restart(self, client: int) -> None:
+        self.clients[client].close()
+        self.clients[client] = self.open()
+
+    @rule(client=st.integers(0, 1))
+    def clean(self, client: int) -> None:
+        for _ in range(2):
+            self.store.put({"weights": b"of a trial nobody chose"}, {})
+        collect([self.clients[client]], self.store, older_than=timedelta(0))
+        assert len(self.store.list()) == len({row.model for row in self.clients[client].rows("stage")})
+
+    @invariant()
+    def the_ledger_holds(self) -> None:
+        ledger = self.clients[0]
+        rows = ledger.rows()
+        assert len(rows) >= self.length, "it only grows"
+        self.length = len(rows)
+        assert ledger.verify() == len(rows)
+
+    @invariant()
+    def heads_are_the_fold_of_the_rows(self) -> None:
+        ledger = self.clients[1]
+        state = fold(ledger.changes())
+        heads = {stage: ledger.head(stage) for stage in HEADS}
+        assert {s: h.model for s, h in heads.items() if h} == state.models
+        held = list(state.models.values())
+        assert len(held) == len(set(held)), "a model is in one stage"
+        assert all(ledger.stage_of(model) is stage for stage, model in state.models.items())
+        live = ledger.live(datetime(2030, 1, 1, tzinfo=UTC))
+        assert (live.model if live else None) == state.models.get(Stage.PRODUCTION)
+
+    @invariant()
+    def history_is_lawful(self) -> None:
+        """What the table of transitions and the rule of evidence are for, said once more and otherwise."""
+        order = [None, Stage.CANDIDATE, *HEADS]
+        verdicts: dict[str, str] = {}
+        for row in self.clients[0].rows():
+            if row.kind == "verdict":
+                verdicts[row.model] = row.payload["outcome"]
+                continue
+            change = from_plain(StageChange, row.payload)
+            if change.target is Stage.PRODUCTION:
+                assert change.source is not Stage.QUARANTINED, "quarantine has no way straight back"
+            if change.route is Route.EVIDENCE and change.target in order:
+                if change.source in order:
+                    assert order.index(change.target) == order.index(change.source) + 1, "no stage is skipped"
+                else:
+                    assert change.target is Stage.CANDIDATE
+                    assert verdicts.get(change.model) == "pass", "only evidence brings a model back"
+                if change.target in HEADS:
+                    assert verdicts.get(change.model, "pass") == "pass", "a negative verdict shuts the way"
+            if change.route is Route.ROLLBACK and change.source is Stage.PRODUCTION:
+                assert change.target is Stage.QUARANTINED, "what was rolled back is not simply retired"
+
+    @invariant()
+    def what_may_serve_is_whole(self) -> None:
+        for stage in HEADS:
+            head = self.clients[0].head(stage)
+            if head:
+                try:
+                    self.store.verify(head.model)
+                except ArtifactError as error:
+                    raise AssertionError(f"{stage}: {error}") from error
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps"),
+    [pytest.param(12, 20, id="small"), pytest.param(2000, 50, id="full", marks=pytest.mark.slow)],
+)
+def test_no_sequence_of_orders_breaks_the_ledger(examples: int, steps: int) -> None:
+    explore(examples, steps, [Phase.generate, Phase.shrink])
+
+
+def explore(examples: int, steps: int, phases: list[Phase]) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Clients,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            phases=phases,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def no_displacement(change: StageChange, model: str, target: Stage) -> StageChange:
+    """The new model twice, the old one never."""
+    return replace(change, id=change.id + transition.DISPLACED, source=change.target, generation=0, target=target)
+
+
+def collect_all(store: Store, named: set[str], *_: object) -> Collected:
+    for artifact in store.list():
+        store.path_of(artifact).unlink()
+    return Collected(artifacts=(), files=0, size=0)
+
+
+@pytest.mark.parametrize(
+    ("owner", "guard", "without"),
+    [
+        pytest.param(stages, "check_transition", lambda _change: None, id="table of transitions"),
+        pytest.param(transition, "_check_current", lambda *_: None, id="source and generation"),
+        pytest.param(transition, "_with_evidence", lambda _entries, change: change, id="evidence"),
+        pytest.param(transition, "_displacement", no_displacement, id="displacement"),
+        pytest.param(Entries, "first", lambda *_: None, id="idempotency"),
+        pytest.param(Entries, "swap", lambda *_: None, id="heads"),
+        pytest.param(rollback_module, "QUARANTINE", Stage.RETIRED, id="quarantine"),
+        pytest.param(gc, "_collect", collect_all, id="references"),
+    ],
+)
+def test_every_guard_is_needed(monkeypatch: pytest.MonkeyPatch, owner: object, guard: str, without: object) -> None:
+    monkeypatch.setattr(owner, guard, without)
+    with pytest.raises((AssertionError, TidegateError)):
+        explore(40, 20, [Phase.generate])
