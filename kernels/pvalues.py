@@ -301,7 +301,7 @@ def chi_square(x: Any, df: Any) -> Any:
 
 def _upper_gamma(a: Any, x: Any) -> Any:
     """Regularised upper incomplete gamma Q(a, x): power series below a + 1, Lentz's fraction above."""
-    a, x = np.asarray(a, np.float64), np.asarray(x, np.float64)
+    a, x = np.asarray(a, np.float64), np.minimum(np.asarray(x, np.float64), 1e9)  # Q is 0 there, inf is not
     with np.errstate(divide="ignore", under="ignore", over="ignore", invalid="ignore"):
         lgamma = np.vectorize(math.lgamma, otypes=[np.float64])(a)
         front = np.where(x > 0, np.exp(a * np.log(x) - x - lgamma), 0.0)
@@ -324,7 +324,7 @@ def _upper_gamma(a: Any, x: Any) -> Any:
         c = np.where(np.abs(c) < 1e-300, 1e-300, c)
         fraction = fraction * d * c
     q = np.where(x < a + 1.0, 1.0 - front * total, front * fraction)
-    return np.where(np.isinf(x), 0.0, np.clip(q, 0.0, 1.0))
+    return np.clip(q, 0.0, 1.0)
 
 
 def _floats(xp: Any, *arrays: Any) -> list[Any]:

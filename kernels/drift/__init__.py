@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from kernels.drift.binned import chisquare, hellinger_distance, jensen_shannon_distance, kl_divergence, psi
 from kernels.drift.categorical import chi2_contingency, linf_distance, total_variation_distance
+from kernels.drift.multivariate import (
+    ReconstructionError,
+    mmd,
+    pca_reconstruction_error,
+    sliced_wasserstein_distance,
+)
 from kernels.drift.pairs import TestResult
 from kernels.drift.profile import Profile
 from kernels.drift.table import DriftRow, DriftTable, Reason
@@ -22,6 +28,7 @@ __all__ = [
     "DriftTable",
     "Profile",
     "Reason",
+    "ReconstructionError",
     "TestResult",
     "anderson_2samp",
     "chi2_contingency",
@@ -35,7 +42,10 @@ __all__ = [
     "kuiper_2samp",
     "linf_distance",
     "mannwhitneyu",
+    "mmd",
+    "pca_reconstruction_error",
     "psi",
+    "sliced_wasserstein_distance",
     "total_variation_distance",
     "wasserstein_distance",
 ]

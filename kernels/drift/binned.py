@@ -133,10 +133,10 @@ def _edges(values: Any, n: int, bins: int) -> Any:
     picked = values[index]
     at = picked if isinstance(picked, np.ndarray) else picked.get()  # synchronises: fitting reads F B values
     atoms = at[1:][at[1:] == at[:-1]]
-    return np.unique(np.concatenate([at[1:-1], atoms, _next_up(atoms)]))
+    return np.unique(np.concatenate([at[1:-1], atoms, next_up(atoms)]))
 
 
-def _next_up(values: Any) -> Any:
+def next_up(values: Any) -> Any:
     """The next representable number of each value; the largest one stays."""
     if values.dtype.kind == "f":
         return np.nextafter(values, values.dtype.type(np.inf))

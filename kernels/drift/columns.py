@@ -62,9 +62,7 @@ class CategoricalColumn:
 Column = NumericColumn | CategoricalColumn
 
 
-def fit_numeric(
-    sources: dict[str, Any], bins: int | Sequence[Any], backend: str | None
-) -> list[NumericColumn]:
+def fit_numeric(sources: dict[str, Any], bins: int | Sequence[Any], backend: str | None) -> list[NumericColumn]:
     if not sources:
         return []
     raw, nulls = zip(*(window.numeric_values(column, name) for name, column in sources.items()), strict=True)

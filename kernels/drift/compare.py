@@ -121,9 +121,7 @@ def compare_categorical(column: CategoricalColumn, raw: Any, statistics: Sequenc
     return category_rows(column, counted, missing, statistics)
 
 
-def category_rows(
-    column: CategoricalColumn, counted: dict[Any, int], missing: int, statistics: Sequence[str]
-) -> Rows:
+def category_rows(column: CategoricalColumn, counted: dict[Any, int], missing: int, statistics: Sequence[str]) -> Rows:
     """(column, statistic) -> row from the counts of the live categories."""
     live = [counted.get(category, 0) for category in column.categories]
     total = sum(counted.values())

@@ -103,13 +103,15 @@ class Pair:
 
     def shape(self, values: Any) -> Any:
         """An (F,) array, or its only entry as a () array, in the library of the live window."""
-        return wrap_like(values[0] if self.single else values, self.template)
+        return self.wrap(values[0] if self.single else values)
+
+    def wrap(self, values: Any) -> Any:
+        """An array of this device in the library of the live window."""
+        return wrap_like(values, self.template)
 
 
 @contextmanager
-def paired(
-    reference: Array, live: Array, primitive: str, nan_policy: str, backend: str | None
-) -> Iterator[Pair]:
+def paired(reference: Array, live: Array, primitive: str, nan_policy: str, backend: str | None) -> Iterator[Pair]:
     """Check, join and hold two windows; work inside runs on the stream of the live window."""
     check_nan_policy(nan_policy)
     module, chosen = dispatch.implementation(primitive, reference, live, backend=backend)

@@ -67,9 +67,7 @@ class Profile:
         chosen = frozenset(categorical or ())
         unknown = chosen - sources.keys()
         if unknown:
-            raise OptionError(
-                f"categorical: {sorted(unknown)[0]!r} is not a column - use {', '.join(sources)}"
-            )
+            raise OptionError(f"categorical: {sorted(unknown)[0]!r} is not a column - use {', '.join(sources)}")
         is_category = {name: name in chosen or window.looks_categorical(raw) for name, raw in sources.items()}
         numeric = {name: raw for name, raw in sources.items() if not is_category[name]}
         fitted: dict[str, Column] = {c.name: c for c in fit_numeric(numeric, bins, backend)}
@@ -131,9 +129,7 @@ class Profile:
             counts = counts.update(batch)
         return counts
 
-    def compare_counts(
-        self, counts: LiveCounts, statistics: Sequence[str] = DEFAULT_STATISTICS
-    ) -> DriftTable:
+    def compare_counts(self, counts: LiveCounts, statistics: Sequence[str] = DEFAULT_STATISTICS) -> DriftTable:
         """The statistics that counts decide, for a window larger than memory or spread over workers.
 
         Binned and categorical statistics and missing rates are exactly those of `compare`, whatever the
@@ -164,9 +160,7 @@ class Profile:
             if not isinstance(column, NumericColumn) or column.name not in sources:
                 continue
             try:
-                if window.looks_categorical(sources[column.name]) and not window.is_arrow(
-                    sources[column.name]
-                ):
+                if window.looks_categorical(sources[column.name]) and not window.is_arrow(sources[column.name]):
                     raise DTypeError(f"{column.name}: not numeric")
                 raw, missing = window.numeric_values(sources[column.name], column.name)
                 common_device(column.values, raw)

@@ -35,9 +35,7 @@ def save(profile: Profile, path: Path) -> None:
         arrays[f"counts_{i}"] = column.counts
         if isinstance(column, NumericColumn):
             entry |= {"kind": "numeric", "sigma": column.sigma if np.isfinite(column.sigma) else None}
-            arrays[f"values_{i}"] = (
-                column.values if isinstance(column.values, np.ndarray) else column.values.get()
-            )
+            arrays[f"values_{i}"] = column.values if isinstance(column.values, np.ndarray) else column.values.get()
             arrays[f"edges_{i}"] = column.edges
         else:
             entry |= {"kind": "categorical", "categories": list(column.categories)}
@@ -65,7 +63,7 @@ def save(profile: Profile, path: Path) -> None:
 def load(path: Path) -> Profile:
     """Read a profile; ProfileError in one line for whatever is wrong with the file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(bytes(arrays["header"]))
         if header["format"] != _FORMAT or header["version"] != _VERSION:

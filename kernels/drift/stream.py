@@ -16,7 +16,7 @@ import numpy as np
 from kernels import dispatch
 from kernels.arrays import common_working
 from kernels.drift import values, window
-from kernels.drift.binned import counts_of_sorted, padded, quantile_edges
+from kernels.drift.binned import counts_of_sorted, next_up, padded, quantile_edges
 from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
 from kernels.drift.compare import Rows, category_rows, column_rows
 from kernels.drift.table import Reason
@@ -53,9 +53,7 @@ class LiveCounts:
             if isinstance(column, NumericColumn):
                 grids[column.name] = _grid(column)
                 counts[column.name] = np.zeros(grids[column.name].size + 1, np.int64)
-        categories: dict[str, Counter[Any]] = {
-            c.name: Counter() for c in columns if isinstance(c, CategoricalColumn)
-        }
+        categories: dict[str, Counter[Any]] = {c.name: Counter() for c in columns if isinstance(c, CategoricalColumn)}
         names = tuple(c.name for c in columns)
         return cls(names, grids, counts, categories, dict.fromkeys(names, 0), {})
 
@@ -102,18 +100,14 @@ def _grid(column: NumericColumn) -> Any:
 
 
 def _sorted(column: NumericColumn) -> SortedColumns:
-    return SortedColumns(
-        (column.values,), np.array([column.n], np.int64), np.array([column.missing], np.int64)
-    )
+    return SortedColumns((column.values,), np.array([column.n], np.int64), np.array([column.missing], np.int64))
 
 
 def _count(name: str, grid: Any, raw: Any) -> tuple[Any, int]:
     if window.looks_categorical(raw) and not window.is_arrow(raw):
         raise DTypeError(f"{name}: not numeric - pass numbers, or list the column under categorical")
     live, nulls = window.numeric_values(raw, name)
-    edges, live = (
-        common_working(grid, live, "reference", "live") if isinstance(live, np.ndarray) else (grid, live)
-    )
+    edges, live = common_working(grid, live, "reference", "live") if isinstance(live, np.ndarray) else (grid, live)
     module = dispatch.implementation("histogram", live).module
     counted = module.bin_counts([live], [edges])
     counts, lost = counted.counts[0], counted.missing[0]
@@ -144,7 +138,7 @@ def _numeric(column: NumericColumn, counts: LiveCounts, statistics: Sequence[str
     errors: dict[str, Any] = {}
     for name in statistics:
         if name in values.EXTREME:
-            results[name], errors[name] = _bounds(name, expected, fine)
+            results[name], errors[name] = _bounds(name, grid, expected, fine)
         elif name in values.BINNED:
             bins = [column.counts.size]
             results[name] = values.count_values(name, padded([column.counts]), padded([coarse]), bins)
@@ -157,13 +151,14 @@ def _numeric(column: NumericColumn, counts: LiveCounts, statistics: Sequence[str
     return column_rows([column], results, m, [missing], "cpu", errors)
 
 
-def _bounds(name: str, expected: Any, observed: Any) -> tuple[values.Values, Any]:
+def _bounds(name: str, grid: Any, expected: Any, observed: Any) -> tuple[values.Values, Any]:
     """Lower bound of the statistic, exact at the edges, and how far the upper bound lies above it."""
     left, right = (np.concatenate([[0], np.cumsum(c)]) for c in (expected, observed))
     n, m = left[-1:], right[-1:]
     d = left * m - right * n
     d_max, d_min = np.maximum(d.max(keepdims=True), 0), np.minimum(d.min(keepdims=True), 0)
-    mixed = (expected > 0) & (observed > 0)
+    single = np.concatenate([[False], next_up(grid[:-1]) >= grid[1:], [False]])[: grid.size + 1]
+    mixed = (expected > 0) & (observed > 0) & ~single  # one representable value hides nothing
     highest = max(int(np.where(mixed, left[1:] * m - right[:-1] * n, 0).max()), int(d_max[0]))
     lowest = min(int(np.where(mixed, left[:-1] * m - right[1:] * n, 0).min()), int(d_min[0]))
     low = values.extreme_values(name, n, m, d_max, d_min)

@@ -91,9 +91,7 @@ class DriftTable:
         try:
             arrow = importlib.import_module("pyarrow")
         except ImportError as error:
-            raise BackendUnavailable(
-                "to_arrow: needs pyarrow - pip install pyarrow, or use to_dicts()"
-            ) from error
+            raise BackendUnavailable("to_arrow: needs pyarrow - pip install pyarrow, or use to_dicts()") from error
         text, integer, real = arrow.string(), arrow.int64(), arrow.float64()
         kinds = (text, text, real, real, integer, integer, integer, integer, real, text, text)
         names = [field.name for field in dataclasses.fields(DriftRow)]
@@ -124,7 +122,5 @@ def _cells(row: DriftRow) -> tuple[str, ...]:
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
     numbers = range(2, 7)
-    parts = [
-        c.rjust(w) if k in numbers else c.ljust(w) for k, (c, w) in enumerate(zip(cells, widths, strict=True))
-    ]
+    parts = [c.rjust(w) if k in numbers else c.ljust(w) for k, (c, w) in enumerate(zip(cells, widths, strict=True))]
     return "  ".join(parts).rstrip()

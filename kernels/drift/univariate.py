@@ -51,9 +51,7 @@ def ks_2samp(
         return _result(pair, d, pvalues.kolmogorov_smirnov(d, n, m, method=method), *sizes)
 
 
-def kuiper_2samp(
-    reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None
-) -> TestResult:
+def kuiper_2samp(reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None) -> TestResult:
     """Two-sample Kuiper: V = max(F - G) + max(G - F), as sensitive in the tails as in the middle.
 
     The p-value is Stephens' (1970), and conservative under ties.
@@ -96,9 +94,7 @@ def anderson_2samp(
         return _result(pair, statistic, pvalues.anderson_darling(statistic), *sizes)
 
 
-def mannwhitneyu(
-    reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None
-) -> TestResult:
+def mannwhitneyu(reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None) -> TestResult:
     """Mann-Whitney U of the reference, as ``scipy.stats.mannwhitneyu(reference, live, method="asymptotic")``.
 
     U counts pairs with reference > live, ties half; 1 - U / (N M) is the probability that a live value is the
@@ -113,9 +109,7 @@ def mannwhitneyu(
         return _result(pair, u, pvalues.mann_whitney(u, n, m, sums.tie_cubes), *sizes)
 
 
-def wasserstein_distance(
-    reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None
-) -> Any:
+def wasserstein_distance(reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None) -> Any:
     """First Wasserstein distance, the integral of |F - G|, in the unit of the column; float64 () or (F,).
 
     As ``scipy.stats.wasserstein_distance``, but integers are subtracted as integers, and infinite values that
@@ -128,9 +122,7 @@ def wasserstein_distance(
         return pair.finish(sums.wasserstein, *sizes[2:], (sizes[0] > 0) & (sizes[1] > 0))
 
 
-def energy_distance(
-    reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None
-) -> Any:
+def energy_distance(reference: Array, live: Array, *, nan_policy: str = "omit", backend: str | None = None) -> Any:
     """Energy distance sqrt(2 int (F - G)**2), in the square root of the column's unit; float64 () or (F,).
 
     As ``scipy.stats.energy_distance``; infinite values as in `wasserstein_distance`.

@@ -9,7 +9,7 @@ Statistics and what each applies to:
 
 The p-value of every binned and categorical distance but tv and linf is that of the chi-square test on the
 same bins, to which psi, kl, js and hellinger are asymptotically equivalent; bins where either side expects
-fewer than 5 rows are pooled into one for it.
+fewer than 3 rows are pooled into one for it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CATEGORICAL = (*DIVERGENCES, "chi2", "tv", "linf")
 STATISTICS = (*RANK, *BINNED, "chi2", "tv", "linf", "missing")
 
 PSEUDOCOUNT = 0.5
-_EXPECTED = 5.0
+_EXPECTED = 3.0
 
 
 class Values(NamedTuple):
@@ -46,9 +46,7 @@ class Values(NamedTuple):
 def emptiness(n: Any, m: Any) -> list[Reason]:
     """The reason of columns that hold no value on a side."""
     sides = zip(n, m, strict=True)
-    return [
-        Reason.EMPTY_REFERENCE if not a else Reason.EMPTY_LIVE if not b else Reason.NONE for a, b in sides
-    ]
+    return [Reason.EMPTY_REFERENCE if not a else Reason.EMPTY_LIVE if not b else Reason.NONE for a, b in sides]
 
 
 def extreme_values(name: str, n: Any, m: Any, d_max: Any, d_min: Any) -> Values:
@@ -92,9 +90,7 @@ def rank_values(name: str, sums: Any, sigma: Any) -> Values:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         normed = np.where(equal, 0.0, sums.wasserstein / sigma)
     undefined = ~equal & ~(sigma > 0)
-    return _distance(
-        np.where(undefined, np.nan, normed), none, _explain(reasons, [(undefined, Reason.CONSTANT)])
-    )
+    return _distance(np.where(undefined, np.nan, normed), none, _explain(reasons, [(undefined, Reason.CONSTANT)]))
 
 
 def _distance(value: Any, none: Any, reasons: list[Reason]) -> Values:
@@ -126,37 +122,30 @@ def count_values(name: str, p: Any, q: Any, bins: Any) -> Values:
 
 
 def pooled_chi_square(p: Any, q: Any) -> tuple[Any, Any]:
-    """Chi-square statistic and degrees of freedom after pooling the bins that expect fewer than 5 rows."""
+    """Chi-square statistic and degrees of freedom after pooling the bins in which the smaller side expects
+    little.
+
+    Expected rows are the share on the larger side times the size of the smaller side: choosing bins by the
+    counts under test would bias the test.
+    """
     n, m = p.sum(1, keepdims=True), q.sum(1, keepdims=True)
-    total = p + q
-    smaller = np.minimum(n, m) / np.maximum(n + m, 1)
-    sparse = (total * smaller < _EXPECTED) & (total > 0)
-    kept = ~sparse
-    a = np.concatenate([np.where(kept, p, 0), np.where(sparse, p, 0).sum(1, keepdims=True)], axis=1)
-    b = np.concatenate([np.where(kept, q, 0), np.where(sparse, q, 0).sum(1, keepdims=True)], axis=1)
-    return chi_square_statistic(*_absorb_sparse_pool(a, b, smaller[:, 0]))
-
-
-def _absorb_sparse_pool(a: Any, b: Any, smaller: Any) -> tuple[Any, Any]:
-    """A pool that still expects fewer than 5 rows joins the smallest bin that is left."""
-    a, b = a.copy(), b.copy()
-    pool = a[:, -1] + b[:, -1]
-    for row in np.flatnonzero((pool > 0) & (pool * smaller < _EXPECTED)):
-        rest = a[row, :-1] + b[row, :-1]
-        if rest.any():
-            target = int(np.argmin(np.where(rest > 0, rest, np.iinfo(np.int64).max)))
-            for side in (a, b):
-                side[row, target] += side[row, -1]
-                side[row, -1] = 0
-    return a, b
+    share = np.where(n >= m, p / np.maximum(n, 1), q / np.maximum(m, 1))
+    expected = share * np.minimum(n, m)
+    sparse = expected < _EXPECTED
+    # a pool that itself expects too little takes in the smallest bin left
+    target = np.where(sparse, np.inf, expected).argmin(1)
+    short = np.where(sparse, expected, 0.0).sum(1) < _EXPECTED
+    sparse[np.flatnonzero(short), target[short]] = True
+    a, b = (
+        np.concatenate([np.where(sparse, 0, c), np.where(sparse, c, 0).sum(1, keepdims=True)], axis=1) for c in (p, q)
+    )
+    return chi_square_statistic(a, b)
 
 
 def missing_values(n: Any, missing_reference: Any, m: Any, missing_live: Any) -> Values:
     """Change of the missing share, live minus reference, with the p-value of two equal rates."""
     rows, live_rows = n + missing_reference, m + missing_live
     change = missing_live / np.maximum(live_rows, 1) - missing_reference / np.maximum(rows, 1)
-    sides = zip(
-        missing_reference.tolist(), rows.tolist(), missing_live.tolist(), live_rows.tolist(), strict=True
-    )
+    sides = zip(missing_reference.tolist(), rows.tolist(), missing_live.tolist(), live_rows.tolist(), strict=True)
     chance = np.array([pvalues.two_rates(*side) for side in sides], dtype=np.float64)
     return Values(change, chance, emptiness(rows, live_rows))

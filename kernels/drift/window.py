@@ -114,17 +114,13 @@ def count_values(column: Any, name: str) -> tuple[dict[Any, int], int]:
     one."""
     if is_arrow(column):
         pairs = column.value_counts()
-        counts = Counter(
-            dict(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True))
-        )
+        counts = Counter(dict(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True)))
         return _without_missing(counts, name)
     if library_of(column) == "numpy":
         host = np.asarray(column)
     else:
         native = as_native(column, name)
-        host = (
-            native if isinstance(native, np.ndarray) else native.get()
-        )  # synchronises: categories are host data
+        host = native if isinstance(native, np.ndarray) else native.get()  # synchronises: categories are host data
     if host.ndim != 1:
         raise ShapeError(f"{name}: shape {tuple(host.shape)} - pass one axis a column")
     if host.dtype.kind in "biuf":
@@ -132,16 +128,18 @@ def count_values(column: Any, name: str) -> tuple[dict[Any, int], int]:
         values, sizes = np.unique(kept, return_counts=True)
         numbers = (int(v) if float(v).is_integer() else float(v) for v in values.tolist())
         return dict(zip(numbers, sizes.tolist(), strict=True)), int(host.size - kept.size)
-    return _without_missing(Counter(host.tolist()), name)
+    try:
+        counts = Counter(host.tolist())
+    except TypeError as error:  # a list, a dictionary
+        raise DTypeError(f"{name}: holds values that are no categories - use strings or numbers") from error
+    return _without_missing(counts, name)
 
 
 def _without_missing(counts: Counter[Any], name: str) -> tuple[dict[Any, int], int]:
     kept: dict[Any, int] = {}
     missing = 0
     for value, rows in counts.items():
-        if (
-            value is None or type(value).__name__ == "NAType" or value != value
-        ):  # pandas.NA is not even a bool
+        if value is None or type(value).__name__ == "NAType" or value != value:  # pandas.NA is not even a bool
             missing += rows
         elif isinstance(value, str | int | float | bool):
             kept[value] = kept.get(value, 0) + rows
