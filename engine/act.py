@@ -6,8 +6,8 @@ A rule names a metric, a comparison and a threshold; when it holds for `windows`
     freeze     and no model is promoted until somebody thaws it (`tidegate promote --thaw`)
     rollback   and production goes back to the champion before
 
-`metrics_of` says which metrics there are. A metric that is NaN or missing is itself an item: an alarm that cannot be computed
-must not look like silence.
+`metrics_of` says which metrics there are. A metric that is NaN or missing is itself an item: an alarm that cannot be
+computed must not look like silence.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     """Every metric a rule may name.
 
     model.<metric>, model.<metric>.low/.high: the champion on the newest labelled window; drift.columns, drift.share,
-    drift.undecidable: of the baseline; data.rows, data.blocked, data.violations; gate.rejected: 1 when a challenger did not
-    pass; pipeline.seconds and pipeline.seconds.<stage>; pipeline.failed_trials; decide.waiting: money.
+    drift.undecidable: of the baseline; data.rows, data.blocked, data.violations; gate.rejected: 1 when a challenger
+    did not pass; pipeline.seconds and pipeline.seconds.<stage>; pipeline.failed_trials; decide.waiting: money.
     """
     metrics = {
         "data.rows": float(cycle.n_rows),

@@ -1,8 +1,9 @@
 """The longer steps of a cycle: from labelled windows to a stored candidate, and from two predictors to a report.
 
-Rows are used once. Of the labelled windows the newest is the hold-out (the gate's rows); the `train.windows` before it are
-trained on, except their latest `train.validation` share, on which the sweep compares its trials. So neither training nor
-the sweep has seen what the gate decides on, and all three follow each other in time as they will in production.
+Rows are used once. Of the labelled windows the newest is the hold-out (the gate's rows); the `train.windows` before it
+are trained on, except their latest `train.validation` share, on which the sweep compares its trials. So neither
+training nor the sweep has seen what the gate decides on, and all three follow each other in time as they will in
+production.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import pyarrow as pa
 from engine import __version__, predictor
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
-from engine.data.tables import split_by_time
+from engine.data.tables import clusters, split_by_time
 from engine.evaluate import EvaluateConf, evaluate
 from engine.predictor import Predictor
 from engine.promote.store import Store
@@ -88,8 +89,8 @@ def train(
 ) -> Candidate:
     """Run the sweep that the decision asks for and store its best trial; `model` is empty where no trial finished.
 
-    RETRAIN keeps the champion's hyperparameters, starts from its weights, and keeps its encoder: embeddings mean nothing
-    under other codes. RETUNE draws points from the search space, the champion's among them, and starts cold.
+    RETRAIN keeps the champion's hyperparameters, starts from its weights, and keeps its encoder: embeddings mean
+    nothing under other codes. RETUNE draws points from the search space, the champion's among them, and starts cold.
     """
     keep = warm if decision.action is Action.RETRAIN else None
     fit_rows, validation_rows = split_by_time(rows.table, recipe.data.time, 1 - recipe.train.validation)
@@ -221,6 +222,7 @@ def judge_rows(
         task=challenger.task,
         target=np.asarray(labelled.target),
         rows=labelled.rows,
+        cluster=clusters(table, data),
         prediction=challenger.predict(table),
         champion_prediction=champion.predict(table) if champion else None,
         slices={column: levels(table, column) for column in data.slices},

@@ -6,10 +6,10 @@ A rule compares the bound of an interval, never a bare estimate:
     superiority      challenger minus champion, paired on the same rows, is better than 0 by more than `margin`
     noninferiority   the same difference is not worse than `margin`; with `slice`, on every level of that column
 
-PASS when the whole interval lies on the good side of the bound, FAIL when it lies on the other, INCONCLUSIVE between, with
-the rows that would decide where that can be told. A gate passes only if every rule does: all must hold, so none needs a
-smaller alpha (intersection-union; Berger 1982). Missing metrics, slices, baselines and rules FAIL. An interval at confidence
-level c gives each rule a one-sided error rate of (1 - c) / 2.
+PASS when the whole interval lies on the good side of the bound, FAIL when it lies on the other, INCONCLUSIVE between,
+with the rows that would decide where that can be told. A gate passes only if every rule does: all must hold, so none
+needs a smaller alpha (intersection-union; Berger 1982). Missing metrics, slices, baselines and rules FAIL. An interval
+at confidence level c gives each rule a one-sided error rate of (1 - c) / 2.
 """
 
 from __future__ import annotations
@@ -135,9 +135,7 @@ def _find(estimates: tuple[Estimate, ...], name: str) -> Estimate | None:
 
 def _missing(name: str, rule: RuleConf, reason: str) -> RuleResult:
     bound = rule.margin if rule.threshold is None else rule.threshold
-    return RuleResult(
-        rule=name, outcome=Outcome.FAIL, metric=rule.metric, estimate=None, bound=bound, reason=reason
-    )
+    return RuleResult(rule=name, outcome=Outcome.FAIL, metric=rule.metric, estimate=None, bound=bound, reason=reason)
 
 
 def _compare(name: str, rule: RuleConf, estimate: Estimate | None, bound: float, sign: float) -> RuleResult:

@@ -1,8 +1,8 @@
 """The one sentence: window -> validate -> monitor -> decide -> train -> evaluate -> gate -> promote -> act, and on.
 
-Every step (steps.py, promotion.py) leaves its record in the ledger under an id that is a hash of its inputs. Run again after
-a kill, the loop finds the steps that were done, does the one that was not, and goes on: the ledger reads as if nothing had
-happened. What it works with is handed in, so that the sentence can be tested without Ray, W&B or Hydra.
+Every step (steps.py, promotion.py) leaves its record in the ledger under an id that is a hash of its inputs. Run again
+after a kill, the loop finds the steps that were done, does the one that was not, and goes on: the ledger reads as if
+nothing had happened. What it works with is handed in, so that the sentence can be tested without Ray, W&B or Hydra.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Loop:
         """monitor -> (shadow) -> decide -> train -> evaluate -> gate -> promote."""
         cycle = self.steps.monitor(cycle, past, window, mature)
         cycle = self.promotion.settle_shadow(cycle, past, mature)
-        cycle = self.steps.decide(cycle, past)
+        cycle = self.steps.decide(cycle, past, mature)
         if cycle.decision is None or cycle.decision.action is Action.KEEP:
             return cycle
         cycle = self.steps.train(cycle, past, mature)

@@ -1,7 +1,7 @@
 """What the ledger says of the time before one window. The loop has no memory of its own, so a kill has nothing to take.
 
-A Past is a snapshot of the rows, without those of the window at hand: a cycle that was killed half-way and runs again sees
-what it saw the first time, and finds its own finished steps by their ids instead.
+A Past is a snapshot of the rows, without those of the window at hand: a cycle that was killed half-way and runs again
+sees what it saw the first time, and finds its own finished steps by their ids instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from engine.act import metrics_of
 from engine.decide import Attempt
-from engine.promote.ledger import Ledger, Row
+from engine.promote.chain import Row
+from engine.promote.ledger import Ledger
 from engine.promote.stages import Fold, fold
 from engine.records import (
     Action,
@@ -91,23 +92,32 @@ class Past:
         """How many offline evaluations these rows have served."""
         return sum(row.kind == "evaluation" and row.payload["fingerprint"] == fingerprint for row in self.rows)
 
-    def attempts(self, index_of: Mapping[str, int]) -> tuple[Attempt, ...]:
-        """Every challenger after the first champion, oldest first; `index_of` gives a window its place in time."""
+    def attempts(self, index_of: Mapping[str, int], metric: str) -> tuple[Attempt, ...]:
+        """Every challenger after the first champion, oldest first.
+
+        `index_of` gives a window its place in time; `metric` is the one whose paired difference is the gain.
+        """
         attempts = []
         for row in self.rows:
             if row.kind != "candidate":
                 continue
             verdicts = self.verdicts(row.model) if row.model else []
-            if not any(v.first for v in verdicts):
-                candidate = from_plain(Candidate, row.payload)
-                attempts.append(
-                    Attempt(
-                        index=index_of.get(row.window, -1),
-                        passed=self._passed(row.model, verdicts),
-                        hours=candidate.seconds / 3600,
-                        retuned=self._retuned(row),
-                    )
+            if any(v.first for v in verdicts):
+                continue
+            candidate = from_plain(Candidate, row.payload)
+            reports = self._all("evaluation", EvaluationReport, row.model) if row.model else []
+            gains = [e for report in reports for e in report.differences if e.name == metric]
+            champion = self.candidate(reports[-1].champion) if reports and reports[-1].champion else None
+            attempts.append(
+                Attempt(
+                    index=index_of.get(row.window, -1),
+                    passed=self._passed(row.model, verdicts),
+                    hours=candidate.seconds / 3600,
+                    retuned=self._retuned(row),
+                    gain=gains[-1] if gains else None,
+                    age=_newer(candidate, champion, index_of) if champion else 0,
                 )
+            )
         return tuple(attempts)
 
     def tuned_at(self, index_of: Mapping[str, int]) -> int | None:
@@ -134,3 +144,9 @@ class Past:
         """Why promotions are frozen; empty: they are not."""
         rows = [row for row in self.rows if row.kind == "freeze"]
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
+
+
+def _newer(candidate: Candidate, champion: Candidate, index_of: Mapping[str, int]) -> int:
+    """Windows that the candidate was trained on beyond the champion's newest."""
+    ends = [index_of.get(c.training_windows[-1], -1) for c in (candidate, champion)]
+    return ends[0] - ends[1]

@@ -48,9 +48,7 @@ def from_plain(cls: type[T], data: Mapping[str, Any]) -> T:
 
 def canonical(value: Any) -> str:
     """One text for one value: sorted keys, no spaces, no NaN. What ids and hash chains are made of."""
-    return json.dumps(
-        to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
+    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def digest(*parts: Any) -> str:

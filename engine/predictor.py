@@ -4,8 +4,8 @@
 
     python -m engine.predictor STORE ARTIFACT [TRUSTED ...]
 
-loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows and prints
-one JSON object: the largest difference to the recorded predictions, and how long it took.
+loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows and
+prints one JSON object: the largest difference to the recorded predictions, and how long it took.
 """
 
 from __future__ import annotations
@@ -52,7 +52,13 @@ class Predictor:
 
 
 def pack(
-    *, encoder: Encoder, weights: bytes, model: ModelConf, train: TrainConf, probe: pa.Table, trusted: tuple[str, ...]
+    *,
+    encoder: Encoder,
+    weights: bytes,
+    model: ModelConf,
+    train: TrainConf,
+    probe: pa.Table,
+    trusted: tuple[str, ...],
 ) -> dict[str, bytes]:
     """The files of an artifact: weights, encoder, model config, and probe rows with their predictions."""
     network = build(model, encoder.spec, train, trusted)
@@ -71,12 +77,16 @@ def pack(
 
 
 def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predictor:
-    """The predictor of a stored artifact; ArtifactError where a file is missing, cut short, altered or of another kind."""
+    """The predictor of a stored artifact; ArtifactError where a file is missing, cut short, altered or of another
+    kind.
+    """
     encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
     described = _parsed(store, artifact, "model.json")
     if described.get("format") != FORMAT:
         raise ArtifactError(
-            f"{artifact[:12]}/model.json:format", f"format {described.get('format')!r} is not {FORMAT}", "upgrade tidegate"
+            f"{artifact[:12]}/model.json:format",
+            f"format {described.get('format')!r} is not {FORMAT}",
+            "upgrade tidegate",
         )
     network = build(described["model"], encoder.spec, TrainConf(**described["train"]), trusted)
     weights_file.load(network, store.read(artifact, "weights.safetensors"), f"{artifact[:12]}/weights.safetensors")

@@ -33,7 +33,8 @@ class Promotion:
     def settle_shadow(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
         """Judge a waiting challenger on the newest labelled window, and move it on or out.
 
-        Every shadow window must be passed and each is looked at once, so looking again cannot make luck look like merit.
+        Every shadow window must be passed and each is looked at once, so looking again cannot make luck look like
+        merit.
         """
         pending = past.pending
         made = past.candidate(pending) if pending else None
@@ -102,12 +103,16 @@ class Promotion:
 
     def _verdict(self, gate: str, model: str, cycle: Cycle, outcome: Outcome, reason: str) -> Verdict:
         champion = self.steps.champion(cycle)
-        return Verdict(
-            gate=gate, model=model, champion=champion, window=cycle.window, outcome=outcome, reason=reason
-        )
+        return Verdict(gate=gate, model=model, champion=champion, window=cycle.window, outcome=outcome, reason=reason)
 
     def _judge(
-        self, cycle: Cycle, report: EvaluationReport, rules: Mapping[str, RuleConf], gate: str, *, uses: int = 0
+        self,
+        cycle: Cycle,
+        report: EvaluationReport,
+        rules: Mapping[str, RuleConf],
+        gate: str,
+        *,
+        uses: int = 0,
     ) -> tuple[Cycle, Verdict]:
         with self.ports.watch.lap("gate"):
             verdict = judge(

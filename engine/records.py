@@ -44,7 +44,9 @@ class Task(enum.Enum):
 
 @record
 class Window:
-    """The rows of one time interval. `table` holds id, time, features and, once known, the label (null where unknown)."""
+    """The rows of one time interval. `table` holds id, time, features and, once known, the label (null where
+    unknown).
+    """
 
     name: str
     index: int
@@ -65,9 +67,7 @@ class FeatureSpec:
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
-    cardinalities: tuple[
-        int, ...
-    ]  # per categorical feature: codes run from 0 (unknown or missing) to cardinality - 1
+    cardinalities: tuple[int, ...]  # per categorical feature: codes run from 0 (unknown or missing) to cardinality - 1
     task: Task
     n_outputs: int  # 1 for binary and regression, C for multiclass
     target_mean: float = 0.0  # regression: of the training rows
@@ -80,9 +80,7 @@ class Dataset:
 
     numeric: np.ndarray  # (N, P) float32, standardised, missing imputed
     categorical: np.ndarray  # (N, Q) int64 codes
-    target: (
-        np.ndarray | None
-    )  # (N,) float32 (binary 0/1, regression) or int64 (class index); None: not labelled
+    target: np.ndarray | None  # (N,) float32 (binary 0/1, regression) or int64 (class index); None: not labelled
     rows: np.ndarray  # (N,) int64 row ids: what pairs predictions of two models
 
     def __len__(self) -> int:
@@ -133,9 +131,7 @@ class ValidationReport:
     @property
     def blocked(self) -> tuple[Check, ...]:
         """The checks that forbid the window: violated or undecidable at severity BLOCK."""
-        return tuple(
-            c for c in self.checks if c.severity is Severity.BLOCK and c.outcome is not CheckOutcome.OK
-        )
+        return tuple(c for c in self.checks if c.severity is Severity.BLOCK and c.outcome is not CheckOutcome.OK)
 
     @property
     def usable(self) -> bool:
@@ -370,9 +366,7 @@ class RuleResult:
     estimate: Estimate | None  # what was compared; None: it was missing
     bound: float  # threshold or margin
     reason: str
-    rows_needed: int = (
-        0  # where INCONCLUSIVE: rows that would decide, as far as can be told; 0: cannot be told
-    )
+    rows_needed: int = 0  # where INCONCLUSIVE: rows that would decide, as far as can be told; 0: cannot be told
 
 
 @record

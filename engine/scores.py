@@ -62,8 +62,8 @@ def as_scored(metric: str, task: Task, prediction: np.ndarray) -> np.ndarray:
     if metric not in OF_LABELS or task is Task.REGRESSION:
         return prediction
     if task is Task.MULTICLASS:
-        return prediction.argmax(axis=1).astype(np.int64)
-    return (prediction >= 0.5).astype(np.int64)
+        return np.asarray(np.argmax(prediction, axis=1), dtype=np.int64)
+    return np.asarray(prediction >= 0.5, dtype=np.int64)
 
 
 def as_truth(task: Task, target: np.ndarray) -> np.ndarray:
@@ -72,7 +72,9 @@ def as_truth(task: Task, target: np.ndarray) -> np.ndarray:
 
 
 def options(metric: str, task: Task) -> dict[str, Any]:
-    """Keyword arguments that a multiclass metric needs beside truth and prediction: macro averages, one against rest."""
+    """Keyword arguments that a multiclass metric needs beside truth and prediction: macro averages, one against
+    rest.
+    """
     if task is not Task.MULTICLASS:
         return {}
     if metric == "roc_auc_score":

@@ -10,9 +10,9 @@ from engine.act import ActConf
 from engine.challenger import Compose
 from engine.data.conf import DataConf
 from engine.decide import DecideConf
-from engine.errors import ConfigError
 from engine.evaluate import EvaluateConf
 from engine.gate import GateConf
+from engine.loop_conf import LoopConf
 from engine.monitor import MonitorConf
 from engine.promote.conf import PromoteConf
 from engine.promote.ledger import Ledger
@@ -24,23 +24,6 @@ from engine.track import Tracker
 from engine.train.conf import SearchConf, TrainConf
 from engine.train.sweep import Search
 from engine.validate import ValidateConf
-
-
-@dataclass(kw_only=True, slots=True)
-class LoopConf:
-    """The loop itself."""
-
-    name: str = "default"
-    """Of its ledger chain, its folder runs/<name> and its group in the tracker."""
-    founding_windows: int = 2
-    """The first windows, labelled when the loop starts, that found the first champion; the last one is its hold-out."""
-    until: str | None = None
-    """Stop after this window; null: at the last one there is."""
-
-    def __post_init__(self) -> None:
-        if self.founding_windows < 2:
-            cure = "use at least 2: one to train on, one to judge on"
-            raise ConfigError("loop.founding_windows", f"{self.founding_windows} is below 2", cure)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from engine import challenger
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
+from engine.data.tables import clusters
 from engine.decide import Evidence, decide
 from engine.errors import DataError
+from engine.intervals import Rows
 from engine.monitor import Mature, Monitor
 from engine.past import Past
 from engine.predictor import Predictor, load
@@ -21,7 +24,6 @@ from engine.records import (
     ActionItem,
     Candidate,
     Cycle,
-    Estimate,
     EvaluationReport,
     Stage,
     StageChange,
@@ -97,11 +99,28 @@ class Steps:
     def validate(self, window: Window) -> ValidationReport:
         """Is the window fit for use, held against the first window of all."""
         if self._schema is None:
-            first = self.read(self.names[0], labelled=True)
-            with self.ports.watch.lap("validate"):
-                self._schema = infer(first, self.confs.data)
+            self._schema = self._founding_schema()
+        at = self.index_of[window.name]
+        previous = self.read(self.names[at - 1], labelled=self._has_labels(at - 1)) if at else None
         with self.ports.watch.lap("validate"):
-            return validate(window, self._schema, self.confs.validate)
+            return validate(window, self._schema, self.confs.validate, previous=previous)
+
+    def _founding_schema(self) -> Schema:
+        """What the rows look like that the first champion may be trained on, once they are found fit for use."""
+        windows = [self.read(name, labelled=True) for name in self.names[: self.confs.loop.founding_windows - 1]]
+        with self.ports.watch.lap("validate"):
+            for window in windows:
+                for check in validate(window, None, self.confs.validate, columns=self.confs.data).blocked:
+                    where = f"{window.path}:{check.column}" if check.column else window.path
+                    cure = "mend the window, or lower validate.severity." + check.name
+                    raise DataError(where, f"{check.name}: {check.observed}, expected {check.expected}", cure)
+            table = pa.concat_tables([window.table for window in windows])
+            name = windows[0].name if len(windows) == 1 else f"{windows[0].name} to {windows[-1].name}"
+            return infer(table, self.confs.data, reference=name, windows=len(windows))
+
+    def _has_labels(self, index: int) -> bool:
+        """Is a labelled copy of that window at hand already; else the plain one does."""
+        return (self.names[index], True) in self._windows
 
     def monitor(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:
         """What changed: features and predictions against the champion's rows; its realised performance."""
@@ -131,17 +150,16 @@ class Steps:
         window = self.read(self.names[mature], labelled=True)
         with self.ports.watch.lap("monitor"):
             table = challenger.labelled_rows(window, self.confs.data)
-            rows = model.encoder.transform(table, labelled=True)
-            target = np.asarray(rows.target)
-            return Mature(
-                window=window.name,
-                target=target,
-                prediction=model.predict(table),
-                rows=rows.rows,
+            labelled = model.encoder.transform(table, labelled=True)
+            rows = Rows(
                 task=model.task,
+                target=np.asarray(labelled.target),
+                ids=labelled.rows,
+                cluster=clusters(table, self.confs.data),
             )
+            return Mature(window=window.name, rows=rows, prediction=model.predict(table))
 
-    def decide(self, cycle: Cycle, past: Past) -> Cycle:
+    def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
         """Is acting worth it."""
         champion = self.champion(cycle)
         realised = cycle.monitor.performance.metrics if cycle.monitor and cycle.monitor.performance else ()
@@ -156,17 +174,23 @@ class Steps:
             greater_is_better=GREATER_IS_BETTER[self.primary],
             baseline=baseline,
             realised=next((e for e in realised if e.name == self.primary), None),
+            age=self._age(past, champion, mature),
             drifted=len(cycle.monitor.baseline.drifted) if cycle.monitor else 0,
             columns=len(cycle.monitor.baseline.columns) if cycle.monitor else 0,
             pending=waiting,
             frozen=past.frozen,
-            attempts=past.attempts(self.index_of),
+            attempts=past.attempts(self.index_of, self.primary),
             tuned_at=past.tuned_at(self.index_of),
         )
         with self.ports.watch.lap("decide"):
             decision = decide(evidence, self.confs.decide)
         self.record("decision", decision.id, decision, cycle, model=champion)
         return replace(cycle, decision=decision)
+
+    def _age(self, past: Past, champion: str, mature: int) -> int:
+        """Labelled windows that a retrain would train on and the champion has not."""
+        made = past.candidate(champion) if champion else None
+        return max(0, mature - 1 - self.index_of[made.training_windows[-1]]) if made else 0
 
     @property
     def primary(self) -> str:
@@ -184,9 +208,7 @@ class Steps:
         decision = cycle.decision
         assert decision is not None  # decide() came before
         key = ("candidate", decision.id)
-        candidate = self.once(
-            Candidate, "candidate", key, cycle, "", lambda: self._train(cycle, past, mature)
-        )
+        candidate = self.once(Candidate, "candidate", key, cycle, "", lambda: self._train(cycle, past, mature))
         cycle = replace(cycle, candidate=candidate)
         if not candidate.model:
             return cycle
@@ -198,28 +220,37 @@ class Steps:
         assert decision is not None  # decide() came before
         champion = self.champion(cycle)
         made = past.candidate(champion) if champion else None
-        rows = self._training_rows(past, mature)
+        rows = self.training_rows(past, mature)
         search, watch = self.ports.search, self.ports.watch
-        recipe = Recipe(
+        warm = challenger.Warm(self.model(champion), made.params) if champion and made else None
+        waited = search.startup_seconds
+        with watch.lap("train"):
+            candidate = challenger.train(
+                decision,
+                rows,
+                self.recipe(),
+                search,
+                self.ports.store,
+                warm=warm,
+                progress=self.ports.console.progress,
+            )
+        watch.move(search.startup_seconds - waited, "train", "ray")
+        return candidate
+
+    def recipe(self) -> Recipe:
+        """How a challenger is made."""
+        return Recipe(
             data=self.confs.data,
             train=self.confs.train,
             search=self.confs.search,
             compose=self.ports.compose,
             price=self.confs.decide.hour_price,
             trusted=self.confs.trusted,
-            folder=self.ports.folder / "sweeps",
+            folder=(self.ports.folder / "sweeps").absolute(),  # workers have another working directory
             config=self.confs.plain,
         )
-        warm = challenger.Warm(self.model(champion), made.params) if champion and made else None
-        waited = search.startup_seconds
-        with watch.lap("train"):
-            candidate = challenger.train(
-                decision, rows, recipe, search, self.ports.store, warm=warm, progress=self.ports.console.progress
-            )
-        watch.move(search.startup_seconds - waited, "train", "ray")
-        return candidate
 
-    def _training_rows(self, past: Past, mature: int) -> TrainingRows:
+    def training_rows(self, past: Past, mature: int) -> TrainingRows:
         """The hold-out is the newest labelled window that was fit for use; the ones before it are trained on."""
         usable = [name for name in self.names[: mature + 1] if name not in past.blocked]
         if len(usable) < 2:
@@ -242,9 +273,7 @@ class Steps:
         """A model beside the champion on the labelled rows of a window; recorded under `kind`."""
         champion = self.champion(cycle)
         key = (kind, model, champion, window.fingerprint)
-        return self.once(
-            EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window)
-        )
+        return self.once(EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window))
 
     def _evaluate(self, model: str, champion: str, window: Window) -> EvaluationReport:
         made = self.model(model)
@@ -268,7 +297,13 @@ class Steps:
         """Once: a champion that has left production since was rolled back already, or replaced."""
         head = self.ports.ledger.head(Stage.PRODUCTION)
         if head is not None and head.model == cycle.champion:
-            rollback(self.ports.ledger, self.ports.store, reason=item.message, actor=item.owner, window=cycle.window)
+            rollback(
+                self.ports.ledger,
+                self.ports.store,
+                reason=item.message,
+                actor=item.owner,
+                window=cycle.window,
+            )
 
     def move(
         self,
@@ -297,5 +332,3 @@ class Steps:
 
 def _left(cycle: Cycle, model: str, stage: Stage) -> bool:
     return any(c.model == model and c.source is stage for c in cycle.changes)
-
-

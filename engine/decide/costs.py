@@ -1,10 +1,14 @@
 """What waiting loses and what acting costs, each a mean and a standard deviation in the currency of the config.
 
-    waiting = points lost x value of a point x horizon         points = (baseline - realised) / 0.01, from their intervals
-    acting  = compute hours x price + review                   hours from the attempts so far
-    gain    = chance to pass x share recovered x waiting       chance: Beta(1 + passes, 1 + fails), from the ledger
+    lost    = (baseline - realised) / 0.01 x share recovered    points that left since the champion was gated
+    stale   = windows of age x points a window of age costs     learned: paired gains of earlier attempts over their age
+    waiting = the larger of both x value of a point x horizon
+    acting  = compute hours x price + review                    hours from the attempts so far
+    gain    = chance to pass x waiting                          chance: Beta(1 + passes, 1 + fails), from the ledger
 
-A point is 0.01 of the primary metric. Products of independent quantities have the variance of Goodman (1960).
+A point is 0.01 of the primary metric. A champion that has not lost points may still be stale: the month may have been
+an easy one. The cost of age starts from the config and is updated by every attempt, as the mean of a normal with known
+spread. Products of independent quantities have the variance of Goodman (1960).
 """
 
 from __future__ import annotations
@@ -35,14 +39,18 @@ class DecideConf:
     """Share of the lost points that a retrain brings back, on average."""
     recovered_std: float = 0.25
     """And its standard deviation."""
+    staleness: float = 1.0
+    """Points that a window of age costs, until attempts have measured it."""
+    staleness_std: float = 1.0
+    """And its standard deviation, between windows and as a belief."""
     hour_price: float = 2.0
     """Of one hour of compute."""
     first_hours: float = 0.05
     """Compute hours of a sweep, until one was measured."""
-    review_cost: float = 40.0
+    review_cost: float = 300.0
     """People's time for one challenger, whether it passes or not."""
-    confidence: float = 0.6
-    """Act when the probability that it pays is at least this."""
+    confidence: float = 0.5
+    """Act when the probability that it pays is at least this; 0.5 weighs gains and losses alike."""
     min_spacing: int = 1
     """Windows between two attempts, at least."""
     retune_after: int = 4
@@ -55,12 +63,22 @@ class DecideConf:
     """Policy calendar: act every this many windows."""
 
     def __post_init__(self) -> None:
-        for name in ("point_value", "horizon", "hour_price", "first_hours", "review_cost", "recovered_std"):
+        for name in (
+            "point_value",
+            "horizon",
+            "hour_price",
+            "first_hours",
+            "review_cost",
+            "recovered_std",
+            "staleness",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is negative", "choose 0 or more")
         for name in ("confidence", "recovered"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is not a share", "choose one up to 1")
+        if self.staleness_std <= 0:
+            raise ConfigError("decide.staleness_std", f"{self.staleness_std} is not positive", "choose one such as 1.0")
         for name in ("retune_after", "breaker", "calendar"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is below 1", "choose 1 or more")
@@ -74,6 +92,8 @@ class Attempt:
     retuned: bool
     passed: bool | None  # None: still in shadow
     hours: float
+    gain: Estimate | None = None  # challenger minus champion on the hold-out
+    age: int = 0  # windows that the challenger was trained on and the champion was not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +106,7 @@ class Evidence:
     greater_is_better: bool
     baseline: Estimate | None  # the champion's primary metric on its own hold-out
     realised: Estimate | None  # the same on the newest labelled window
+    age: int = 0  # labelled windows that a retrain would learn from and the champion has not
     drifted: int = 0  # columns that moved against the champion's training rows
     columns: int = 0
     pending: str = ""  # a challenger that is still in shadow
@@ -110,12 +131,40 @@ def standard_error(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / (2 * quantile)
 
 
+def cost_of_age(evidence: Evidence, conf: DecideConf) -> Money:
+    """Points that one window of age costs: the belief of the config, updated by every attempt's paired gain over its
+    age.
+    """
+    sign = 1.0 if evidence.greater_is_better else -1.0
+    precision = 1 / conf.staleness_std**2
+    weighted = conf.staleness * precision
+    for attempt in evidence.attempts:
+        if attempt.gain is None or attempt.age < 1 or not math.isfinite(attempt.gain.value):
+            continue
+        spread = standard_error(attempt.gain) / POINT / attempt.age
+        weight = 1 / (conf.staleness_std**2 + spread**2)
+        weighted += weight * sign * attempt.gain.value / POINT / attempt.age
+        precision += weight
+    return Money(mean=weighted / precision, std=math.sqrt(1 / precision))
+
+
+def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
+    """Points that a retrain would bring back: what was lost or what age costs, whichever is more; NaN if
+    undecidable.
+    """
+    lost = points_lost(evidence)
+    recovered = product(Money(mean=conf.recovered, std=conf.recovered_std), lost)
+    rate = cost_of_age(evidence, conf)
+    stale = Money(mean=rate.mean * evidence.age, std=rate.std * evidence.age)
+    return recovered if math.isnan(lost.mean) or recovered.mean > stale.mean else stale
+
+
 def waiting(evidence: Evidence, conf: DecideConf) -> Money:
     """Expected loss of keeping the champion over the horizon. A gain is no loss: the mean is never below 0."""
-    lost = points_lost(evidence)
+    points = points_to_win(evidence, conf)
     scale = conf.point_value * conf.horizon
-    mean = lost.mean if math.isnan(lost.mean) else max(0.0, lost.mean)
-    return Money(mean=mean * scale, std=lost.std * scale)
+    mean = points.mean if math.isnan(points.mean) else max(0.0, points.mean)
+    return Money(mean=mean * scale, std=points.std * scale)
 
 
 def acting(evidence: Evidence, conf: DecideConf) -> Money:
@@ -142,8 +191,7 @@ def product(*factors: Money) -> Money:
 
 def gain(evidence: Evidence, conf: DecideConf) -> Money:
     """What acting brings back, its chance to fail included."""
-    share = Money(mean=conf.recovered, std=conf.recovered_std)
-    return product(chance_to_pass(evidence), share, waiting(evidence, conf))
+    return product(chance_to_pass(evidence), waiting(evidence, conf))
 
 
 def probability_of_paying(gained: Money, cost: Money) -> float:

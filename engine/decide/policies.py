@@ -14,6 +14,7 @@ from engine.decide.costs import (
     chance_to_pass,
     gain,
     points_lost,
+    points_to_win,
     probability_of_paying,
     waiting,
 )
@@ -26,7 +27,9 @@ Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 def decide(evidence: Evidence, conf: DecideConf) -> Decision:
     """KEEP, RETRAIN or RETUNE, with what it is worth. The same evidence and config give the same decision and id."""
     if conf.policy not in POLICIES:
-        raise ConfigError("decide.policy", f"{conf.policy!r} is unknown", f"choose one of {', '.join(sorted(POLICIES))}")
+        raise ConfigError(
+            "decide.policy", f"{conf.policy!r} is unknown", f"choose one of {', '.join(sorted(POLICIES))}"
+        )
     held = _guard(evidence, conf)
     if held:
         act, reason = False, held
@@ -83,6 +86,8 @@ def _failed_in_a_row(attempts: tuple[Attempt, ...]) -> int:
 
 def _how(evidence: Evidence, conf: DecideConf) -> tuple[Action, str]:
     """Keep the hyperparameters while they are young and have not just failed."""
+    if not evidence.model:
+        return Action.RETUNE, "and none to start from"
     age = math.inf if evidence.tuned_at is None else evidence.index - evidence.tuned_at
     if evidence.attempts and evidence.attempts[-1].passed is False and not evidence.attempts[-1].retuned:
         return Action.RETUNE, "the same hyperparameters failed their gate the last time"
@@ -93,15 +98,15 @@ def _how(evidence: Evidence, conf: DecideConf) -> tuple[Action, str]:
 
 
 def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
-    lost = points_lost(evidence)
-    if math.isnan(lost.mean) or math.isnan(lost.std):
+    points = points_to_win(evidence, conf)
+    if math.isnan(points.mean) or math.isnan(points.std):
         return False, "no realised performance yet: what waiting costs is undecidable"
     loss, cost = waiting(evidence, conf), acting(evidence, conf)
     probability = probability_of_paying(gain(evidence, conf), cost)
-    moved = f"{lost.mean:+.1f} +- {lost.std:.1f} points lost"
     sentence = (
-        f"{moved}; waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, acting {cost.mean:.0f} and passes "
-        f"with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
+        f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points ({points_lost(evidence).mean:+.1f} lost, "
+        f"{evidence.age} windows old); waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, acting "
+        f"{cost.mean:.0f} and passes with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
     )
     return probability >= conf.confidence, sentence
 
@@ -109,7 +114,10 @@ def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
 def _calendar(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
     last = evidence.attempts[-1].index if evidence.attempts else None
     since = math.inf if last is None else evidence.index - last
-    return since >= conf.calendar, f"{since} windows since the last attempt, the calendar says {conf.calendar}"
+    return (
+        since >= conf.calendar,
+        f"{since} windows since the last attempt, the calendar says {conf.calendar}",
+    )
 
 
 def _never(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:

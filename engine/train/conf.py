@@ -57,7 +57,12 @@ class TrainConf:
             value = getattr(self, name)
             require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
         require(self.lr > 0, "train.lr", f"{self.lr} is not positive", "choose a number such as 2e-3")
-        require(self.weight_decay >= 0, "train.weight_decay", f"{self.weight_decay} is negative", "choose 0 or more")
+        require(
+            self.weight_decay >= 0,
+            "train.weight_decay",
+            f"{self.weight_decay} is negative",
+            "choose 0 or more",
+        )
         for name, allowed in (
             ("accelerator", ACCELERATORS),
             ("precision", PRECISIONS),
@@ -65,7 +70,10 @@ class TrainConf:
         ):
             value = getattr(self, name)
             require(
-                value in allowed, f"train.{name}", f"{value!r} is unknown", f"choose one of {', '.join(allowed)}"
+                value in allowed,
+                f"train.{name}",
+                f"{value!r} is unknown",
+                f"choose one of {', '.join(allowed)}",
             )
 
 
@@ -115,7 +123,10 @@ class SearchConf:
     def __post_init__(self) -> None:
         require(self.mode in ("max", "min"), "search.mode", f"{self.mode!r} is unknown", "choose max or min")
         require(
-            self.backend in ("ray", "local"), "search.backend", f"{self.backend!r} is unknown", "choose ray or local"
+            self.backend in ("ray", "local"),
+            "search.backend",
+            f"{self.backend!r} is unknown",
+            "choose ray or local",
         )
         for name in ("num_samples", "grace_period"):
             value = getattr(self, name)

@@ -51,7 +51,9 @@ def build(model: ModelConf, spec: FeatureSpec, train: TrainConf, trusted: tuple[
         try:
             return cls(spec=spec, train=train, **params)
         except TypeError as error:
-            raise ConfigError("model", f"{cls.__name__} refuses {sorted(params)} ({error})", "check the keys") from error
+            raise ConfigError(
+                "model", f"{cls.__name__} refuses {sorted(params)} ({error})", "check the keys"
+            ) from error
 
 
 def predict(model: Any, data: Dataset, task: Task) -> np.ndarray:
@@ -129,7 +131,10 @@ def fit(
     if scorer.error is not None:
         raise scorer.error
     return Fitted(
-        curve=tuple(scorer.curve), best_epoch=scorer.best_epoch, value=scorer.best, weights=scorer.weights(model)
+        curve=tuple(scorer.curve),
+        best_epoch=scorer.best_epoch,
+        value=scorer.best,
+        weights=scorer.weights(model),
     )
 
 

@@ -1,7 +1,8 @@
 """Tensor-resident batches: the rows live in three tensors on the model's device, a batch is one gather from each.
 
 A DataLoader over 300,000 tabular rows spends 4.6 ms a step on indexing, more than a small network's whole step; this
-loader spends 0.03 ms. The order of rows depends on seed and epoch alone, so a resumed run sees the rows it would have seen.
+loader spends 0.03 ms. The order of rows depends on seed and epoch alone, so a resumed run sees the rows it would have
+seen.
 """
 
 from __future__ import annotations

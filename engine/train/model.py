@@ -2,8 +2,8 @@
 
 A model is a LightningModule built as `Class(spec=FeatureSpec, train=TrainConf, **params)` whose
 `forward(numeric, categorical)` returns raw outputs: (N,) for binary (logit) and regression, (N, C) for multiclass.
-Its training_step gets the batch `(numeric, categorical, target)`. Subclassing `Model` leaves only `forward` to write; any
-other LightningModule that keeps this contract works as well.
+Its training_step gets the batch `(numeric, categorical, target)`. Subclassing `Model` leaves only `forward` to write;
+any other LightningModule that keeps this contract works as well.
 
 Shape letters: N rows of a batch, P numeric features, Q categorical features, C classes.
 """
@@ -68,6 +68,8 @@ class TabularModel(Model):
     All Q categorical features share one embedding table (one lookup a batch); row 0 of each feature is the unknown or
     missing category.
     """
+
+    offsets: Tensor
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Which classes a config may name: an exact list of ours, and the packages a person said they trust.
 
-Trust comes from the config (`trust=[my_package]`) or the environment (`TIDEGATE_TRUST=my_package`), never from inside an
-artifact. A name is checked twice: as written, and as the object it resolves to, so that a trusted module cannot be used
-as a corridor to `os.system`.
+Trust comes from the config (`trust=[my_package]`) or the environment (`TIDEGATE_TRUST=my_package`), never from inside
+an artifact. A name is checked twice: as written, and as the object it resolves to, so that a trusted module cannot be
+used as a corridor to `os.system`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
     try:
         found = getattr(_import(module_name), class_name)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            where, f"no module {error.name!r}", "install the package or run where it lies"
-        ) from error
+        raise ConfigError(where, f"no module {error.name!r}", "install the package or run where it lies") from error
     except AttributeError as error:
         raise ConfigError(where, f"{module_name} has no {class_name!r}", "check the spelling") from error
     if not (isinstance(found, type) and issubclass(found, lightning.LightningModule)):

@@ -77,7 +77,7 @@ def parse(key: str, expression: str) -> Domain:
 
 def _interval(where: str, key: str, value: Any, tags: set[str]) -> Domain:
     low, high = float(value.start), float(value.end)
-    integer = "int" in tags or isinstance(value.start, int) and isinstance(value.end, int)
+    integer = "int" in tags or (isinstance(value.start, int) and isinstance(value.end, int))
     if "grid" in tags:
         raise ConfigError(where, "an interval has no grid", "use range or choice with tag(grid, ...)")
     if not low < high:

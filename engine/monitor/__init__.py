@@ -1,0 +1,12 @@
+"""Stage 3, monitor: what changed, and does it show.
+
+conf.py alarm thresholds; columns.py Arrow columns as arrays for the kernels; drift.py features and predictions against
+a reference; performance.py realised performance once labels are in; report.py both in one MonitorReport.
+"""
+
+from engine.monitor.conf import MonitorConf
+from engine.monitor.drift import Reference, compare
+from engine.monitor.performance import Mature, realised
+from engine.monitor.report import Monitor
+
+__all__ = ["Mature", "Monitor", "MonitorConf", "Reference", "compare", "realised"]

@@ -1,0 +1,39 @@
+"""When a difference is an alarm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.errors import ConfigError
+
+METHODS = ("bh", "by", "holm", "bonferroni")
+
+
+@dataclass(kw_only=True, slots=True)
+class MonitorConf:
+    """A column drifts when its difference is both significant and larger than its floor."""
+
+    alpha: float = 0.01
+    """Chance of any false alarm in a window without drift, over all columns of one report."""
+    method: str = "bh"
+    """Correction over columns: bh, by, holm or bonferroni. Without any drift each keeps the chance above."""
+    numeric_floor: float = 0.1
+    """Smallest Kolmogorov-Smirnov distance that matters, of numbers and predictions."""
+    categorical_floor: float = 0.1
+    """Smallest total variation distance that matters, of categories."""
+    missing_floor: float = 0.05
+    """Smallest change of the share of missing values that matters."""
+    min_rows: int = 50
+    """Fewer values than this on either side are undecidable."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise ConfigError("monitor.alpha", f"{self.alpha} is no probability", "choose one such as 0.01")
+        if self.method not in METHODS:
+            cure = f"choose one of {', '.join(METHODS)}"
+            raise ConfigError("monitor.method", f"{self.method!r} is unknown", cure)
+        for name in ("numeric_floor", "categorical_floor", "missing_floor"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no distance", "choose 0 up to 1")
+        if self.min_rows < 2:
+            raise ConfigError("monitor.min_rows", f"{self.min_rows} is below 2", "choose 2 or more")

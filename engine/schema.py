@@ -1,0 +1,150 @@
+"""The config as types: one dataclass a group, so that a typo fails when Hydra composes it; and its way to the stages.
+
+`register` tells Hydra; `to_config` turns what Hydra composed into dataclasses, once, at the door: no stage ever sees an
+OmegaConf object. Conf classes live beside the stage they belong to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from engine.act import ActConf
+from engine.data.conf import DataConf
+from engine.decide.costs import DecideConf
+from engine.errors import ConfigError
+from engine.evaluate import EvaluateConf
+from engine.gate import GateConf
+from engine.loop_conf import LoopConf
+from engine.monitor.conf import MonitorConf
+from engine.plain import to_plain
+from engine.promote.conf import PromoteConf
+from engine.redact import redact
+from engine.track.port import TrackConf
+from engine.train.conf import ModelConf, SearchConf, TabularConf, TrainConf
+from engine.train.search_space import Point, quote
+from engine.validate.conf import ValidateConf
+
+CONF = "engine.conf"
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """All of it. The keys above the groups are what single verbs are told on the command line."""
+
+    out: str = MISSING
+    """Folder of everything that a loop writes."""
+    trust: list[str] = field(default_factory=list)
+    """Packages whose model classes may be named in `model._target_`; TIDEGATE_TRUST adds to them."""
+    window: str | None = None
+    """validate, drift, evaluate: the window to look at; null: the newest."""
+    against: str | None = None
+    """drift: the window to compare with; null: the one before."""
+    reference: str | None = None
+    """drift: a Parquet, CSV or Arrow file to compare with, in place of the loop's windows."""
+    live: str | None = None
+    """drift: the file to look at."""
+    artifact: str | None = None
+    """evaluate, promote: a model by the beginning of its id; null: the champion."""
+    stage: str | None = None
+    """promote: where to."""
+    reason: str | None = None
+    """promote, rollback: why."""
+    actor: str | None = None
+    """promote, rollback: who."""
+    rehearse: bool = False
+    """rollback: do everything but keep it."""
+    thaw: bool = False
+    """promote: let promotions happen again after a freeze."""
+
+    loop: LoopConf = field(default_factory=LoopConf)
+    data: DataConf | None = None
+    validate: ValidateConf = field(default_factory=ValidateConf)
+    monitor: MonitorConf = field(default_factory=MonitorConf)
+    decide: DecideConf = field(default_factory=DecideConf)
+    model: Any = MISSING
+    train: TrainConf = field(default_factory=TrainConf)
+    search: SearchConf = field(default_factory=SearchConf)
+    evaluate: EvaluateConf = field(default_factory=EvaluateConf)
+    gate: GateConf = field(default_factory=GateConf)
+    promote: PromoteConf = field(default_factory=PromoteConf)
+    act: ActConf = field(default_factory=ActConf)
+    track: TrackConf = field(default_factory=TrackConf)
+
+    @property
+    def need_data(self) -> DataConf:
+        """The data config; ConfigError where none was chosen."""
+        if self.data is None:
+            raise ConfigError("data", "no data is configured", "add experiment=flights, or data=parquet data.path=...")
+        return self.data
+
+    @property
+    def folder(self) -> Path:
+        """`out` as a path."""
+        return Path(self.out)
+
+    @property
+    def ledger_url(self) -> str:
+        """Of the ledger."""
+        return self.promote.ledger or f"sqlite:///{self.folder / 'ledger.db'}"
+
+    @property
+    def store_folder(self) -> Path:
+        """Of the artifacts."""
+        return Path(self.promote.store) if self.promote.store else self.folder / "store"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values, secrets hidden: for manifests, the tracker and the report."""
+        values: dict[str, Any] = redact(to_plain(self))
+        return values
+
+
+def register() -> None:
+    """Put the types where the `schema` entries of conf/ find them."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="model", name="tabular_schema", node=TabularConf)
+
+
+def to_config(composed: DictConfig) -> Config:
+    """Dataclasses of what Hydra composed; ConfigError names a key that still has no value."""
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...")
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)  # the schema is the root of conf/config.yaml
+    model = config.model
+    config.model = dataclasses.asdict(model) if dataclasses.is_dataclass(model) else dict(model or {})  # type: ignore[arg-type]
+    if "_target_" not in config.model:
+        raise ConfigError("model._target_", "the model has no class", "choose model=tabular or name a LightningModule")
+    return config
+
+
+def compose_config(overrides: Sequence[str], searchpath: Sequence[str] = ()) -> Config:
+    """The config of these overrides, composed anew: works also while Hydra's own main is not running."""
+    register()
+    paths = [f"hydra.searchpath=[{','.join(f'file://{p}' for p in searchpath)}]"] if searchpath else []
+    GlobalHydra.instance().clear()
+    with initialize_config_module(config_module=CONF, version_base="1.3"):
+        return to_config(compose("config", overrides=[*overrides, *paths]))
+
+
+class Composer:
+    """Composes the config of each point of a search space: a point may choose a group, not only a number."""
+
+    def __init__(self, overrides: Sequence[str], searchpath: Sequence[str] = ()) -> None:
+        self.overrides, self.searchpath = list(overrides), list(searchpath)
+
+    def __call__(self, point: Point) -> tuple[TrainConf, ModelConf]:
+        """Train and model config of a point; ConfigError or Hydra's own error where it names nothing."""
+        chosen = [f"{key}={quote(value)}" for key, value in point.items()]
+        config = compose_config([*self.overrides, *chosen], self.searchpath)
+        return config.train, config.model

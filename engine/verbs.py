@@ -1,0 +1,286 @@
+"""The verbs that run models: loop, train, sweep, evaluate. Those that only look or move are in desk.py.
+
+Each takes (config, composer) and gives (exit code, the object that --json prints).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine import challenger, desk
+from engine.data.sources import ParquetSource
+from engine.errors import ConfigError
+from engine.loop import Loop
+from engine.past import Past
+from engine.predictor import load
+from engine.promote.ledger import Ledger
+from engine.promote.rollback import find_model
+from engine.promote.store import Store
+from engine.records import Action, Cycle, Decision, Money, Stage, digest, to_plain
+from engine.report.terminal import Console, make_console
+from engine.schema import Composer, Config
+from engine.scores import check_metric
+from engine.setting import Confs, Ports
+from engine.timing import Stopwatch
+from engine.track import make_tracker
+from engine.train.registry import resolve, trusted_packages
+from engine.train.search_space import draw
+from engine.train.sweep import LocalSearch, Search
+from engine.train.tune import RaySearch
+
+Answer = tuple[int, dict[str, Any]]
+NEGATIVE = 3
+
+# Laps of the stopwatch -> what people are told the time went to; what is not here is our own overhead.
+SHOWN = {
+    "start": "starting Python",
+    "read": "reading",
+    "validate": "statistics",
+    "monitor": "statistics",
+    "evaluate": "statistics",
+    "train": "training",
+    "ray": "Ray: start, workers, scheduling",
+    "cold start": "cold starts",
+    "load": "loading models",
+    "track": "review (W&B, report)",
+}
+
+
+def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
+    """Every window there is, from where the ledger ends."""
+    watch = Stopwatch()
+    watch.laps["start"] = _since_process_start()
+    watch.began -= watch.laps["start"]
+    console = make_console(quiet, config.evaluate.primary)
+    with opened(config, composer, console, watch) as (confs, ports):
+        runner = Loop(confs, ports)
+        console.header(config.loop.name, len(runner.steps.names), config.folder)
+        ports.tracker.start(config.loop.name, confs.plain)
+        with watch.lap("other"):
+            cycles = [_reviewed(cycle, ports) for cycle in runner.run()]
+        with watch.lap("track"):
+            page = desk.write_report(config, ports.ledger, cycles)
+            ports.tracker.page(page.read_text())
+            ports.tracker.finish()
+    totals = shown(watch)
+    console.timings(totals, watch.wall)
+    champion = cycles[-1].champion_after if cycles else ""
+    console.note(f"in production: {champion[:12] or 'nothing'}; the report is {page}")
+    answer = {
+        "loop": config.loop.name,
+        "windows": len(cycles),
+        "champion": champion,
+        "decisions": _count(c.decision.action.value for c in cycles if c.decision),
+        "verdicts": _count(f"{v.gate} {v.outcome.value}" for c in cycles for v in c.verdicts),
+        "changes": _count(s.target.value for c in cycles for s in c.changes),
+        "report": str(page),
+        "seconds": {**{k: round(v, 3) for k, v in totals.items()}, "wall": round(watch.wall, 3)},
+    }
+    return (0 if champion else NEGATIVE), answer
+
+
+def _reviewed(cycle: Cycle, ports: Ports) -> Cycle:
+    """Show a cycle on the terminal and to the tracker."""
+    ports.console.cycle(cycle)
+    with ports.watch.lap("track"):
+        for change in cycle.changes:
+            if change.target is Stage.PRODUCTION:
+                files = {
+                    p.name: p
+                    for p in ports.store.export(change.model, ports.folder / "models" / change.model[:12]).iterdir()
+                }
+                ports.tracker.artifact(change.model, files, change.target.value)
+        ports.tracker.cycle(cycle)
+        ports.tracker.trials(cycle)
+    return cycle
+
+
+def shown(watch: Stopwatch) -> dict[str, float]:
+    """Laps under the names that people read."""
+    totals: dict[str, float] = {}
+    for lap, seconds in watch.laps.items():
+        if lap in SHOWN:
+            totals[SHOWN[lap]] = totals.get(SHOWN[lap], 0.0) + seconds
+    return totals
+
+
+def _since_process_start() -> float:
+    """Seconds since this process began, imports included; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/stat") as file:
+            ticks = float(file.read().rsplit(")", 1)[1].split()[19])
+        with open("/proc/uptime") as file:
+            uptime = float(file.read().split()[0])
+        return max(0.0, uptime - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _count(words: Any) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for word in words:
+        counted[word] = counted.get(word, 0) + 1
+    return counted
+
+
+@contextmanager
+def opened(config: Config, composer: Composer, console: Console, watch: Stopwatch) -> Iterator[tuple[Confs, Ports]]:
+    """Everything a loop works with; all of it is checked before anything is written, and closed in the end."""
+    data = config.need_data
+    trusted = trusted_packages(config.trust)
+    source = ParquetSource(data)
+    source.names()
+    check_metric(config.search.metric, data.kind, "search.metric")
+    for metric in config.evaluate.metrics:
+        check_metric(metric, data.kind, "evaluate.metrics")
+    search = make_search(config)
+    with watch.lap("start"):
+        _check_points(config, composer, trusted)
+    search.start()
+    confs = confs_of(config, trusted)
+    with Ledger.open(config.ledger_url, config.loop.name) as ledger:
+        ports = Ports(
+            source=source,
+            search=search,
+            ledger=ledger,
+            store=Store(config.store_folder),
+            tracker=make_tracker(config.track, config.folder, warn=console.warn),
+            console=console,
+            compose=composer,
+            folder=config.folder,
+            watch=watch,
+        )
+        try:
+            yield confs, ports
+        finally:
+            with watch.lap("ray"):
+                search.close()
+
+
+def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
+    """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
+    training.
+    """
+    for point in draw(config.search.space, config.search.num_samples, config.search.seed) or [{}]:
+        _, model = composer(point)
+        resolve(str(model["_target_"]), trusted)
+
+
+def make_search(config: Config) -> Search:
+    """The search that the config names."""
+    if config.search.backend == "local":
+        return LocalSearch(config.search)
+    return RaySearch(
+        config.search,
+        threads=config.train.threads,
+        scratch=config.folder,
+        paths=(str(Path.cwd().absolute()),),
+    )
+
+
+def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
+    """What every stage is told."""
+    return Confs(
+        loop=config.loop,
+        data=config.need_data,
+        validate=config.validate,
+        monitor=config.monitor,
+        decide=config.decide,
+        train=config.train,
+        search=config.search,
+        evaluate=config.evaluate,
+        gate=config.gate,
+        promote=config.promote,
+        act=config.act,
+        trusted=trusted,
+        plain=config.plain(),
+    )
+
+
+def train(config: Config, composer: Composer, quiet: bool = False) -> Answer:
+    """One trial with the config as it is."""
+    search = replace(config.search, space={}, num_samples=1, backend="local")
+    return _search(replace(config, search=search), composer, quiet, "train")
+
+
+def sweep(config: Config, composer: Composer, quiet: bool = False) -> Answer:
+    """Many trials over the search space."""
+    if not config.search.space:
+        cure = "give a key as choice(...) or interval(...), or choose search=random"
+        raise ConfigError("search.space", "there is nothing to search", cure)
+    return _search(config, composer, quiet, "sweep")
+
+
+def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answer:
+    """Train on the newest labelled windows; the model is stored and judged on the hold-out, and no stage changes."""
+    watch = Stopwatch()
+    console = make_console(quiet, config.evaluate.primary)
+    with opened(config, composer, console, watch) as (confs, ports):
+        runner = Loop(confs, ports)
+        steps = runner.steps
+        mature = len(steps.names) - 1
+        nothing = Money(mean=0.0, std=0.0)
+        decision = Decision(
+            id=digest(verb, confs.plain, steps.names),
+            window=steps.names[mature],
+            policy=verb,
+            action=Action.RETUNE,
+            reason="by hand",
+            waiting=nothing,
+            acting=nothing,
+            probability=0.0,
+            currency=config.decide.currency,
+        )
+        rows = steps.training_rows(Past(ports.ledger, ""), mature)
+        recipe = steps.recipe()
+        candidate = challenger.train(
+            decision, rows, recipe, ports.search, ports.store, warm=None, progress=console.progress
+        )
+        answer: dict[str, Any] = {"candidate": to_plain(candidate)}
+        for trial in sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max"):
+            keys = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
+            state = f"{trial.state.value:<8} {trial.reason}".rstrip()
+            console.note(f"{trial.id}  {config.search.metric} {trial.value:.4f}  {keys}  {state}")
+        if not candidate.model:
+            console.warn("no trial finished")
+            return NEGATIVE, answer
+        judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
+        _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")
+        answer["evaluation"] = to_plain(judged)
+        failed = any(t.state.value == "failed" for t in candidate.trials)
+    return (NEGATIVE if failed else 0), answer
+
+
+def _show_metrics(console: Console, judged: Any, title: str) -> None:
+    console.note(f"{title}: {judged.n_rows} labelled rows")
+    for e in judged.metrics:
+        console.note(f"  {e.name:<28} {e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]  {e.method}{e.reason}")
+    for s in judged.slices:
+        e = s.estimate
+        said = e.reason or f"{e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]"
+        console.note(f"  {s.column}={s.level:<20} {said}  n={e.n}")
+
+
+def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
+    """A stored model on a labelled window; the newest window and the champion by default."""
+    console = make_console(quiet, config.evaluate.primary)
+    source = ParquetSource(config.need_data)
+    window = source.read(config.window or source.names()[-1], labelled=True)
+    with desk.existing_ledger(config) as ledger:
+        head = ledger.head(Stage.PRODUCTION)
+        if config.artifact is None and head is None:
+            raise ConfigError("artifact", "nothing is in production", "name a model: artifact=<beginning of its id>")
+        champion = head.model if head else ""
+        model = find_model(ledger, config.artifact) if config.artifact else champion
+    store, trusted = Store(config.store_folder), trusted_packages(config.trust)
+    beside = load(store, champion, trusted) if champion and champion != model else None
+    judged = challenger.judge_rows(load(store, model, trusted), beside, window, config.need_data, config.evaluate)
+    _show_metrics(console, judged, f"model {model[:12]} on {window.name}")
+    for e in judged.differences:
+        console.note(f"  {e.name:<28} {e.value:+.4f}  [{e.low:+.4f}, {e.high:+.4f}]  against the champion")
+    return 0, to_plain(judged)
