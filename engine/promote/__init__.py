@@ -10,4 +10,7 @@ transition  one stage change: who was faster, what allows it, its rows, its head
 ledger      the append-only record with one compare-and-swap head a stage
 store       immutable, content-addressed artifacts
 rollback    back to the champion before, and promotion by hand
+audit       is all that was recorded still true
+card        the model card, as JSON and as Markdown
+gc          remove what no ledger mentions
 """

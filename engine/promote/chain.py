@@ -54,9 +54,7 @@ class Tip:
     at: str = ""
 
 
-def link(
-    tip: Tip, loop: str, *, id: str, kind: str, window: str, model: str, at: str, payload: dict[str, Any]
-) -> Row:
+def link(tip: Tip, loop: str, *, id: str, kind: str, window: str, model: str, at: str, payload: dict[str, Any]) -> Row:
     """The row that follows `tip`."""
     seq = tip.seq + 1
     return Row(
@@ -91,10 +89,10 @@ def check_chain(rows: Iterable[Row], loop: str, tip: Tip) -> Iterator[Row]:
         ids.add(row.id)
         end = Tip(seq=row.seq, hash=row.hash, at=row.at)
         yield row
-    if (end.seq, end.hash) != (tip.seq, tip.hash):
-        raise LedgerError(
-            f"ledger {loop}: row {end.seq + 1} is broken: the chain ends at {end.seq}, not {tip.seq}"
-        )
+    if end.seq != tip.seq:
+        raise LedgerError(f"ledger {loop}: row {end.seq + 1} is broken: the chain ends at {end.seq}, not {tip.seq}")
+    if end.hash != tip.hash:
+        raise LedgerError(f"ledger {loop}: row {end.seq} is broken: it is not the one that the chain ends with")
 
 
 def _fault(row: Row, loop: str, end: Tip, ids: set[str]) -> str:
