@@ -44,7 +44,7 @@ def order(scores: Any) -> Order:
     if not _unpack(packed, keys, low, rows):
         rows = np.argsort(keys, kind="stable")
     groups = np.empty(n, np.int64)
-    _number(keys, rows, groups)
+    _number(packed, keys, low, rows, groups)
     return Order(rows, groups, np.array([0, n], np.int64))
 
 
@@ -72,6 +72,19 @@ def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
     precision = np.zeros(segments, np.float64)
     _ranking_sums(ordered.rows, ordered.groups, ordered.offsets, labels, counts, precision)
     return RankingSums(counts[0], counts[1], counts[2], precision)
+
+
+def partition(labels: Any, scores: Any) -> tuple[Any, Any]:
+    """Scores (N,) of negatives and of positives, each in row order; labels (N,) uint8."""
+    down, up = np.empty_like(scores), np.empty_like(scores)
+    negatives = _partition(labels, np.ascontiguousarray(scores), down, up)
+    return down[:negatives], up[: scores.shape[0] - negatives]
+
+
+def precision_sum(down: Any, up: Any) -> float:
+    """Sum over positives of the precision at their score, from ascending scores of negatives and
+    positives."""
+    return float(_precision_sum(down, up))
 
 
 def placements(ordered: Order, labels: Any) -> Any:
@@ -139,14 +152,12 @@ def _unpack(packed, keys, low, rows):
 
 
 @njit(cache=True, nogil=True)
-def _number(keys, rows, groups):
+def _number(packed, keys, low, rows, groups):
+    """Groups of equal keys; the full keys are looked up only where the packed bits agree."""
     group = -1
-    previous = np.uint64(0)
     for i in range(rows.shape[0]):
-        key = keys[rows[i]]
-        if i == 0 or key != previous:
+        if i == 0 or (packed[i] ^ packed[i - 1]) & ~low or keys[rows[i]] != keys[rows[i - 1]]:
             group += 1
-        previous = key
         groups[i] = group
 
 
@@ -212,24 +223,58 @@ def _ranking_sums(rows, groups, offsets, labels, counts, precision):
 
 @njit(cache=True, nogil=True)
 def _placements(rows, groups, offsets, labels, out):
+    along = np.empty(rows.shape[0], np.uint8)
     for s in range(offsets.shape[0] - 1):
         total_n = 0
         for i in range(offsets[s], offsets[s + 1]):
-            total_n += 1 - np.int64(labels[rows[i]])
+            along[i] = labels[rows[i]]
+            total_n += 1 - np.int64(along[i])
         tp, fp = 0, 0
         first = offsets[s]
         while first < offsets[s + 1]:
             group = groups[first]
             positives, last = 0, first
             while last < offsets[s + 1] and groups[last] == group:
-                positives += np.int64(labels[rows[last]])
+                positives += np.int64(along[last])
                 last += 1
             negatives = last - first - positives
             for i in range(first, last):
-                if labels[rows[i]]:
+                if along[i]:
                     out[rows[i]] = 2 * (total_n - fp - negatives) + negatives
                 else:
                     out[rows[i]] = 2 * tp + positives
             tp += positives
             fp += negatives
             first = last
+
+
+@njit(cache=True, nogil=True)
+def _partition(labels, scores, down, up):
+    """Both sides are written, and only the right one moves on: no branch to mispredict."""
+    i, j = 0, 0
+    for row in range(scores.shape[0]):
+        label = np.int64(labels[row] != 0)
+        down[i] = scores[row]
+        up[j] = scores[row]
+        i += 1 - label
+        j += label
+    return i
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _precision_sum(down, up):
+    total, tp, fp = 0.0, 0, 0
+    i = up.shape[0] - 1
+    j = down.shape[0] - 1
+    while i >= 0:
+        score = up[i]
+        group = 1
+        while i - group >= 0 and up[i - group] == score:
+            group += 1
+        while j >= 0 and down[j] >= score:
+            j -= 1
+        tp += group
+        fp = down.shape[0] - 1 - j
+        total += group * (np.float64(tp) / np.float64(tp + fp))
+        i -= group
+    return total

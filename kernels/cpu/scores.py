@@ -33,21 +33,23 @@ LN2_LOW = 1.9082149292705877e-10
 def binary_sums(labels: Any, proba: Any, *, n_bins: int, threshold: float, eps: float) -> BinarySums:
     """labels (N,) uint8 in {0, 1}; proba (N,) float32 or float64. Bin b holds (b / B, (b + 1) / B]; 0 is in
     0."""
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    edges = _edges(n_bins)
+    cells = 4 * n_bins
     floats, counts, confidence = _by_block(
         _binary,
         (np.ascontiguousarray(labels), np.ascontiguousarray(proba), edges, float(threshold), float(eps)),
-        (2, np.float64), (6 + 2 * n_bins, np.int64), (n_bins, np.float64),
+        (2, np.float64), (cells + 2, np.int64), (cells, np.float64),
     )  # fmt: skip
+    by_cell = counts[:cells].reshape(n_bins, 2, 2)  # (bin, label, predicted)
     return BinarySums(
-        floats[0], floats[1], counts[6 : 6 + n_bins], counts[6 + n_bins :], confidence,
-        counts[:4].reshape(2, 2), counts[4], counts[5],
+        floats[0], floats[1], by_cell.sum(axis=(1, 2)), by_cell[:, 1].sum(axis=1),
+        confidence.reshape(n_bins, 4).sum(axis=1), by_cell.sum(axis=0), counts[cells], counts[cells + 1],
     )  # fmt: skip
 
 
 def multiclass_sums(codes: Any, proba: Any, *, n_bins: int, eps: float) -> MulticlassSums:
     """codes (N,) int64 in [0, C); proba (N, C) float32 or float64, C order."""
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    edges = _edges(n_bins)
     tolerance = float(np.sqrt(np.finfo(proba.dtype).eps))
     floats, counts, confidence = _by_block(
         _multiclass,
@@ -65,6 +67,13 @@ def regression_sums(y_true: Any, y_pred: Any, *, alpha: float) -> RegressionSums
     arguments = (np.ascontiguousarray(y_true), np.ascontiguousarray(y_pred), float(alpha))
     floats, missing = _by_block(_regression, arguments, (3, np.float64), (1, np.int64))
     return RegressionSums(floats[0], floats[1], floats[2], missing[0])
+
+
+def _edges(n_bins: int) -> Any:
+    """Edges of equal bins of [0, 1], whose ends take what lies beyond."""
+    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    edges[0], edges[-1] = -np.inf, np.inf
+    return edges
 
 
 def _by_block(loop: Any, arguments: tuple[Any, ...], *outputs: tuple[int, Any]) -> list[Any]:
@@ -92,12 +101,27 @@ def binary_labels(values: Any) -> Any:
     return out if _binary_labels(values, out) == 0 else None
 
 
+def bin_of(p: Any, n_bins: int) -> Any:
+    """The bin of each probability (N,), int64: b with b / B < p <= (b + 1) / B; the ends take what lies
+    beyond."""
+    out = np.empty(p.shape[0], np.int64)
+    _bins(np.ascontiguousarray(p), _edges(n_bins), out)
+    return out
+
+
+def joint_counts(true: Any, pred: Any, low: int, span: int) -> Any:
+    """Rows by pair of integer labels (N,), each in [low, low + span): int64 (span, span)."""
+    counts = np.zeros((4, span, span), np.int64)
+    _joint_counts(true, pred, low, counts)
+    return counts.sum(axis=0)
+
+
 def cell_counts(codes: Any, n_cells: int) -> Any:
     """Rows by code: codes (N,) integers in [0, n_cells) -> int64 (n_cells,)."""
     return _cell_counts(codes, n_cells)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _binary_labels(values, out):
     others = 0
     for i in range(values.shape[0]):
@@ -107,7 +131,24 @@ def _binary_labels(values, out):
     return others
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bins(p, edges, out):
+    for i in range(p.shape[0]):
+        out[i] = _bin_of(np.float64(p[i]), edges, edges.shape[0] - 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _joint_counts(true, pred, low, counts):
+    n = true.shape[0]
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        for copy in range(4):
+            counts[copy, np.int64(true[i + copy]) - low, np.int64(pred[i + copy]) - low] += 1
+    for i in range(whole, n):
+        counts[0, np.int64(true[i]) - low, np.int64(pred[i]) - low] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _cell_counts(codes, n_cells):
     counts = np.zeros((4, n_cells), np.int64)  # four copies break the chain of dependent increments
     n = codes.shape[0]
@@ -122,7 +163,7 @@ def _cell_counts(codes, n_cells):
     return counts.sum(axis=0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _negative_log(p, bits, out, n):
     """out = -log(p) for p[:n]; `bits` is p viewed as int64. With m in [sqrt 1/2, sqrt 2) and s = (m-1)/(m+1),
     log p = e ln 2 + 2 (s + s^3/3 + s^5/5 + ...), where s^2 < 0.0295 lets eleven terms reach full
@@ -135,8 +176,9 @@ def _negative_log(p, bits, out, n):
     fraction = mantissa.view(np.float64)
     for i in range(n):
         m, e = fraction[i], exponent[i]
-        if m > SQRT2:
-            m, e = m * 0.5, e + 1.0
+        high = m > SQRT2
+        m = m * 0.5 if high else m
+        e = e + 1.0 if high else e
         s = (m - 1.0) / (m + 1.0)
         z = s * s
         q = 1.0 / 23.0
@@ -154,7 +196,7 @@ def _negative_log(p, bits, out, n):
         out[i] = -(e * LN2_HIGH + (2.0 * s + tail))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lane_sum(x, n):
     """Sum of x[:n] by 16 lanes, then lanes in a tree of halves."""
     lanes = np.zeros(LANES, np.float64)
@@ -172,30 +214,67 @@ def _lane_sum(x, n):
     return lanes[0]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def _bin_of(p, edges, n_bins):
-    """The bin b with edges[b] < p <= edges[b + 1]; a product guesses within one bin and the edges decide."""
-    b = min(max(np.int64(p * n_bins), 0), n_bins - 1)
-    b -= np.int64(b > 0 and p <= edges[b])
-    return b + np.int64(b < n_bins - 1 and p > edges[b + 1])
+    """The bin b with edges[b] < p <= edges[b + 1], where edges end in -inf and inf; a product guesses it
+    within one bin and the edges decide. Unsigned numbers spare the loop a test for negative indices."""
+    guess = p * n_bins
+    guess = guess if guess > 0.0 else 0.0
+    guess = guess if guess < n_bins - 1.0 else n_bins - 1.0
+    b = np.uint64(np.int64(guess))
+    b = b - np.uint64(p <= edges[b])
+    return np.int64(b + np.uint64(p > edges[b + np.uint64(1)]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cells(labels, proba, edges, threshold, n, cell, known):
+    """The joint cell (bin, label, predicted) of each row, and its probability; NaN goes to a cell of its
+    own."""
+    n_bins = edges.shape[0] - 1
+    for i in range(n):
+        p = np.float64(proba[i])
+        missing = p != p
+        q = 0.0 if missing else p
+        b = _bin_of(q, edges, n_bins)
+        joint = (2 * b + np.int64(labels[i])) * 2 + np.int64(q >= threshold)
+        cell[i] = 4 * n_bins if missing else joint
+        known[i] = q
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tally(cell, known, n, count, total):
+    """Rows and summed probability by cell; four copies, because neighbours in one cell would wait for each
+    other's store."""
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        for copy in range(4):
+            count[copy, cell[i + copy]] += 1
+            total[copy, cell[i + copy]] += known[i + copy]
+    for i in range(whole, n):
+        count[0, cell[i]] += 1
+        total[0, cell[i]] += known[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, confidence):
-    rows, n_bins = labels.shape[0], edges.shape[0] - 1
+    rows, cells = labels.shape[0], 4 * (edges.shape[0] - 1)
     for block in range(start, stop):
         first = block * BLOCK
         n = min(BLOCK, rows - first)
+        # Slices let the compiler see that no index is negative.
+        label, prob = labels[first : first + n], proba[first : first + n]
         truth = np.empty(n, np.float64)
         square = np.empty(n, np.float64)
         loss = np.empty(n, np.float64)
+        known = np.empty(n, np.float64)
+        cell = np.empty(n, np.int32)
         missing, outside = 0, 0
         for i in range(n):
-            p = np.float64(proba[first + i])
+            p = np.float64(prob[i])
             missing += np.int64(p != p)
             outside += np.int64(p < 0.0) + np.int64(p > 1.0)
-            t = p if labels[first + i] else 1.0 - p
-            d = np.float64(labels[first + i]) - p
+            t = p if label[i] else 1.0 - p
+            d = np.float64(label[i]) - p
             # A NaN row must add exactly nothing: its loss is -log(1) = 0.
             square[i] = d * d if p == p else 0.0
             t = min(max(t, eps), 1.0 - eps)
@@ -203,21 +282,17 @@ def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, c
         _negative_log(truth, truth.view(np.int64), loss, n)
         floats[block, 0] = _lane_sum(loss, n)
         floats[block, 1] = _lane_sum(square, n)
-        count = counts[block]
-        for i in range(n):
-            p = np.float64(proba[first + i])
-            if p == p:
-                label = np.int64(labels[first + i])
-                b = _bin_of(p, edges, n_bins)
-                count[2 * label + np.int64(p >= threshold)] += 1
-                count[6 + b] += 1
-                count[6 + n_bins + b] += label
-                confidence[block, b] += p
-        count[4] = missing
-        count[5] = outside
+        count = np.zeros((4, cells + 1), np.int64)
+        total = np.zeros((4, cells + 1), np.float64)
+        _cells(label, prob, edges, threshold, n, cell, known)
+        _tally(cell, known, n, count, total)
+        counts[block, :cells] = count[0, :cells] + count[1, :cells] + count[2, :cells] + count[3, :cells]
+        counts[block, cells] = missing
+        counts[block, cells + 1] = outside
+        confidence[block] = total[0, :cells] + total[1, :cells] + total[2, :cells] + total[3, :cells]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _multiclass(codes, proba, edges, eps, tolerance, start, stop, floats, counts, confidence):
     rows, classes, n_bins = proba.shape[0], proba.shape[1], edges.shape[0] - 1
     for block in range(start, stop):
@@ -254,20 +329,21 @@ def _multiclass(codes, proba, edges, eps, tolerance, start, stop, floats, counts
         floats[block, 1] = _lane_sum(square, n)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _regression(y_true, y_pred, alpha, start, stop, floats, missing):
     rows = y_true.shape[0]
     for block in range(start, stop):
         first = block * BLOCK
         n = min(BLOCK, rows - first)
+        true, pred = y_true[first : first + n], y_pred[first : first + n]
         absolute = np.empty(n, np.float64)
         square = np.empty(n, np.float64)
         pinball = np.empty(n, np.float64)
         lost = 0
         for i in range(n):
-            d = y_true[first + i] - y_pred[first + i]
+            d = true[i] - pred[i]
             # inf - inf is NaN as well, but such a row is wrong, not missing: it keeps its NaN.
-            nan = y_true[first + i] != y_true[first + i] or y_pred[first + i] != y_pred[first + i]
+            nan = true[i] != true[i] or pred[i] != pred[i]
             lost += np.int64(nan)
             d = 0.0 if nan else d
             absolute[i] = abs(d)

@@ -12,6 +12,8 @@ import numpy as np
 from kernels.dispatch import load
 from kernels.errors import OptionError
 
+JOINT_SPAN = 64
+"""Integer labels whose range is at most this are counted by pair of true and predicted label in one pass."""
 SPAN = 1 << 12
 """Integer labels whose range is at most this are counted directly instead of sorted for their classes."""
 
@@ -35,6 +37,16 @@ def binary_codes(y_true: Any, backend: str, *, pos_label: Any = None) -> Any:
         )
     positive = classes[-1] if pos_label is None else pos_label
     return (y_true == positive).astype(np.uint8)
+
+
+def span_of(*labels: Any) -> tuple[int, int] | None:
+    """Lowest label and width of the range of integer labels, when a table of all pairs is small; else
+    None."""
+    if not all(y.dtype.kind in "iu" and y.size for y in labels):
+        return None
+    low = min(int(y.min()) for y in labels)  # synchronises
+    width = max(int(y.max()) for y in labels) - low + 1
+    return (low, width) if width <= JOINT_SPAN else None
 
 
 def encode(y: Any, classes: Any, name: str) -> Any:

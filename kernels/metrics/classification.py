@@ -124,9 +124,7 @@ def _averaged(
 ) -> Any:  # fmt: skip
     check_option(average, "average", confusion.AVERAGES)
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
-    classes = codes_.classes_of(data.y_true, data.y_pred)
-    everything = classes if labels is None else np.union1d(classes, np.asarray(labels))
-    matrix = _count(data, everything)
+    everything, matrix = _table(data, extra=labels)
     positive = 1
     if average == "binary":
         positive = _positive_index(everything, pos_label)
@@ -183,13 +181,27 @@ def _matrix(
     """The confusion matrix over `labels`, or over all classes, and whether a NaN was met and propagates."""
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
     if labels is None:
-        return _count(data, codes_.classes_of(data.y_true, data.y_pred)), data.undefined
+        return _table(data)[1], data.undefined
     wanted = np.asarray(labels)
     classes = np.unique(wanted)
     if classes.shape[0] != wanted.shape[0] or not classes.shape[0]:
         raise OptionError("labels: empty, or a label twice - name each class once")
     place = np.argsort(np.argsort(wanted))
     return _count(data, classes)[place][:, place], data.undefined
+
+
+def _table(data: inputs.Rows, extra: Any = None) -> tuple[Any, Any]:
+    """All classes, sorted, with those of `extra` added, and the counts (C, C)."""
+    span = None if data.weight is not None or extra is not None else codes_.span_of(data.y_true, data.y_pred)
+    if span is not None:
+        low, width = span
+        joint = inputs.primitive("scores", data.backend).joint_counts(data.y_true, data.y_pred, low, width)
+        present = np.nonzero(joint.sum(axis=0) + joint.sum(axis=1))[0]
+        return present + low, joint[present][:, present]
+    classes = codes_.classes_of(data.y_true, data.y_pred)
+    if extra is not None:
+        classes = np.union1d(classes, np.asarray(extra))
+    return classes, _count(data, classes)
 
 
 def _count(data: inputs.Rows, classes: Any) -> Any:

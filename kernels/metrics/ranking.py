@@ -17,6 +17,7 @@ from kernels.measures import labels as codes_
 from kernels.measures import moments
 from kernels.measures.pointwise import ndcg_by_query
 from kernels.metrics import inputs
+from kernels.sums import SortedColumns
 
 AVERAGES = ("macro", "weighted", "micro", None)
 
@@ -113,12 +114,18 @@ def ndcg_score(
     )
 
 
+def _sorted_sides(codes: Any, score: Any, backend: str) -> tuple[Any, Any]:
+    """Scores of negatives and of positives as sorted columns; both sorts run at once."""
+    ordering, rank = inputs.primitive("ordering", backend), inputs.primitive("rank", backend)
+    both = rank.sort_columns(ordering.partition(codes, score))
+    down, up = (SortedColumns((both.values[k],), both.n[k : k + 1], both.missing[k : k + 1]) for k in (0, 1))
+    return down, up
+
+
 def _binary_auroc(codes: Any, score: Any, weight: Any, backend: str) -> Any:
     if weight is None:
-        rank = inputs.primitive("rank", backend)
-        positive = codes.astype(bool)
-        down, up = (rank.sort_columns([part]) for part in (score[~positive], score[positive]))
-        counts = rank.rank_counts(down, up)
+        down, up = _sorted_sides(codes, score, backend)
+        counts = inputs.primitive("rank", backend).rank_counts(down, up)
         return moments.ranking(counts.u2[0], counts.n[0], counts.m[0])
     tp, fp, _ = _weighted_walk(codes, score, weight, backend)
     before = np.concatenate([np.zeros_like(tp[:1]), tp[:-1]])
@@ -129,9 +136,9 @@ def _binary_auroc(codes: Any, score: Any, weight: Any, backend: str) -> Any:
 
 def _binary_precision(codes: Any, score: Any, weight: Any, backend: str) -> Any:
     if weight is None:
-        ordering = inputs.primitive("ordering", backend)
-        sums = ordering.ranking_sums(ordering.order(score), codes)
-        return moments.mean(sums.precision[0], sums.positives[0])
+        down, up = _sorted_sides(codes, score, backend)
+        total = inputs.primitive("ordering", backend).precision_sum(down.values[0], up.values[0])
+        return moments.mean(total, up.n[0])
     tp, fp, _ = _weighted_walk(codes, score, weight, backend)
     gain = np.diff(tp, prepend=np.zeros_like(tp[:1]))
     return moments.mean((gain * moments.mean(tp, tp + fp))[gain > 0].sum(), tp[-1:].sum())

@@ -59,6 +59,20 @@ def ranking_sums(ordered: Order, labels: Any) -> RankingSums:
     )
 
 
+def partition(labels: Any, scores: Any) -> tuple[Any, Any]:
+    """Scores (N,) of negatives and of positives, each in row order; labels (N,) uint8."""
+    positive = labels != 0
+    return scores[~positive], scores[positive]
+
+
+def precision_sum(down: Any, up: Any) -> float:
+    """Sum over positives of the precision at their score, from ascending scores of negatives and
+    positives."""
+    tp = up.size - np.searchsorted(up, up, "left")
+    fp = down.size - np.searchsorted(down, up, "left")
+    return float((tp / np.maximum(tp + fp, 1)).sum())
+
+
 def placements(ordered: Order, labels: Any) -> Any:
     """Twice each row's placement, int64 (N,) by row, within its segment.
 

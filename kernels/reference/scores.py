@@ -103,3 +103,9 @@ def binary_labels(values: Any) -> Any:
 def cell_counts(codes: Any, n_cells: int) -> Any:
     """Rows by code: codes (N,) integers in [0, n_cells) -> int64 (n_cells,)."""
     return np.bincount(codes, minlength=n_cells).astype(np.int64)
+
+
+def joint_counts(true: Any, pred: Any, low: int, span: int) -> Any:
+    """Rows by pair of integer labels (N,), each in [low, low + span): int64 (span, span)."""
+    codes = (true.astype(np.int64) - low) * span + (pred.astype(np.int64) - low)
+    return cell_counts(codes, span * span).reshape(span, span)

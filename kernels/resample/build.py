@@ -171,7 +171,7 @@ def _determination(rows: Paired, score: Any, options: MetricOptions) -> Columns:
     true = rows.y_true.astype(np.float64)
     apart = true - (true.mean() if true.shape[0] else 0.0)
     residual = np.square(true - score.astype(np.float64))
-    return Columns(np.stack([residual, apart, np.square(apart)], axis=1), None, 1, _determination_of)
+    return Columns(np.stack([residual, apart, np.square(apart)]).T, None, 1, _determination_of)
 
 
 def _determination_of(sums: Any, weight: Any) -> Any:
@@ -211,10 +211,10 @@ def _calibration(rows: Paired, score: Any, options: MetricOptions) -> Columns:
     proba = _probabilities(score)
     codes = rows.labels() if proba.ndim == 1 else _columns_of(rows, proba)
     confidence, outcome = pointwise.confidence_and_outcome(codes, proba)
-    edges = np.asarray(np.linspace(0.0, 1.0, options.n_bins + 1)[1:-1], like=confidence)
-    bins = np.searchsorted(edges, confidence, side="left").astype(np.int64)
-    values = np.stack([outcome, confidence], axis=1)
-    return Columns(values, bins, options.n_bins, partial(_calibration_of, norm=options.norm))
+    bins = load("scores", rows.backend).bin_of(confidence, options.n_bins)
+    return Columns(
+        np.stack([outcome, confidence]).T, bins, options.n_bins, partial(_calibration_of, norm=options.norm)
+    )
 
 
 def _calibration_of(sums: Any, weight: Any, *, norm: str) -> Any:

@@ -133,10 +133,9 @@ def _calibration_replicates(model: Columns, n_resamples: int, generator: np.rand
     counts = host(np.bincount(cell, minlength=cells))
     first = host(np.bincount(cell, weights=confidence, minlength=cells))
     mean = first / np.maximum(counts, 1)
-    apart = confidence - np.asarray(mean, like=confidence)[cell]
-    deviation = np.sqrt(
-        host(np.bincount(cell, weights=apart * apart, minlength=cells)) / np.maximum(counts, 1)
-    )
+    # Confidences of one cell lie within a bin of [0, 1], so that this difference cancels little.
+    square = host(np.bincount(cell, weights=confidence * confidence, minlength=cells)) / np.maximum(counts, 1)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
     n = int(counts.sum())
     drawn = generator.multinomial(n, counts / n, size=n_resamples).astype(np.float64)
     noise = generator.standard_normal(drawn.shape) * np.sqrt(drawn) * deviation

@@ -52,22 +52,22 @@ def _moments(places: list[Any], labels: Any, positives: int, negatives: int) -> 
     models = len(places)
     if not positives or not negatives:
         return [math.nan] * models, np.full((models, models), math.nan)
-    is_positive = labels.astype(bool)
-    parts = [(p[is_positive], p[~is_positive]) for p in places]
-    totals = [int(up.sum()) for up, _ in parts]  # twice U, the same from either class
+    positive = labels.astype(np.int64)
+    totals = [int((p * positive).sum()) for p in places]  # twice U, exact
     estimates = [total / (2.0 * positives * negatives) for total in totals]
     covariance = np.full((models, models), math.nan)
     if positives > 1 and negatives > 1:
         # Placements divided by twice the size of the other class lie in [0, 1]; centred before squaring.
-        centred = [
-            (up / (2.0 * negatives) - auc, down / (2.0 * positives) - auc)
-            for (up, down), auc in zip(parts, estimates, strict=True)
-        ]
+        size = np.where(labels == 1, 1.0 / (2.0 * negatives), 1.0 / (2.0 * positives))
+        centred = [p * size - auc for p, auc in zip(places, estimates, strict=True)]
+        ups = [c * labels for c in centred]
         for i in range(models):
-            for j in range(models):
-                v10 = float(host((centred[i][0] * centred[j][0]).sum())) / (positives - 1)
-                v01 = float(host((centred[i][1] * centred[j][1]).sum())) / (negatives - 1)
-                covariance[i, j] = v10 / positives + v01 / negatives
+            for j in range(i, models):
+                v10 = float(host((ups[i] * ups[j]).sum()))
+                v01 = float(host((centred[i] * centred[j]).sum())) - v10
+                covariance[i, j] = covariance[j, i] = v10 / ((positives - 1) * positives) + v01 / (
+                    (negatives - 1) * negatives
+                )
     return estimates, covariance
 
 

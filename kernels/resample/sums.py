@@ -37,12 +37,15 @@ class Sums:
         result = []
         for model in self.models:
             codes, count = keys_of(model.bins, model.n_bins, segments, model.values)
-            kept = codes >= 0
+            values = model.values
+            if segments.codes is not None:
+                kept = codes >= 0
+                codes, values = codes[kept], values[kept]
             sums = [
-                host(np.bincount(codes[kept], weights=model.values[kept, k], minlength=count))
-                for k in range(model.values.shape[1])
+                host(np.bincount(codes, weights=values[:, k], minlength=count))
+                for k in range(values.shape[1])
             ]
-            weight = host(np.bincount(codes[kept], minlength=count)).astype(np.float64)
+            weight = host(np.bincount(codes, minlength=count)).astype(np.float64)
             shape = (segments.count, model.n_bins)
             result.append(model.score(np.stack(sums, axis=-1).reshape(*shape, -1), weight.reshape(shape)))
         return result

@@ -34,7 +34,7 @@ def normal(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return true, true + rng.normal(size=n)
 
 
-@pytest.mark.parametrize("sets", SIZES)
+@pytest.mark.parametrize("sets", [200, pytest.param(4000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "truth", "sample"),
     [
