@@ -30,8 +30,7 @@ _POSTGRESQL_SESSION = (
     # A writer that froze while it held the lock is cut off by the server: its late commit is refused.
     f"SET idle_in_transaction_session_timeout = '{int(PATIENCE)}s'",
     # Where the server's default is to answer before the disk does, a ledger must not.
-    "SELECT set_config('synchronous_commit', 'on', false)"
-    " WHERE current_setting('synchronous_commit') = 'off'",
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
 )
 # Locks and shared memory cannot be trusted there: SQLite's own manual warns against it.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -142,9 +141,7 @@ class Database:
     def _migrate(self) -> None:
         with self.read() as connection:
             if not self.sqlite and connection.execute(sa.select(sa.func.pg_is_in_recovery())).scalar():
-                raise InputError(
-                    self.where, "this server is a read replica", "name the primary: it alone decides"
-                )
+                raise InputError(self.where, "this server is a read replica", "name the primary: it alone decides")
             done = tables.version(connection)
         if done < len(tables.MIGRATIONS):
             self.write(tables.migrate)
@@ -294,9 +291,14 @@ def _connect_postgresql(connection: Any, _record: object) -> None:
 
 
 def _passing(error: sa.exc.DBAPIError) -> bool:
-    """True where the same transaction may well succeed a moment later."""
+    """True where the same transaction may well succeed a moment later: busy, cut off, or the server starts again."""
     if error.connection_invalidated:
         return True
-    if getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "57P01", "57P02", "57P03", "55P03"):
-        return True
-    return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
+    if isinstance(error.orig, sqlite3.Error):
+        return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _PASSING or (state is None and isinstance(error, sa.exc.OperationalError))
+
+
+# serialization failure, deadlock, the server shuts down, crashed or starts up, lock timeout
+_PASSING = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "55P03"})

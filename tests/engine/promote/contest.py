@@ -102,6 +102,19 @@ def start(barrier: Barrier, number: int, *, urls: list[str]) -> Report:
     return report
 
 
+def endure(barrier: Barrier, number: int, *, url: str, rows: int) -> Report:
+    """Write one row after the other, whatever the server goes through; each acknowledged one is reported."""
+    report = Report()
+    with Ledger.open(url, "contest") as ledger:
+        barrier.wait(WAIT)
+        for turn in range(rows):
+            started = time.perf_counter()
+            row = ledger.append("decision", f"{number}:{turn}", {})
+            report.won[turn] = row.hash
+            report.seconds.append(time.perf_counter() - started)
+    return report
+
+
 def decide(barrier: Barrier, number: int, *, url: str, windows: int) -> Report:
     """Everybody decides every window, some twice, in an order of their own."""
     report = Report()

@@ -47,6 +47,11 @@ class Server:
         options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c max_connections=60"
         self.control("-l", str(log), "-o", options, "start")
 
+    def crash(self) -> None:
+        """Stop as if the power had gone, and start again."""
+        self.control("-m", "immediate", "stop")
+        self.start()
+
     def initialise(self) -> None:
         self._run("initdb", "-D", str(self.data), "-U", "tidegate", "-A", "trust", "-E", "UTF8", "--no-sync")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,38 @@ def test_everybody_may_start_on_an_empty_database(
         with Ledger.open(url, "contest") as ledger:
             assert sorted(row.id for row in ledger.rows()) == sorted(f"d{i}" for i in range(processes))
             assert ledger.verify() == processes
+
+
+@pytest.mark.slow
+def test_a_server_that_crashes_loses_nothing_that_was_acknowledged() -> None:
+    programs = servers.binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with servers.serve(programs) as server:
+        url = server.database()
+        over = threading.Event()
+        crashes = 0
+
+        def crash() -> None:
+            nonlocal crashes
+            while not over.wait(0.7):
+                server.crash()
+                crashes += 1
+
+        crasher = threading.Thread(target=crash)
+        crasher.start()
+        try:
+            reports = contest.run(contest.endure, 4, url=url, rows=600)
+        finally:
+            over.set()
+            crasher.join()
+        assert [r.fault for r in reports if r.fault] == []
+        with Ledger.open(url, "contest") as ledger:
+            found = [row.hash for row in ledger.rows()]
+            assert sorted(found) == sorted(h for r in reports for h in r.won.values())
+            assert ledger.verify() == 4 * 600
+    print(f"{len(found)} of {len(found)} acknowledged rows after {crashes} crashes")
+    assert crashes > 2
 
 
 def test_each_window_is_decided_once(url: str) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import durable
+from engine.errors import InputError
+from engine.promote.ledger import Ledger
+from engine.promote.store import Store
 from tests.engine.promote import servers
+from tests.engine.promote.crash import command
 
 
 @pytest.fixture
@@ -62,3 +70,44 @@ def test_kill_at_every_write_point_on_postgresql(
     result = crash(folder, f"@{names}", every, doubles)
     assert result["wrong"] == []
     assert result["killed"] >= result["cases"]
+
+
+def attempt(folder: Path, point: int, code: int, lasting: bool) -> tuple[str, str]:
+    """Run the command on a disk that fails from step `point` on, or there alone, then again on a good one."""
+    count = itertools.count()
+
+    def fail(_step: durable.Step, execute: Callable[[], None]) -> None:
+        number = next(count)
+        if number == point or (lasting and number > point):
+            raise OSError(code, os.strerror(code))
+        execute()
+
+    url = f"sqlite:///{folder}/ledger.db"
+    with durable.intercept(fail), pytest.raises(InputError) as caught:
+        command(folder, url)
+    with Ledger.open(url, "crash") as ledger:  # what is there is whole
+        ledger.verify()
+        for artifact in Store(folder / "artifacts").list():
+            Store(folder / "artifacts").verify(artifact)
+    return str(caught.value), command(folder, url)
+
+
+@pytest.mark.parametrize("every", [pytest.param(23, id="small"), pytest.param(1, id="full", marks=pytest.mark.slow)])
+def test_a_disk_that_fails_at_any_write_point_is_one_line_and_does_no_harm(folder: Path, every: int) -> None:
+    operations: list[str] = []
+
+    def watch(step: durable.Step, execute: Callable[[], None]) -> None:
+        operations.append(step.operation)
+        execute()
+
+    with durable.intercept(watch):
+        expected = command(folder / "undisturbed", f"sqlite:///{folder}/undisturbed/ledger.db")
+    codes = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS)
+    cases = list(itertools.product(range(len(operations)), codes, (False, True)))[::every]
+    for number, (point, code, lasting) in enumerate(cases):
+        line, result = attempt(folder / str(number), point, code, lasting)
+        assert f": cannot be written: {os.strerror(code)} - " in line
+        assert "\n" not in line
+        assert result == expected
+        shutil.rmtree(folder / str(number))
+    print(f"{len(cases)} of {len(cases)} cases at {len(operations)} write points")
