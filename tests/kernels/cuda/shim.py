@@ -1,0 +1,92 @@
+"""Build a .cu file as a host library over shim.hpp, and launch its kernels on NumPy arrays.
+
+    library = shim.build("rank")                      # kernels/cuda/rank.cu
+    library.launch("rank_tiles_f32", grid=(4, 1), block=128, args=(array, np.int64(3), ...), seed=7)
+
+Arrays go as pointers and must be contiguous; NumPy scalars go by value and must have the type of the parameter.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+SOURCES = Path(__file__).parents[3] / "kernels" / "cuda"
+_FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fwrapv", "-w")
+
+
+@dataclass(frozen=True)
+class HostLibrary:
+    """Kernels of one source, callable on the CPU."""
+
+    library: ctypes.CDLL
+    parameters: dict[str, list[str]]
+
+    def launch(
+        self, kernel: str, *, grid: Any, block: Any, args: tuple[Any, ...], shared: int = 0, seed: int = 0
+    ) -> None:
+        """Run one kernel to its end; blocks and threads in an order drawn from `seed`."""
+        expected = self.parameters[kernel]
+        assert len(args) == len(expected), f"{kernel} takes {expected}"
+        values = [_argument(value, kind) for value, kind in zip(args, expected, strict=True)]
+        pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
+        dims = [(ctypes.c_uint * 3)(*(list(np.atleast_1d(d)) + [1, 1])[:3]) for d in (grid, block)]
+        run = self.library[f"shim_launch_{kernel}"]
+        run(pointers, dims[0], dims[1], ctypes.c_size_t(shared), ctypes.c_uint64(seed))
+
+
+def _argument(value: Any, kind: str) -> Any:
+    if isinstance(value, np.ndarray):
+        assert "*" in kind, f"{kind} is no pointer"
+        assert value.flags.c_contiguous, "arrays must be contiguous"
+        return ctypes.c_void_p(value.ctypes.data)
+    assert "*" not in kind, f"{kind} needs an array"
+    raw = value.tobytes()
+    return (ctypes.c_char * len(raw)).from_buffer_copy(raw)
+
+
+def kernels_of(text: str) -> dict[str, list[str]]:
+    """Kernel -> its parameter types, from preprocessed source."""
+    found = {}
+    pattern = r'extern\s*"C"\s*(?:__global__\s+)?void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)\s*\{'
+    for name, parameters in re.findall(pattern, text):
+        kinds = [re.sub(r"\s*\b\w+$", "", p.strip()) for p in parameters.split(",") if p.strip()]
+        found[name] = kinds
+    return found
+
+
+@cache
+def build(name: str) -> HostLibrary:
+    """Compile ``kernels/cuda/<name>.cu`` with g++; every ``extern "C" __global__`` function becomes launchable."""
+    source = SOURCES / f"{name}.cu"
+    command = ["g++", "-std=c++17", "-E", "-P", "-w", "-I", str(SOURCES), "-include", str(HERE / "shim.hpp")]
+    text = subprocess.run([*command, "-x", "c++", str(source)], check=True, capture_output=True, text=True).stdout
+    parameters = kernels_of(text)
+    wrapper = [f'#include "{HERE / "shim.hpp"}"', f'#include "{source}"']
+    for kernel, kinds in parameters.items():
+        values = ", ".join(f"*({kind}*)a[{i}]" for i, kind in enumerate(kinds))
+        wrapper.append(
+            f"static void shim_body_{kernel}(void** a) {{ {kernel}({values}); }}\n"
+            f'extern "C" void shim_launch_{kernel}(void** a, const unsigned* g, const unsigned* b, size_t s, '
+            f"uint64_t seed) {{ shim::launch(shim_body_{kernel}, a, {{g[0], g[1], g[2]}}, {{b[0], b[1], b[2]}}, "
+            "s, seed); }"
+        )
+    digest = hashlib.sha256((text + "\n".join(wrapper)).encode()).hexdigest()[:16]
+    folder = Path(tempfile.mkdtemp(prefix=f"shim-{name}-{digest}-"))
+    unit, output = folder / "unit.cpp", folder / f"lib{name}.so"
+    unit.write_text("\n".join(wrapper))
+    done = subprocess.run(
+        ["g++", *_FLAGS, "-I", str(SOURCES), str(unit), "-o", str(output)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return HostLibrary(ctypes.CDLL(str(output)), parameters)
