@@ -1,0 +1,45 @@
+# Every command installs what it needs into .venv; PYTHON chooses the interpreter (3.11, 3.12 or 3.13).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pip, unless uv is at hand. Both obey constraints.txt; the last line hides pip's remarks on empty local indexes.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install demo test check bench reliability format clean
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -c constraints.txt -e '.[dev]' 2>&1 | grep -v "is ignored: it is neither a file nor a directory" || true
+	$(BIN)/python -c "import engine.cli, kernels, torch, ray"
+	touch $@
+
+install: $(VENV)/.installed  ## create .venv with pinned versions
+
+demo: install  ## a year of flights, from raw data to a report
+	$(BIN)/python experiments/flights/prepare.py
+	$(BIN)/tidegate loop experiment=flights
+
+test: install  ## the test suite
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+check: install  ## lint, format, strict types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install  ## every benchmark, both sides in one run
+	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:cacheprovider --benchmark-columns=median,ops,rounds
+
+reliability: install  ## proofs at full size (long)
+	$(BIN)/python -m pytest -m slow
+
+format: install  ## let ruff format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv and everything a loop wrote
+	rm -rf $(VENV) runs data build dist *.egg-info
