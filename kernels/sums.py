@@ -108,3 +108,20 @@ class HistogramCounts(NamedTuple):
 
     counts: tuple[Any, ...]
     missing: Any
+
+
+def scale_rank_sums(xp: Any, counts: RankCounts, raw: Any) -> RankSums:
+    """The raw sums of a merge, (6, F) float64, as RankSums; the last step of every fast backend.
+
+    raw   wasserstein, energy, squares, correction, ad and tie_cubes, where over tie groups of f reference and g live
+          values, t = f + g, with D before and after the group:
+          squares = sum t (D0**2 + D0 D1 + D1**2) / 3
+          correction = sum n f (f**2 - 1 - g**2) + m g (g**2 - 1 - f**2), 0 without ties
+          ad = sum t ((D0 + D1) / 2)**2 / (B (n + m - B) - (n + m) t / 4), B the midrank of the group less 1/2
+    """
+    wasserstein, energy, squares, correction, ad, tie_cubes = raw
+    n, m = counts.n.astype("float64"), counts.m.astype("float64")
+    total, pairs = xp.maximum(n + m, 1.0), xp.maximum(n * m, 1.0)
+    cvm = squares / (pairs * total * total) + correction / (12.0 * pairs * total)
+    cvm = xp.where(n * m > 0, cvm + 1.0 / (6.0 * total), 0.0)
+    return RankSums(counts, tie_cubes, wasserstein, energy, cvm, ad * (total - 1.0) / (pairs * total))

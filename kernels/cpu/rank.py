@@ -21,7 +21,7 @@ from numba.extending import overload
 from kernels.cpu import splitter
 from kernels.cpu.layout import split_columns
 from kernels.cpu.threads import map_columns
-from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns
+from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns, scale_rank_sums
 
 __all__ = [
     "extremes",
@@ -94,9 +94,7 @@ def fit_cells(reference: SortedColumns) -> list[splitter.Cells | None]:
     return map_columns(lambda f: splitter.fit_sorted(reference.values[f]), len(reference.values), work)
 
 
-def extremes_sorted(
-    reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool
-) -> Extremes:
+def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
     """As `extremes` for a reference that is sorted already; the live columns may be in any order."""
 
     def column_extremes(column: int) -> tuple[int, ...]:
@@ -126,17 +124,7 @@ def _merge_all(reference: SortedColumns, live: SortedColumns, *, full: bool) -> 
 
     map_columns(merge, columns, int(reference.n.sum() + live.n.sum()))
     counts = RankCounts(reference.n, live.n, *integers)
-    return _scaled(counts, floats)
-
-
-def _scaled(counts: RankCounts, floats: Any) -> RankSums:
-    wasserstein, energy, squares, correction, ad, tie_cubes = floats
-    n, m = counts.n.astype(np.float64), counts.m.astype(np.float64)
-    total, pairs = np.maximum(n + m, 1.0), np.maximum(n * m, 1.0)
-    cvm = squares / (pairs * total * total) + correction / (12.0 * pairs * total)
-    cvm = np.where(n * m > 0, cvm + 1.0 / (6.0 * total), 0.0)
-    ad = ad * (total - 1.0) / (pairs * total)
-    return RankSums(counts, tie_cubes, wasserstein, energy, cvm, ad)
+    return scale_rank_sums(np, counts, floats)
 
 
 def placement_sums(reference: SortedColumns, live: SortedColumns) -> PlacementSums:

@@ -1,34 +1,47 @@
-"""One body of tests for every backend: the fixture `backend` runs each test on the reference, the CPU and the
-GPU."""
+"""One body of tests for every backend.
+
+The fixture `backend` runs each test on the reference, on the CPU, on the CUDA code over a host shim (no GPU: launchers
+and kernels run on the CPU, threads in shuffled order), and on a GPU where there is one (``pytest -m gpu``).
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from kernels import dispatch
+from kernels.cuda import source
+
+sys.path.insert(0, str(Path(__file__).parent / "cuda"))
+
+import shim
+
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend by name, and the way to its memory and back."""
+    """A backend by the name that the table of dispatch knows it under, and the way to its memory and back."""
 
     name: str
+    device: bool = False
 
     def put(self, values: Any) -> Any:
-        if self.name != "cuda":
+        if not self.device:
             return np.asarray(values)
         import cupy
 
         return cupy.asarray(values)
 
     def get(self, values: Any) -> Any:
-        return np.asarray(values) if self.name != "cuda" else values.get()
+        return values.get() if self.device else np.asarray(values)
 
 
-def _has_device() -> bool:
+def has_device() -> bool:
     if importlib.util.find_spec("cupy") is None:
         return False
     import cupy
@@ -36,8 +49,33 @@ def _has_device() -> bool:
     return bool(cupy.cuda.is_available())
 
 
-@pytest.fixture(params=["reference", "cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture
+def shimmed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let the CUDA launchers work on NumPy arrays, and their kernels run on the host."""
+    seed = getattr(request, "param", 1)
+
+    def launch(
+        name: str, kernel: str, grid: tuple[int, ...], block: int, args: tuple[Any, ...], shared: int = 0
+    ) -> None:
+        shim.build(name).launch(kernel, grid=grid, block=block, args=args, shared=shared, seed=seed)
+
+    def pointers(arrays: Any) -> Any:
+        return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
+
+    monkeypatch.setattr(source, "module", lambda: np)
+    for primitive in ("rank", "histogram", "pairwise"):
+        module = importlib.import_module(f"kernels.cuda.{primitive}")
+        for name, replacement in (("module", lambda: np), ("launch", launch), ("pointers", pointers)):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, replacement)
+        monkeypatch.setitem(dispatch.TABLE[primitive], "reference", f"kernels.cuda.{primitive}")
+
+
+@pytest.fixture(params=["reference", "cpu", "shim", pytest.param("cuda", marks=pytest.mark.gpu)])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    if request.param == "cuda" and not _has_device():
+    if request.param == "cuda" and not has_device():
         pytest.skip("no CUDA device")
-    return Backend(request.param)
+    if request.param == "shim":
+        request.getfixturevalue("shimmed")
+        return Backend("reference")
+    return Backend(request.param, device=request.param == "cuda")

@@ -57,9 +57,7 @@ def parse(log: str) -> dict[str, Usage]:
         spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", part)
         shared = re.search(r"(\d+) bytes smem", part)
         assert registers is not None, part[:400]
-        found[name] = Usage(
-            int(registers.group(1)), sum(map(int, spills)), int(shared.group(1)) if shared else 0
-        )
+        found[name] = Usage(int(registers.group(1)), sum(map(int, spills)), int(shared.group(1)) if shared else 0)
     return found
 
 

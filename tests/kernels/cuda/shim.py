@@ -40,7 +40,7 @@ class HostLibrary:
         assert len(args) == len(expected), f"{kernel} takes {expected}"
         values = [_argument(value, kind) for value, kind in zip(args, expected, strict=True)]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
-        dims = [(ctypes.c_uint * 3)(*(list(np.atleast_1d(d)) + [1, 1])[:3]) for d in (grid, block)]
+        dims = [(ctypes.c_uint * 3)(*[*np.atleast_1d(d).tolist(), 1, 1][:3]) for d in (grid, block)]
         run = self.library[f"shim_launch_{kernel}"]
         run(pointers, dims[0], dims[1], ctypes.c_size_t(shared), ctypes.c_uint64(seed))
 

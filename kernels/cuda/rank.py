@@ -1,0 +1,173 @@
+"""The rank primitive on CUDA: sorts, then one merge launch for all columns of a dtype. No host synchronisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.cuda.source import launch, module, pointers, suffix
+from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns, scale_rank_sums
+
+_THREADS = 128  # kThreads, kTile, kIntegers and kFloats of rank.cu
+_TILE = 1024
+_INTEGERS = 3
+_FLOATS = 6
+_PLACEMENTS = 5
+_BLOCK_SORT = 4096  # columns up to this length sort in one launch, in shared memory
+
+
+def split_columns(table: Any) -> list[Any]:
+    """F contiguous (N,) columns of an (N, F) array: views of F order, one transposed copy of C order."""
+    turned = module().ascontiguousarray(table.T)
+    return list(turned)
+
+
+def sort_columns(columns: Sequence[Any]) -> SortedColumns:
+    """F arrays of shape (N_f,) in ascending order, -0.0 as 0.0, every NaN as the same one at the end.
+
+    Columns of up to 4096 values of one dtype are sorted by one launch, longer ones by a radix sort each.
+    """
+    xp = module()
+    prepared, missing = [], []
+    for column in columns:
+        if column.dtype.kind == "f":
+            unknown = column != column
+            prepared.append(xp.where(unknown, column.dtype.type(np.nan), column + column.dtype.type(0)))
+            missing.append(unknown.sum(dtype=np.int64))
+        else:
+            prepared.append(xp.ascontiguousarray(column))
+            missing.append(xp.zeros((), np.int64))
+    lost = xp.stack(missing) if missing else xp.zeros(0, np.int64)
+    sizes = xp.asarray(np.array([column.shape[0] for column in columns], dtype=np.int64))
+    return SortedColumns(tuple(_sort(prepared)), sizes - lost, lost)
+
+
+def _sort(columns: list[Any]) -> list[Any]:
+    ordered: list[Any] = [None] * len(columns)
+    for dtype in {str(column.dtype) for column in columns}:
+        short = [f for f, c in enumerate(columns) if str(c.dtype) == dtype and 0 < c.shape[0] <= _BLOCK_SORT]
+        for f, column in zip(short, _sort_short([columns[f] for f in short]), strict=True):
+            ordered[f] = column
+    return [module().sort(c) if done is None else done for c, done in zip(columns, ordered, strict=True)]
+
+
+def _sort_short(columns: list[Any]) -> list[Any]:
+    if not columns:
+        return []
+    xp, dtype = module(), columns[0].dtype
+    lengths = [column.shape[0] for column in columns]
+    capacity = max(2, 1 << (max(lengths) - 1).bit_length())
+    floating = dtype.kind == "f"
+    top = dtype.type(np.inf) if floating else dtype.type(np.iinfo(dtype).max)
+    # NaN takes part as +inf, for comparisons with it are false, and comes back at the end
+    keys = [xp.where(column != column, top, column) if floating else column for column in columns]
+    results = [xp.empty_like(column) for column in columns]
+    sizes = xp.asarray(np.array(lengths, dtype=np.int64))
+    args = (pointers(keys), sizes, np.int32(capacity), top, pointers(results))
+    launch("rank", f"rank_sort_{suffix(dtype)}", (len(columns), 1), min(512, capacity), args, capacity * dtype.itemsize)
+    if floating:
+        for f, column in enumerate(columns):
+            valid = (column == column).sum()
+            results[f] = xp.where(xp.arange(lengths[f]) < valid, results[f], dtype.type(np.nan))
+    return results
+
+
+def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+    """Sizes and extremes of D(z) of unsorted columns, by sort and merge; both are always exact here."""
+    a, b = sort_columns(reference), sort_columns(live)
+    counts = rank_counts(a, b)
+    return Extremes(a.n, b.n, a.missing, b.missing, counts.d_max, counts.d_min)
+
+
+def fit_cells(reference: SortedColumns) -> list[None]:
+    """Nothing to fit: live columns are sorted."""
+    return [None] * len(reference.values)
+
+
+def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+    """As `extremes` for a reference that is sorted already."""
+    xp = module()
+    reference = reference._replace(n=xp.asarray(reference.n), missing=xp.asarray(reference.missing))
+    b = sort_columns(live)
+    counts = rank_counts(reference, b)
+    return Extremes(reference.n, b.n, reference.missing, b.missing, counts.d_max, counts.d_min)
+
+
+def rank_counts(reference: SortedColumns, live: SortedColumns) -> RankCounts:
+    """KS+, KS-, Kuiper and U of each pair of columns; see RankCounts."""
+    return _merge(reference, live, full=False).counts
+
+
+def rank_sums(reference: SortedColumns, live: SortedColumns) -> RankSums:
+    """All rank statistics of each pair of columns in one merge; see RankSums. Empty columns give zeros."""
+    return _merge(reference, live, full=True)
+
+
+def _merge(reference: SortedColumns, live: SortedColumns, *, full: bool) -> RankSums:
+    xp, columns = module(), len(reference.values)
+    n, m = xp.asarray(reference.n), xp.asarray(live.n)
+    integers = xp.zeros((_INTEGERS, columns), np.int64)
+    floats = xp.zeros((_FLOATS, columns), np.float64)
+    for dtype, members in _by_dtype(reference, live).items():
+        tiles = _tiles(reference, live, members, _TILE)
+        some_n, some_m, x, y = _side_by_side(reference, live, n, m, members)
+        partial_i = xp.empty((len(members), tiles, _INTEGERS), np.int64)
+        partial_f = xp.empty((len(members), tiles, _FLOATS) if full else (1,), np.float64)
+        args = (x, y, some_n, some_m, np.int64(tiles), np.int32(full), partial_i, partial_f)
+        launch("rank", f"rank_tiles_{suffix(dtype)}", (tiles, len(members)), _THREADS, args)
+        integers[:, members] = _fold_integers(partial_i, _INTEGERS, larger=0, smaller=1)
+        if full:
+            folded = xp.empty((_FLOATS, len(members)), np.float64)
+            fold_args = (partial_f, np.int64(tiles), np.int32(_FLOATS), folded)
+            launch("rank", "rank_fold_f64", (_FLOATS, len(members)), _THREADS, fold_args)
+            floats[:, members] = folded
+    return scale_rank_sums(xp, RankCounts(n, m, *integers), floats)
+
+
+def placement_sums(reference: SortedColumns, live: SortedColumns) -> PlacementSums:
+    """Exact sums of the DeLong placements of each pair of columns; see PlacementSums."""
+    xp, columns = module(), len(reference.values)
+    n, m = xp.asarray(reference.n), xp.asarray(live.n)
+    sums = xp.zeros((_PLACEMENTS, columns), np.int64)
+    for dtype, members in _by_dtype(reference, live).items():
+        tiles = _tiles(reference, live, members, _TILE)
+        some_n, some_m, x, y = _side_by_side(reference, live, n, m, members)
+        partial = xp.empty((len(members), tiles, _PLACEMENTS), np.int64)
+        args = (x, y, some_n, some_m, np.int64(tiles), partial)
+        launch("rank", f"rank_placements_{suffix(dtype)}", (tiles, len(members)), _THREADS, args)
+        sums[:, members] = _fold_integers(partial, _PLACEMENTS, larger=-1, smaller=-1)
+    u2, live_high, live_low, high, low = sums
+    mask = (1 << 32) - 1
+    return PlacementSums(n, m, u2, live_high + (live_low >> 32), live_low & mask, high + (low >> 32), low & mask)
+
+
+def _fold_integers(partial: Any, width: int, *, larger: int, smaller: int) -> Any:
+    columns, tiles = partial.shape[:2]
+    folded = module().empty((width, columns), np.int64)
+    args = (partial, np.int64(tiles), np.int32(width), np.int32(larger), np.int32(smaller), folded)
+    launch("rank", "rank_fold_i64", (width, columns), _THREADS, args)
+    return folded
+
+
+def _by_dtype(reference: SortedColumns, live: SortedColumns) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for f, (x, y) in enumerate(zip(reference.values, live.values, strict=True)):
+        if x.shape[0] and y.shape[0]:
+            groups.setdefault(str(x.dtype), []).append(f)
+    return groups
+
+
+def _tiles(reference: SortedColumns, live: SortedColumns, members: list[int], tile: int) -> int:
+    longest: int = max(reference.values[f].shape[0] + live.values[f].shape[0] for f in members)
+    return -(-longest // tile)
+
+
+def _side_by_side(
+    reference: SortedColumns, live: SortedColumns, n: Any, m: Any, members: list[int]
+) -> tuple[Any, Any, Any, Any]:
+    xp = module()
+    index = xp.asarray(np.array(members, dtype=np.int64))
+    sides = (pointers([side.values[f] for f in members]) for side in (reference, live))
+    return xp.ascontiguousarray(n[index]), xp.ascontiguousarray(m[index]), *sides
