@@ -1,0 +1,25 @@
+"""What a person sets about stages, ledger and store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.errors import ConfigError
+
+
+@dataclass(kw_only=True, slots=True)
+class PromoteConf:
+    """Where decisions and models are kept, and what a challenger goes through before production."""
+
+    ledger: str | None = None
+    """SQLAlchemy URL, such as postgresql+psycopg://host/db; null: SQLite in <out>/ledger.db."""
+    store: str | None = None
+    """Folder of the model artifacts; null: <out>/store."""
+    cold_check: bool = True
+    """Load the artifact in a fresh process and compare its predictions before preproduction."""
+    shadow_windows: int = 1
+    """Labelled windows on which a challenger must hold its own beside the champion before production; 0: none."""
+
+    def __post_init__(self) -> None:
+        if self.shadow_windows < 0:
+            raise ConfigError("promote.shadow_windows", f"{self.shadow_windows} is negative", "choose 0 or more")
