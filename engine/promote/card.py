@@ -105,7 +105,7 @@ def _limits(
     return limits
 
 
-# ---- Markdown ----
+# ---- Markdown ----------------------------------------------------------------------------------------------
 
 
 def render(card: Mapping[str, Any]) -> str:

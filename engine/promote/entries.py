@@ -52,9 +52,7 @@ class Entries:
         if self._end is None:
             raise AssertionError("append without lock")
         at = max(text(self._now()), self._end.at)  # a clock that is set back does not turn history round
-        row = chain.link(
-            self._end, self.loop, id=id, kind=kind, window=window, model=model, at=at, payload=payload
-        )
+        row = chain.link(self._end, self.loop, id=id, kind=kind, window=window, model=model, at=at, payload=payload)
         values = {**vars(row), "loop": self.loop, "payload": canonical(payload)}
         self._connection.execute(rows.insert().values(values))
         self._end = Tip(seq=row.seq, hash=row.hash, at=row.at)
@@ -88,9 +86,7 @@ class Entries:
         """The row of that id, where it was written before. LedgerError where it is of another kind."""
         found = self.find(id)
         if found and found.kind != kind:
-            raise LedgerError(
-                f"ledger {self.loop}: id {id} is taken by a {found.kind}, it cannot name a {kind}"
-            )
+            raise LedgerError(f"ledger {self.loop}: id {id} is taken by a {found.kind}, it cannot name a {kind}")
         return found
 
     # ---- stages --------------------------------------------------------------------------------------------

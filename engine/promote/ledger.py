@@ -63,8 +63,7 @@ class Ledger:
         """Give the connections back."""
         self._database.close()
 
-    # ---- write
-    # ----------------------------------------------------------------------------------------------------
+    # ---- write ---------------------------------------------------------------------------------------------
 
     def append(self, kind: str, id: str, payload: Mapping[str, Any], *, window: str = "", model: str = "") -> Row:
         """Append one row; a second one of the same id writes nothing and returns the first.
@@ -134,7 +133,7 @@ class Ledger:
             ConflictError: somebody else changed it first; says who. Nothing was written.
             InputError: a transition or evidence that is not allowed.
         """
-        check_key(change.id, "stage:id")
+        check_key(change.id + transition.DISPLACED, "stage:id")
         check_name(change.model, "stage:model")
         check_key(change.window, "stage:window", empty=True)
         check_key(change.actor, "stage:actor")
@@ -155,8 +154,7 @@ class Ledger:
         except _Rehearsed as rehearsed:
             return rehearsed.changes
 
-    # ---- read
-    # -----------------------------------------------------------------------------------------------------
+    # ---- read ----------------------------------------------------------------------------------------------
 
     def head(self, stage: Stage) -> Head | None:
         """Who holds that stage; None: nobody."""

@@ -76,9 +76,7 @@ def _with_evidence(entries: Entries, change: StageChange) -> StageChange:
     named = rows.c.id == change.evidence if change.evidence else rows.c.model == change.model
     verdict = entries.newest(rows.c.kind == VERDICT, named)
     if verdict is None and (change.evidence or returns):
-        what = (
-            f"verdict {change.evidence} is not recorded" if change.evidence else "there is no verdict on it"
-        )
+        what = f"verdict {change.evidence} is not recorded" if change.evidence else "there is no verdict on it"
         raise InputError(where, what, "append the verdict first")
     if verdict is None:
         return change
@@ -89,9 +87,7 @@ def _with_evidence(entries: Entries, change: StageChange) -> StageChange:
         raise InputError(where, f"verdict {verdict.id} says {outcome}", "only a PASS lets a model forward")
     last = entries.last_change(change.model)
     if returns and last and verdict.seq < last.seq:
-        raise InputError(
-            where, f"verdict {verdict.id} is older than its exclusion", "judge it on new evidence"
-        )
+        raise InputError(where, f"verdict {verdict.id} is older than its exclusion", "judge it on new evidence")
     return replace(change, evidence=verdict.id)
 
 
@@ -115,9 +111,7 @@ def _carry_out(entries: Entries, change: StageChange, displaced: Stage) -> tuple
         left = Head(stage=source.stage, model="", generation=source.generation + 1, since=row.at, seq=row.seq)
         entries.swap(source, left)
     if change.target in stages.HEADS:
-        entered = Head(
-            stage=change.target, model=change.model, generation=generation, since=row.at, seq=row.seq
-        )
+        entered = Head(stage=change.target, model=change.model, generation=generation, since=row.at, seq=row.seq)
         entries.swap(target, entered)
     return sequence
 
@@ -139,6 +133,4 @@ def _displacement(change: StageChange, model: str, target: Stage) -> StageChange
 
 def _append(entries: Entries, change: StageChange) -> Row:
     stages.check_transition(change)
-    return entries.append(
-        kind=STAGE, id=change.id, window=change.window, model=change.model, payload=to_plain(change)
-    )
+    return entries.append(kind=STAGE, id=change.id, window=change.window, model=change.model, payload=to_plain(change))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -231,6 +232,13 @@ def test_quarantine_ends_by_new_evidence_alone(ledger: Ledger) -> None:
         ledger.change(back)
     verdict(ledger, "new", "a", "pass")
     assert ledger.change(back).evidence == "new"
+
+
+def test_threads_of_one_process_take_turns(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        rows = list(pool.map(lambda i: ledger.append("decision", f"d{i % 20}", {"by": i % 20}), range(40)))
+    assert len({row.seq for row in rows}) == 20
+    assert ledger.verify() == 20
 
 
 # ---- what was live -----------------------------------------------------------------------------------------
