@@ -63,7 +63,7 @@ def shimmed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
         return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
 
     monkeypatch.setattr(source, "module", lambda: np)
-    for primitive in ("rank", "histogram", "pairwise"):
+    for primitive in ("rank", "histogram", "pairwise", "ordering", "resample", "scores"):
         module = importlib.import_module(f"kernels.cuda.{primitive}")
         for name, replacement in (("module", lambda: np), ("launch", launch), ("pointers", pointers)):
             if hasattr(module, name):
