@@ -26,7 +26,7 @@ import pyarrow as pa
 from engine import __version__, predictor
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
-from engine.data.tables import clusters, split_by_time
+from engine.data.tables import clusters, concat, split_by_time
 from engine.evaluate import EvaluateConf, evaluate
 from engine.predictor import Predictor
 from engine.promote.store import Store
@@ -52,7 +52,7 @@ class TrainingRows:
     @property
     def table(self) -> pa.Table:
         """All rows that may be trained on, in the order of time."""
-        return pa.concat_tables([w.table for w in self.windows])
+        return concat([w.table for w in self.windows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +91,27 @@ def train(
 
     RETRAIN keeps the champion's hyperparameters, starts from its weights, and keeps its encoder: embeddings mean
     nothing under other codes. RETUNE draws points from the search space, the champion's among them, and starts cold.
+
+    Raises:
+        DataError: too few labelled rows to split, or all of one label.
+        ConfigError: a point of the space that cannot be composed.
+        KeyboardInterrupt: Ctrl-C; the same command goes on with the trials that are left.
     """
     keep = warm if decision.action is Action.RETRAIN else None
     fit_rows, validation_rows = split_by_time(rows.table, recipe.data.time, 1 - recipe.train.validation)
     encoder = keep.predictor.encoder if keep else Encoder.fit(fit_rows, recipe.data)
     points = [keep.params] if keep else _points(recipe.search, warm.params if warm else None)
+    plans = tuple(_plan(i, point, recipe.compose) for i, point in enumerate(points))
+    id = _job_id(decision, rows, recipe, plans, encoder, keep)
     job = SweepJob(
-        id=digest("sweep", decision.id, points, [w.fingerprint for w in rows.windows]),
-        plans=tuple(_plan(i, point, recipe.compose) for i, point in enumerate(points)),
+        id=id,
+        plans=plans,
         spec=encoder.spec,
         train=encoder.transform(fit_rows, labelled=True),
         validation=encoder.transform(validation_rows, labelled=True),
         metric=recipe.search.metric,
         mode=recipe.search.mode,
-        folder=recipe.folder / decision.id[:16],
+        folder=recipe.folder / id[:16],
         trusted=recipe.trusted,
         warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
     )
@@ -136,6 +143,28 @@ def train(
         n_rows=len(job.train),
         seconds=seconds,
         cost=seconds / 3600 * recipe.price,
+    )
+
+
+def _job_id(
+    decision: Decision,
+    rows: TrainingRows,
+    recipe: Recipe,
+    plans: tuple[TrialPlan, ...],
+    encoder: Encoder,
+    keep: Warm | None,
+) -> str:
+    """A hash of all that the trials depend on: a changed config must not find the trials of the old one."""
+    return digest(
+        "sweep",
+        decision.id,
+        [w.fingerprint for w in rows.windows],
+        recipe.train.validation,
+        recipe.search.metric,
+        recipe.search.mode,
+        [[plan.params, plan.train, plan.model] for plan in plans],
+        encoder.to_dict(),
+        keep.predictor.artifact if keep else "",
     )
 
 
@@ -194,11 +223,21 @@ def _version(package: str) -> str:
 
 
 def commit() -> str:
-    """The git commit of the code that runs, "-dirty" behind it where files were changed; empty outside a checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The git commit of the code that runs, "-dirty" behind it where files were changed; empty outside a checkout.
+
+    An installed package that merely lies below somebody's checkout (a .venv in a project) has none.
+    """
+    if not _git("ls-files", "--error-unmatch", Path(__file__).name):
+        return ""
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*words: str) -> str:
+    """What git says in the folder of this file; empty where it fails."""
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        answer = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *words], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
@@ -250,5 +289,6 @@ def cold_check(store: Store, model: str, trusted: Sequence[str]) -> tuple[bool, 
         return False, f"the fresh process gave no answer ({type(error).__name__})"
     if "error" in found:
         return False, str(found["error"])
-    reason = f"{found['rows']} recorded predictions, largest difference {found['largest_difference']:.2g}"
-    return found["agrees"] is True, reason
+    largest = found["largest_difference"]
+    difference = "not all of them finite" if largest is None else f"largest difference {largest:.2g}"
+    return found["agrees"] is True, f"{found['rows']} recorded predictions, {difference}"

@@ -51,6 +51,12 @@ class EvaluateConf:
             raise ConfigError("evaluate.confidence_level", f"{self.confidence_level} is no level", cure)
         if self.n_resamples < 100:
             raise ConfigError("evaluate.n_resamples", f"{self.n_resamples} is too few", "use 100 or more")
+        if not 0 <= self.seed < 2**64:
+            raise ConfigError("evaluate.seed", f"{self.seed} is no seed", "choose one from 0 to 2**64 - 1")
+        if self.min_slice_rows < 2:
+            raise ConfigError("evaluate.min_slice_rows", f"{self.min_slice_rows} is too few", "use 2 or more")
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ConfigError("evaluate.metrics", "names a metric twice", "name it once")
 
 
 def evaluate(
@@ -80,6 +86,10 @@ def evaluate(
         prediction, champion_prediction: (N,) or (N, C), as models give them.
         slices: column -> (N,) levels as text.
         conf: metrics and intervals.
+
+    Raises:
+        ConfigError: a metric that says nothing about this task. What the rows themselves forbid is no error: it is an
+            Estimate of NaN with its reason.
     """
     for metric in conf.metrics:
         check_metric(metric, task, "evaluate.metrics")

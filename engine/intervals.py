@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from engine.records import Estimate, Task
-from engine.scores import as_scored, as_truth, score
-from kernels.resample import bootstrap, delong
+from engine.scores import AVERAGED, BY_ROW, absent, as_scored, as_truth, row_losses, score
+from kernels.resample import MetricOptions, bootstrap, delong
+
+MIN_CLUSTERS = 5  # so few resampled units give replicates of a handful of values, and no interval that covers
 
 
 class IntervalConf(Protocol):
@@ -40,27 +42,32 @@ class Rows:
 
 
 def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf) -> Estimate:
-    """The metric of predictions (N,) or (N, C)."""
+    """The metric of predictions (N,) or (N, C), with its interval.
+
+    DeLong (1988) for AUROC of independent rows, else a percentile bootstrap with Poisson weights keyed by row or
+    cluster. NaN with its reason where it cannot be known: one class only, too few rows or clusters, a prediction that
+    is not finite; nothing raises because of the rows.
+    """
     return _interval(metric, rows, prediction, None, conf)
 
 
 def difference(metric: str, rows: Rows, champion: np.ndarray, challenger: np.ndarray, conf: IntervalConf) -> Estimate:
-    """metric(challenger) - metric(champion), paired by row."""
+    """metric(challenger) - metric(champion), paired by row; NaN with its reason as for `estimate`."""
     return _interval(metric, rows, champion, challenger, conf)
 
 
 def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None, conf: IntervalConf) -> Estimate:
-    reason = _undecidable(rows, first, second)
+    reason = _undecidable(metric, rows, first, second)
     if reason:
         return _estimate(metric, rows, conf, math.nan, math.nan, math.nan, "", reason)
-    truth = as_truth(rows.task, rows.target)
-    a = as_scored(metric, rows.task, first)
-    b = None if second is None else as_scored(metric, rows.task, second)
     if metric == "roc_auc_score" and rows.task is Task.BINARY and rows.cluster is None:
-        exact = delong(truth, a, b, confidence_level=conf.confidence_level)
-        return _estimate(metric, rows, conf, exact.estimate, exact.low, exact.high, "DeLong")
+        truth = as_truth(rows.task, rows.target)
+        exact = delong(truth, first, second, confidence_level=conf.confidence_level)
+        undefined = "" if math.isfinite(exact.low) else "a class has fewer than two rows"
+        return _estimate(metric, rows, conf, exact.estimate, exact.low, exact.high, "DeLong", undefined)
+    name, truth, a, b = _resampled(metric, rows, first, second)
     result = bootstrap(
-        metric,
+        name,
         truth,
         a,
         other=b,
@@ -69,13 +76,34 @@ def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | N
         confidence_level=conf.confidence_level,
         seed=conf.seed,
         row_ids=rows.ids,
+        options=_options(metric, rows.task),
     )
     value = score(metric, rows.task, rows.target, first) if b is None else result.estimate
     kind = "cluster bootstrap" if rows.cluster is not None else "bootstrap"
     return _estimate(metric, rows, conf, value, result.low, result.high, f"{kind}, {conf.n_resamples} resamples")
 
 
-def _undecidable(rows: Rows, first: np.ndarray, second: np.ndarray | None) -> str:
+def _resampled(
+    metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None
+) -> tuple[str, np.ndarray, np.ndarray, np.ndarray | None]:
+    """(name, truth, one model, the other) as the bootstrap takes them: a mean of losses by row where that is what
+    a metric of many classes is.
+    """
+    if rows.task is Task.MULTICLASS and metric in BY_ROW:
+        a, b = (None if p is None else row_losses(metric, rows.target, p) for p in (first, second))
+        assert a is not None  # there is always a first model
+        return "mean_absolute_error", np.zeros(len(rows)), a, b
+    a, b = (None if p is None else as_scored(metric, rows.task, p) for p in (first, second))
+    assert a is not None
+    return metric, as_truth(rows.task, rows.target), a, b
+
+
+def _options(metric: str, task: Task) -> MetricOptions | None:
+    """The average over classes that `score` takes, also in a slice where only two of many classes occur."""
+    return MetricOptions(average="macro") if task is Task.MULTICLASS and metric in AVERAGED else None
+
+
+def _undecidable(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None) -> str:
     """Why no number can be given; empty where one can."""
     if len(rows) < 2:
         return f"too few rows ({len(rows)})"
@@ -83,7 +111,10 @@ def _undecidable(rows: Rows, first: np.ndarray, second: np.ndarray | None) -> st
         return "the labels are all the same"
     if not all(np.isfinite(p).all() for p in (first, second) if p is not None):
         return "a prediction is not finite"
-    return ""
+    clusters = MIN_CLUSTERS if rows.cluster is None else len(np.unique(rows.cluster))
+    if clusters < MIN_CLUSTERS:
+        return f"too few clusters ({clusters} of {MIN_CLUSTERS})"
+    return absent(metric, rows.task, rows.target, first)
 
 
 def _estimate(

@@ -60,13 +60,19 @@ def pack(
     probe: pa.Table,
     trusted: tuple[str, ...],
 ) -> dict[str, bytes]:
-    """The files of an artifact: weights, encoder, model config, and probe rows with their predictions."""
+    """The files of an artifact: weights, encoder, model config, and probe rows with their predictions.
+
+    ArtifactError where the weights do not belong to the model, or where it predicts no finite number for a probe row.
+    """
     network = build(model, encoder.spec, train, trusted)
     weights_file.load(network, weights, "weights.safetensors")
     probe = _probe(probe, encoder)
+    predictions = Predictor(artifact="", encoder=encoder, model=network).predict(probe)
+    if not np.isfinite(predictions).all():
+        raise ArtifactError("probe.json", "the model predicts numbers that are not finite", "train it with a lower lr")
     recorded = {
         "columns": {name: probe.column(name).to_pylist() for name in probe.column_names},
-        "predictions": Predictor(artifact="", encoder=encoder, model=network).predict(probe).tolist(),
+        "predictions": predictions.tolist(),
     }
     return {
         "weights.safetensors": weights,
@@ -77,8 +83,11 @@ def pack(
 
 
 def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predictor:
-    """The predictor of a stored artifact; ArtifactError where a file is missing, cut short, altered or of another
-    kind.
+    """The predictor of a stored artifact.
+
+    Raises:
+        ArtifactError: a file is missing, cut short, altered or of another kind.
+        ConfigError: its model class is not trusted here, or cannot be imported.
     """
     encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
     described = _parsed(store, artifact, "model.json")
@@ -88,14 +97,28 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
             f"format {described.get('format')!r} is not {FORMAT}",
             "upgrade tidegate",
         )
-    network = build(described["model"], encoder.spec, TrainConf(**described["train"]), trusted)
+    model, train = _described(artifact, described)
+    network = build(model, encoder.spec, train, trusted)
     weights_file.load(network, store.read(artifact, "weights.safetensors"), f"{artifact[:12]}/weights.safetensors")
     network.eval()
     return Predictor(artifact=artifact, encoder=encoder, model=network)
 
 
+def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, TrainConf]:
+    """Model and train config of model.json; ArtifactError where they are not of this version's keys."""
+    try:
+        model, train = described["model"], TrainConf(**described["train"])
+        return {**model, "_target_": str(model["_target_"])}, train
+    except (KeyError, TypeError) as error:
+        what = f"this version does not know its keys ({error})"
+        raise ArtifactError(f"{artifact[:12]}/model.json", what, "use the version of tidegate that wrote it") from error
+
+
 def cold_check(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Predict the recorded probe rows: {"rows", "largest_difference", "agrees", "seconds"}."""
+    """Predict the recorded probe rows: {"rows", "largest_difference", "agrees", "seconds"}.
+
+    `largest_difference` is absolute, None where a prediction is not finite or their shapes differ; raises as `load`.
+    """
     began = time.perf_counter()
     predictor = load(store, artifact, trusted)
     encoder = predictor.encoder
@@ -143,9 +166,16 @@ def _parsed(store: Store, artifact: str, name: str) -> dict[str, Any]:
     return value
 
 
-if __name__ == "__main__":
+def main(words: list[str]) -> None:
+    """The cold check as a program: one JSON object on stdout, with `error` in one line where it came to nothing."""
     try:
-        result = cold_check(Store(sys.argv[1]), sys.argv[2], tuple(sys.argv[3:]))
-    except InputError as error:
-        result = {"rows": 0, "largest_difference": None, "agrees": False, "seconds": 0.0, "error": str(error)}
+        result = cold_check(Store(words[0]), words[1], tuple(words[2:]))
+    except Exception as error:  # whatever the model's own code raises is an answer, too
+        said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        line = " ".join(said.split())[:300]
+        result = {"rows": 0, "largest_difference": None, "agrees": False, "seconds": 0.0, "error": line}
     print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -47,6 +47,8 @@ OF_LABELS = frozenset(
     }
 )
 AVERAGED = frozenset({"precision_score", "recall_score", "f1_score"})
+EVERY_CLASS = frozenset({"roc_auc_score", "average_precision_score", "expected_calibration_error"})
+BY_ROW = frozenset({"log_loss", "brier_score_loss"})
 
 
 def check_metric(metric: str, task: Task, key: str) -> None:
@@ -71,18 +73,44 @@ def as_truth(task: Task, target: np.ndarray) -> np.ndarray:
     return target.astype(np.float64 if task is Task.REGRESSION else np.int64)
 
 
-def options(metric: str, task: Task) -> dict[str, Any]:
+def options(metric: str, task: Task, classes: int) -> dict[str, Any]:
     """Keyword arguments that a multiclass metric needs beside truth and prediction: macro averages, one against
-    rest.
+    rest, all C classes whether or not they occur.
     """
     if task is not Task.MULTICLASS:
         return {}
     if metric == "roc_auc_score":
         return {"multi_class": "ovr"}
+    if metric in BY_ROW:
+        return {"labels": np.arange(classes)}
     return {"average": "macro"} if metric in AVERAGED else {}
 
 
+def absent(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> str:
+    """Why a multiclass metric that looks at every class is undefined on these rows: one has none. Else empty."""
+    if task is not Task.MULTICLASS or metric not in EVERY_CLASS:
+        return ""
+    missing = np.setdiff1d(np.arange(prediction.shape[1]), as_truth(task, target))
+    return f"no row has the label {missing[0]}" if len(missing) else ""
+
+
 def score(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> float:
-    """The metric of these rows; NaN where it is undefined (one class only, no rows)."""
+    """The metric of these rows; NaN where it is undefined (one class only, a class without rows, no rows)."""
+    if absent(metric, task, target, prediction):
+        return float("nan")
     function = getattr(kernels.metrics, metric)
-    return float(function(as_truth(task, target), as_scored(metric, task, prediction), **options(metric, task)))
+    more = options(metric, task, prediction.shape[-1])
+    return float(function(as_truth(task, target), as_scored(metric, task, prediction), **more))
+
+
+def row_losses(metric: str, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Losses (N,) whose mean is a multiclass `log_loss` or `brier_score_loss` of probabilities (N, C), C > 1.
+
+    Resampled as such they need no row of every class, in the window or in any slice of it.
+    """
+    codes = as_truth(Task.MULTICLASS, target)[:, None]
+    if metric == "log_loss":
+        tiny = np.finfo(prediction.dtype).eps  # the clip of kernels.metrics.log_loss
+        return np.asarray(-np.log(np.clip(np.take_along_axis(prediction, codes, axis=1)[:, 0], tiny, 1 - tiny)))
+    hot = codes == np.arange(prediction.shape[1])
+    return np.asarray(np.square(hot - prediction).sum(axis=1) * (0.5 if prediction.shape[1] == 2 else 1.0))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.scores import GREATER_IS_BETTER
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")
 SCHEDULES = ("cosine", "constant")
+SEEDS = 2**32
 
 
 def require(condition: bool, key: str, what: str, cure: str) -> None:
@@ -56,13 +59,14 @@ class TrainConf:
         for name in ("max_epochs", "batch_size", "threads"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
-        require(self.lr > 0, "train.lr", f"{self.lr} is not positive", "choose a number such as 2e-3")
+        require(0 < self.lr < inf, "train.lr", f"{self.lr} is not a positive number", "choose one such as 2e-3")
         require(
-            self.weight_decay >= 0,
+            0 <= self.weight_decay < inf,
             "train.weight_decay",
-            f"{self.weight_decay} is negative",
+            f"{self.weight_decay} is not a number from 0 on",
             "choose 0 or more",
         )
+        require(0 <= self.seed < SEEDS, "train.seed", f"{self.seed} is no seed", f"choose one from 0 to {SEEDS - 1}")
         for name, allowed in (
             ("accelerator", ACCELERATORS),
             ("precision", PRECISIONS),
@@ -92,6 +96,17 @@ class TabularConf:
     embedding: int = 8
     """Dimensions of a category's embedding."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("width", 1), ("depth", 0), ("embedding", 1)):
+            value = getattr(self, name)
+            require(value >= least, f"model.{name}", f"{value} is below {least}", f"choose {least} or more")
+        require(
+            0 <= self.dropout < 1,
+            "model.dropout",
+            f"{self.dropout} is not a share below 1",
+            "choose 0 to switch it off, or a number such as 0.1",
+        )
+
 
 @dataclass(kw_only=True, slots=True)
 class SearchConf:
@@ -112,7 +127,7 @@ class SearchConf:
     reduction_factor: int = 2
     """ASHA: one in this many goes on at each rung."""
     max_failures: int = 1
-    """How often a failed trial is tried again."""
+    """How often a failed trial is tried again within one command; the same command later tries it anew."""
     backend: str = "ray"
     """ray, or local: one after the other in this process."""
     address: str | None = None
@@ -122,6 +137,14 @@ class SearchConf:
 
     def __post_init__(self) -> None:
         require(self.mode in ("max", "min"), "search.mode", f"{self.mode!r} is unknown", "choose max or min")
+        better = GREATER_IS_BETTER.get(self.metric)  # None: unknown; check_metric tells, once the task is known
+        right = self.mode if better is None else "max" if better else "min"
+        require(
+            self.mode == right,
+            "search.mode",
+            f"{self.mode} of {self.metric} is the worst trial",
+            f"set search.mode={right}",
+        )
         require(
             self.backend in ("ray", "local"),
             "search.backend",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ from engine.records import Dataset, Epoch, FeatureSpec, Task
 from engine.scores import score
 from engine.train import weights
 from engine.train.conf import ModelConf, TrainConf
-from engine.train.loader import TensorLoader, as_tensors
+from engine.train.loader import TensorLoader, as_tensor, as_tensors
 from engine.train.model import link
 from engine.train.registry import resolve
 
@@ -43,7 +45,10 @@ class Fitted:
 
 
 def build(model: ModelConf, spec: FeatureSpec, train: TrainConf, trusted: tuple[str, ...] = ()) -> Any:
-    """The LightningModule that the config names, with weights drawn from `train.seed`."""
+    """The LightningModule that the config names, with weights drawn from `train.seed`.
+
+    ConfigError where the class is not trusted or refuses its keys; what its own code raises otherwise is let through.
+    """
     params = {key: value for key, value in model.items() if key != "_target_"}
     cls = resolve(str(model["_target_"]), trusted)
     with torch.random.fork_rng(devices=[]):
@@ -57,27 +62,33 @@ def build(model: ModelConf, spec: FeatureSpec, train: TrainConf, trusted: tuple[
 
 
 def predict(model: Any, data: Dataset, task: Task) -> np.ndarray:
-    """Predictions float64: (N,) probability or value, (N, C) probabilities; a mode switch is undone afterwards."""
+    """Predictions float64: (N,) probability or value, (N, C) probabilities; (0,) without rows.
+
+    The model is put in eval mode meanwhile; each of its modules is back in its own mode afterwards.
+    """
+    if not len(data):
+        return np.empty(0)
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
     outputs = []
-    with torch.inference_mode():
+    with _evaluating(model), torch.inference_mode():
         for start in range(0, len(data), PREDICT_ROWS):
             part = slice(start, start + PREDICT_ROWS)
-            numeric = _readable(data.numeric[part], device)
-            categorical = _readable(data.categorical[part], device)
+            numeric = as_tensor(data.numeric[part], device)
+            categorical = as_tensor(data.categorical[part], device)
             outputs.append(link(task, model(numeric, categorical)).cpu())
-    model.train(was_training)
-    if not outputs:
-        return np.empty(0)
     return torch.cat(outputs).numpy()
 
 
-def _readable(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Eval mode; a frozen part of a user's model stays frozen when training goes on."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def accelerator(conf: TrainConf) -> str:
@@ -107,14 +118,26 @@ def fit(
     mode: str,
     on_epoch: Callable[[Epoch], bool] = lambda epoch: True,
 ) -> Fitted:
-    """Fit `model` on `train`, scoring `validation` after each epoch; stop early when `on_epoch` returns False."""
+    """Fit `model` on `train`, scoring `validation` after each epoch; stop early when `on_epoch` returns False.
+
+    Args:
+        model: as `build` gives it; it is trained in place.
+        train, validation: labelled rows.
+        conf: epochs, batch, seed, device; on one CPU the same conf and rows give the same weights, bit for bit.
+        task, metric, mode: what is scored, and whether max or min is best; NaN is never best.
+        on_epoch: is told of every epoch but one whose loss is not finite: that ends the trial.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+        KeyboardInterrupt: Ctrl-C. What the model's own code raises is let through.
+    """
     quieten()
     device = accelerator(conf)
     torch.set_num_threads(conf.threads)
     scorer = _Scorer(validation, task, metric, mode, on_epoch)
     target = "cuda" if device == "gpu" else "cpu"
     loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed)
-    with _known_warnings(), torch.random.fork_rng(devices=[]):
+    with _known_warnings(), _interruptible(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(conf.seed + 1)  # dropout; the initial weights were drawn in build()
         trainer = lightning.Trainer(
             max_epochs=conf.max_epochs,
@@ -128,8 +151,6 @@ def fit(
             callbacks=[scorer],
         )
         trainer.fit(model, loader)
-    if scorer.error is not None:
-        raise scorer.error
     return Fitted(
         curve=tuple(scorer.curve),
         best_epoch=scorer.best_epoch,
@@ -148,7 +169,6 @@ class _Scorer(Callback):
         self.sign = 1.0 if mode == "max" else -1.0
         self.curve: list[Epoch] = []
         self.best, self.best_epoch, self._weights = math.nan, 0, b""
-        self.error: Exception | None = None
         self._losses: list[torch.Tensor] = []
         self._began = 0.0
 
@@ -191,6 +211,21 @@ def quieten() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be a KeyboardInterrupt: Lightning would ignore every further one and leave with exit code 1."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager

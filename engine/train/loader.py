@@ -21,24 +21,33 @@ def as_tensors(data: Dataset, device: torch.device | str = "cpu") -> tuple[Tenso
     """(numeric, categorical, target) on `device`, without a copy on the CPU; `data` must be labelled."""
     if data.target is None:
         raise ValueError("rows without labels cannot be trained on")
-    return _tensor(data.numeric, device), _tensor(data.categorical, device), _tensor(data.target, device)
+    return as_tensor(data.numeric, device), as_tensor(data.categorical, device), as_tensor(data.target, device)
 
 
-def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
+def as_tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
+    """`array` on `device`, without a copy on the CPU, read-only or not."""
     with warnings.catch_warnings():  # arrays from the object store are read-only; nothing here writes to them
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).to(device)
 
 
 class TensorLoader:
-    """Shuffled batches of tensors that are already in place."""
+    """Shuffled batches of tensors that are already in place: every row once a pass, the last batch may be shorter.
+
+    Args:
+        tensors: (N, ...) each, on one device; none is written to.
+        batch_size: rows a batch.
+        seed: with the epoch it alone fixes the order of rows.
+    """
 
     def __init__(self, tensors: tuple[Tensor, ...], batch_size: int, seed: int) -> None:
         self.tensors, self.batch_size, self.seed = tensors, batch_size, seed
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-len(self.tensors[0]) // self.batch_size)
+        """Batches a pass. A single row left over joins the batch before it: BatchNorm cannot train on one row."""
+        whole, rest = divmod(len(self.tensors[0]), self.batch_size)
+        return whole + (rest > 1 if whole else rest > 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the coming pass."""
@@ -48,6 +57,7 @@ class TensorLoader:
         # A generator draws at the first next(), not at iter(): Lightning calls iter() before it tells the epoch.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.tensors[0]), generator=generator).to(self.tensors[0].device)
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            yield tuple(tensor.index_select(0, batch) for tensor in self.tensors)
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        for start in starts:
+            end = None if start == starts[-1] else start + self.batch_size
+            yield tuple(tensor.index_select(0, order[start:end]) for tensor in self.tensors)

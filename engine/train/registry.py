@@ -28,7 +28,8 @@ def trusted_packages(configured: Iterable[str] = ()) -> tuple[str, ...]:
 def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
     """The LightningModule class that `target` ("package.module.Class") names.
 
-    Raises ConfigError where the name is not allowed, does not exist, or is no LightningModule.
+    Raises ConfigError where the name is not allowed, does not exist, cannot be imported, or is no LightningModule.
+    Nothing is imported before the name is allowed.
     """
     where = f"model._target_:{target}"
     trusted = tuple(trusted)
@@ -37,12 +38,9 @@ def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
         raise ConfigError(where, "this class is not on the list of trusted ones", CURE)
     import lightning
 
-    try:
-        found = getattr(_import(module_name), class_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(where, f"no module {error.name!r}", "install the package or run where it lies") from error
-    except AttributeError as error:
-        raise ConfigError(where, f"{module_name} has no {class_name!r}", "check the spelling") from error
+    found = getattr(_import(module_name, where), class_name, None)
+    if found is None:
+        raise ConfigError(where, f"{module_name} has no {class_name!r}", "check the spelling")
     if not (isinstance(found, type) and issubclass(found, lightning.LightningModule)):
         raise ConfigError(where, "this is not a LightningModule", "name a subclass of lightning.LightningModule")
     if target not in OURS and not _inside(found.__module__, trusted):
@@ -54,8 +52,14 @@ def _inside(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(package + ".") for package in packages)
 
 
-def _import(module: str) -> Any:
-    """Import a module, also one that lies in the folder where the command was started."""
+def _import(module: str, where: str) -> Any:
+    """Import a module, also one that lies in the folder where the command was started; ConfigError if it fails."""
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
-    return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(where, f"no module {error.name!r}", "install the package or run where it lies") from error
+    except Exception as error:  # whatever a module of the user's does when it is imported
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ConfigError(where, f"{module} cannot be imported ({said})", "mend the module") from error

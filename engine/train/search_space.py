@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from engine.errors import ConfigError
 
 Point = dict[str, Any]
 
+LISTED = 10_000  # a finite space up to this size gives its last points as well
+SHARED = ("train", "train.windows", "train.validation")
 CURE = "write it in Hydra's sweep grammar, such as choice(64,128) or tag(log,interval(1e-4,1e-2))"
 
 
@@ -40,9 +43,11 @@ class Domain:
         """One value."""
         if self.values:
             return rng.choice(self.values)
-        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         if not self.integer:
-            return math.exp(rng.uniform(low, high)) if self.log else rng.uniform(low, high)
+            if not self.log:
+                return rng.uniform(self.low, self.high)
+            drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+            return min(max(drawn, self.low), self.high)  # exp(log(0.1)) is above 0.1
         if self.log:  # half a step beyond either end, so that both ends are as likely as their neighbours
             value = round(math.exp(rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5))))
             return min(max(value, int(self.low)), int(self.high))
@@ -50,12 +55,13 @@ class Domain:
 
 
 def parse(key: str, expression: str) -> Domain:
-    """The domain that `key=expression` names; ConfigError where it names none."""
+    """The domain that `key=expression` names; ConfigError where it names none, or where no trial reads the key."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
     from hydra.errors import HydraException
 
     where = f"search.space:{key}"
+    _check_key(where, key)
     try:
         override = OverridesParser.create().parse_override(f"{key}={expression}")
     except HydraException as error:
@@ -66,13 +72,25 @@ def parse(key: str, expression: str) -> Domain:
     tags = set(getattr(value, "tags", ()))
     if unknown := tags - {"log", "int", "grid"}:
         raise ConfigError(where, f"unknown tag {min(unknown)!r}", "use the tags log, int or grid")
-    if isinstance(value, ChoiceSweep):
-        return Domain(key, values=tuple(_plain(v) for v in value.list), grid="grid" in tags)
-    if isinstance(value, RangeSweep):
-        return Domain(key, values=tuple(value.range()), grid="grid" in tags)
     if isinstance(value, IntervalSweep):
         return _interval(where, key, value, tags)
-    raise ConfigError(where, f"{expression!r} names no values", CURE)
+    if "log" in tags:
+        raise ConfigError(where, f"{expression!r} has no scale", "use tag(log, ...) with an interval")
+    values: tuple[Any, ...] = ()
+    if isinstance(value, ChoiceSweep):
+        values = tuple(_plain(v) for v in value.list)
+    elif isinstance(value, RangeSweep) and value.step:
+        values = tuple(value.range())
+    if not values:
+        raise ConfigError(where, f"{expression!r} names no values", CURE)
+    return Domain(key, values=values, grid="grid" in tags)
+
+
+def _check_key(where: str, key: str) -> None:
+    """A trial differs from its sisters in its own keys alone: all train on the same rows and are scored alike."""
+    name = key.lstrip("+")
+    if re.split(r"[./@]", name)[0] not in ("train", "model") or name in SHARED:
+        raise ConfigError(where, "this key is the same for all trials", "search keys of train and model, or fix it")
 
 
 def _interval(where: str, key: str, value: Any, tags: set[str]) -> Domain:
@@ -80,6 +98,8 @@ def _interval(where: str, key: str, value: Any, tags: set[str]) -> Domain:
     integer = "int" in tags or (isinstance(value.start, int) and isinstance(value.end, int))
     if "grid" in tags:
         raise ConfigError(where, "an interval has no grid", "use range or choice with tag(grid, ...)")
+    if math.isinf(low) or math.isinf(high):
+        raise ConfigError(where, "an interval needs finite ends", "choose both ends")
     if not low < high:
         raise ConfigError(where, f"the interval ends at {high:g}, at or below its start", "swap or widen the ends")
     if "log" in tags and low <= 0:
@@ -102,9 +122,10 @@ def _plain(value: Any) -> Any:
 
 
 def draw(space: Mapping[str, str], num_samples: int, seed: int, first: Point | None = None) -> list[Point]:
-    """`num_samples` points for each cell of the grid, without repeats where the space is finite.
+    """`num_samples` points for each cell of the grid; no point comes twice, so a small space may give fewer.
 
-    `first`, where given, is tried before the drawn ones (the last promoted trial), for the keys the space has.
+    `first` (the last promoted trial) is tried before the drawn ones where it has just the keys of the space and the
+    space has no grid. ConfigError as for `parse`.
     """
     domains = [parse(key, expression) for key, expression in space.items()]
     grids = [[(d.key, v) for v in d.values] for d in domains if d.grid]
@@ -120,12 +141,21 @@ def draw(space: Mapping[str, str], num_samples: int, seed: int, first: Point | N
 
 
 def _unseen(cell: Point, domains: list[Domain], rng: random.Random, points: list[Point]) -> Point | None:
-    """A point not drawn yet; None when a hundred draws found none: the space is exhausted."""
+    """A point not drawn yet; None when there is none left."""
     for _ in range(100):
         drawn = {d.key: cell[d.key] if d.grid else d.draw(rng) for d in domains}
         if drawn not in points:
             return drawn
-    return None
+    free = [d for d in domains if not d.grid]
+    if not all(d.values for d in free) or math.prod(len(d.values) for d in free) > LISTED:
+        return None
+    listed = ({d.key: v for d, v in zip(free, values, strict=True)} for values in itertools.product(*_values(free)))
+    left = [point for point in ({d.key: (cell | p)[d.key] for d in domains} for p in listed) if point not in points]
+    return rng.choice(left) if left else None
+
+
+def _values(domains: list[Domain]) -> list[tuple[Any, ...]]:
+    return [d.values for d in domains]
 
 
 def quote(value: Any) -> str:
@@ -139,8 +169,13 @@ def quote(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(quote(v) for v in value) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{quote(k)}:{quote(v)}" for k, v in value.items()) + "}"
+        return "{" + ",".join(f"{_key(k)}:{quote(v)}" for k, v in value.items()) + "}"
     return _quote_text(str(value))
+
+
+def _key(key: Any) -> str:
+    """A key of a dictionary, which the grammar wants bare: what would end it is escaped."""
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", key) if isinstance(key, str) else quote(key)
 
 
 def _quote_text(text: str) -> str:

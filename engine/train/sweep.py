@@ -1,14 +1,15 @@
 """Many trials of one job, and our own record of them; here one after the other, in tune.py on Ray.
 
-Every trial keeps a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all, after every epoch)
-and the weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut short by
-the scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A job that was
-killed is run again with the same command: trials that ended stay ended.
+Every trial that ends leaves a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all) and, if
+it finished, the weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut
+short by the scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A trial that
+was interrupted leaves nothing. A job that was killed is run again with the same command: trials that ended stay ended.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,7 +37,9 @@ class TrialPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepJob:
-    """All that a search needs. `id` is a hash of its inputs: the same job finds the trials it has already run."""
+    """All that a search needs. `id` is a hash of its inputs and `folder` belongs to that id alone: the same job finds
+    the trials it has already run, and no other job mistakes them for its own.
+    """
 
     id: str
     plans: tuple[TrialPlan, ...]
@@ -71,6 +74,10 @@ class Search(Protocol):
         """Seconds spent so far on starting workers and on scheduling, rather than on training."""
 
 
+class Interrupted(BaseException):
+    """Raised by `on_epoch`: the trial ends at once and without a record, to be run again."""
+
+
 class LocalSearch:
     """One trial after the other in this process, without a scheduler: for tests and for a single trial."""
 
@@ -90,8 +97,12 @@ class LocalSearch:
         ended = []
         for plan in job.plans:
             trial = read_trial(job.folder, plan.id)
-            if trial is None:
+            tries = self.conf.max_failures + 1
+            while trial is None:
                 trial = run_trial(job, plan, _reporting(on_epoch, plan.id))
+                tries -= 1
+                if trial.state is TrialState.FAILED and tries:
+                    trial = None
             on_trial(trial)
             ended.append(trial)
         return tuple(ended)
@@ -108,7 +119,12 @@ def _reporting(on_epoch: OnEpoch, trial: str) -> Callable[[Epoch], bool]:
 
 
 def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool]) -> Trial:
-    """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record."""
+    """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record.
+
+    Raises:
+        InputError: the record cannot be written.
+        BaseException: KeyboardInterrupt and Interrupted leave no record.
+    """
     from engine.train.fit import Fitted, build, fit
 
     began = time.perf_counter()
@@ -134,7 +150,7 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
             mode=job.mode,
             on_epoch=after,
         )
-        state, reason = _ending(fitted, stopped, plan.train.max_epochs)
+        state, reason = _ending(fitted, stopped, plan.train.max_epochs, job.metric)
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
     except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
@@ -149,17 +165,20 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
         value=fitted.value,
         seconds=time.perf_counter() - began,
     )
-    return write_trial(job.folder, trial, fitted.weights)
+    return write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
 
 
-def _ending(fitted: Fitted, stopped: bool, budget: int) -> tuple[TrialState, str]:
+def _ending(fitted: Fitted, stopped: bool, budget: int, metric: str) -> tuple[TrialState, str]:
+    last = len(fitted.curve)
     if not fitted.best_epoch:
-        return TrialState.FAILED, "no epoch gave a finite value"
-    if stopped and len(fitted.curve) < budget:
-        return TrialState.STOPPED, f"stopped by the scheduler after epoch {len(fitted.curve)}"
-    if len(fitted.curve) < budget:
-        return TrialState.FAILED, f"diverged in epoch {len(fitted.curve)}"
-    return TrialState.FINISHED, ""
+        if all(math.isfinite(epoch.train_loss) for epoch in fitted.curve):
+            return TrialState.FAILED, f"{metric} is undefined on the validation rows - look at their labels"
+        return TrialState.FAILED, f"diverged in epoch {last}, before any epoch gave a finite value"
+    if not math.isfinite(fitted.curve[-1].train_loss):
+        return TrialState.FAILED, f"diverged in epoch {last}"
+    if stopped and last < budget:
+        return TrialState.STOPPED, f"stopped by the scheduler after epoch {last}"
+    return TrialState.FINISHED, f"its own model ended it after epoch {last}" if last < budget else ""
 
 
 def _warm(model: Any, data: bytes) -> None:
@@ -173,7 +192,7 @@ def _warm(model: Any, data: bytes) -> None:
 
 
 def write_trial(folder: Path, trial: Trial, weights: bytes) -> Trial:
-    """Record a trial that ended: weights first, then the record that names them."""
+    """Record a trial that ended: weights first, then the record that names them. InputError where the disk refuses."""
     place = folder / trial.id
     if weights:
         durable.write_bytes(place / "weights.safetensors", weights)
@@ -183,16 +202,30 @@ def write_trial(folder: Path, trial: Trial, weights: bytes) -> Trial:
 
 
 def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | None:
-    """The record of a trial that ended; None where it has not, or failed (it is tried again) unless asked for."""
+    """The record of a trial that ended; None where it has not, or failed (it is tried again) unless asked for.
+
+    A record that is cut short, or whose weights are gone, counts as none.
+    """
+    place = folder / trial
     try:
-        found = from_plain(Trial, json.loads((folder / trial / "trial.json").read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
+        found = from_plain(Trial, json.loads((place / "trial.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not whole
         return None
+    if found.weights:  # the folder may have moved since
+        if not (place / "weights.safetensors").is_file():
+            return None
+        found = replace(found, weights=str(place / "weights.safetensors"))
     return None if found.state is TrialState.FAILED and not failed else found
+
+
+def forget_trial(folder: Path, trial: str) -> None:
+    """Remove the record of a trial that is about to run again, so that an old failure is not taken for its end."""
+    if (folder / trial).is_dir():
+        durable.remove(folder / trial / "trial.json")
 
 
 def best(trials: tuple[Trial, ...], mode: str) -> Trial | None:
     """The finished trial with the best finite value; None where there is none."""
-    usable = [t for t in trials if t.state is TrialState.FINISHED and t.best_epoch and t.weights]
+    usable = [t for t in trials if t.state is TrialState.FINISHED and t.weights and math.isfinite(t.value)]
     sign = 1.0 if mode == "max" else -1.0
     return max(usable, key=lambda t: sign * t.value, default=None)

@@ -7,6 +7,7 @@ ours. Ray's own state is a cache that nothing is read back from.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -18,7 +19,7 @@ import numpy as np
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Epoch, Trial, TrialState
 from engine.train.conf import SearchConf
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, read_trial, write_trial
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, forget_trial, read_trial, write_trial
 from engine.train.worker import Worker
 
 QUIET = {
@@ -89,7 +90,7 @@ class RaySearch:
     def _start_workers(self) -> None:
         import ray
 
-        actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4)
+        actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4, max_restarts=-1)
         count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
         self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
         ray.get([worker.ready.remote() for worker in self.workers])
@@ -114,6 +115,7 @@ class RaySearch:
         for index, plan in enumerate(job.plans):
             trial = read_trial(job.folder, plan.id)
             if trial is None:
+                forget_trial(job.folder, plan.id)
                 waiting.append(index)
             else:
                 on_trial(trial)
@@ -129,12 +131,14 @@ class RaySearch:
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
 
-        from engine.train.tune_trial import TrialActor, Watch
+        from engine.train.tune_trial import TrialActor, Watch, reached
 
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
         light = replace(job, train=_empty(), validation=_empty())
         budget = max(plan.train.max_epochs for plan in job.plans)
-        watch = Watch(job, on_epoch, on_trial)
+        watch = Watch(job, self.workers, on_epoch, on_trial)
+        name = f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}"
+        storage = (self.scratch / "ray").absolute()
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(TrialActor, workers=self.workers, job=light, arrays=[arrays]),
@@ -155,24 +159,26 @@ class RaySearch:
                 trial_dirname_creator=_trial_folder,
             ),
             run_config=tune.RunConfig(
-                name=f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}",
-                storage_path=str((self.scratch / "ray").absolute()),
+                name=name,
+                storage_path=str(storage),
                 verbose=0,
                 callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=self.conf.max_failures),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
-        grid = tuner.fit()
-        ray.get([worker.settle.remote() for worker in self.workers])
-        for index, result in zip(waiting, grid, strict=False):
-            plan = job.plans[index]
-            if result.error is not None and not (job.folder / plan.id / "trial.json").exists():
-                reason = " ".join(str(result.error).split())[-200:]
-                write_trial(job.folder, _failed(plan.id, plan.params, reason), b"")
+        try:
+            grid = tuner.fit()
+        finally:
+            shutil.rmtree(storage / name, ignore_errors=True)
+        reached(self.workers, "settle")
+        for result in grid:
+            plan = job.plans[result.config["index"]]
+            if result.error is not None and read_trial(job.folder, plan.id, failed=True) is None:
+                write_trial(job.folder, _failed(plan.id, plan.params, _last_line(result.error)), b"")
         for index in waiting:
             watch.tell(index)
-        if any(not (job.folder / job.plans[i].id / "trial.json").exists() for i in waiting):
+        if any(read_trial(job.folder, job.plans[i].id, failed=True) is None for i in waiting):
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
         return watch.training_seconds(len(self.workers))
 
@@ -202,6 +208,12 @@ def _cpus() -> int:
 
 def _trial_folder(trial: Any) -> str:
     return str(trial.trial_id)
+
+
+def _last_line(error: Exception) -> str:
+    """What a remote traceback ends with: the error itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
 
 
 def _failed(trial: str, params: dict[str, Any], reason: str) -> Trial:

@@ -5,17 +5,28 @@ Imported only by tune.py and by Ray's own processes; it must stay free of torch,
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayActorError
 
 from engine.records import Epoch, TrialState
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, read_trial
 
 CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
+
+
+def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
+    """Call a method of each worker; the answers of those that live. One that was killed is being restarted."""
+    answers = []
+    for call in [getattr(worker, method).remote(*args) for worker in workers]:
+        with contextlib.suppress(RayActorError):
+            answers.append(ray.get(call))
+    return answers
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
@@ -26,6 +37,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         it.
         """
         self._workers, self._job, self._arrays = workers, job, arrays
+        self._worker: Any = None
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -39,7 +51,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         deadline = time.monotonic() + CLAIM_SECONDS
         while time.monotonic() < deadline:
             for worker in self._workers:
-                if ray.get(worker.claim.remote(self._owner)):
+                if any(reached([worker], "claim", self._owner)):
                     return worker
             time.sleep(0.02)
         raise RuntimeError(f"no worker became free within {CLAIM_SECONDS:g} seconds")
@@ -78,8 +90,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         return True
 
     def cleanup(self) -> None:
-        """Give the worker back; a trial cut short writes its record on the way."""
-        ray.get(self._worker.release.remote(self._owner))
+        """Give the worker back; a trial that the scheduler cut short writes its record on the way."""
+        if self._worker is not None:
+            reached([self._worker], "release", self._owner)
+            self._worker = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the record of a trial is the worker's."""
@@ -89,12 +103,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
 
 class Watch(tune.Callback):  # type: ignore[misc]
-    """Tells the driver of epochs and ended trials as they come."""
+    """Tells the driver of epochs and ended trials as they come, and the workers what the scheduler has ended."""
 
-    def __init__(self, job: SweepJob, on_epoch: OnEpoch, on_trial: OnTrial) -> None:
-        self._job, self._on_epoch, self._on_trial = job, on_epoch, on_trial
+    def __init__(self, job: SweepJob, workers: list[Any], on_epoch: OnEpoch, on_trial: OnTrial) -> None:
+        self._job, self._workers, self._on_epoch, self._on_trial = job, workers, on_epoch, on_trial
         self._seconds = 0.0
         self._told: set[str] = set()
+        self._newest: dict[str, int] = {}  # trial -> its newest epoch
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its callbacks beside the sweep; nothing of ours is read back from there."""
@@ -110,8 +125,11 @@ class Watch(tune.Callback):  # type: ignore[misc]
         """An epoch ended."""
         if "value" not in result:
             return
-        self._seconds += result["seconds"]
         plan = self._job.plans[trial.config["index"]]
+        if self._newest.get(plan.id) == result["epoch"]:
+            return  # the last result once more, as the trial ends
+        self._newest[plan.id] = result["epoch"]
+        self._seconds += result["seconds"]
         epoch = Epoch(
             epoch=result["epoch"],
             train_loss=result["train_loss"],
@@ -121,7 +139,10 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._on_epoch(plan.id, epoch)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended, by itself or by the scheduler."""
+        """A trial ended, by itself or by the scheduler; Tune asks its actor to stop only after this."""
+        plan = self._job.plans[trial.config["index"]]
+        if read_trial(self._job.folder, plan.id, failed=True) is None:
+            reached(self._workers, "ends", plan.id)
         self._tell(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

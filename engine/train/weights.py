@@ -10,8 +10,9 @@ from engine.errors import ArtifactError
 
 
 def dump(model: torch.nn.Module) -> bytes:
-    """The state dict of `model` as safetensors bytes (CPU, contiguous)."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    """The state dict of `model` as safetensors bytes (CPU, contiguous); tied tensors are written once each."""
+    whole = torch.contiguous_format  # a copy of its own: safetensors refuses tensors that share memory
+    state = {name: tensor.detach().cpu().clone(memory_format=whole) for name, tensor in model.state_dict().items()}
     return bytes(safetensors.torch.save(state))
 
 

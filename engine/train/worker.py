@@ -6,6 +6,9 @@ here and hands over one epoch at a time, waiting for the word to go on: a schedu
 
 A worker belongs to one trial at a time, by a lease: an owner that was killed without releasing it loses it after
 LEASE_SECONDS without a call.
+
+A trial that is let go before its end is recorded as stopped only if the driver said that the scheduler ended it
+(`ends`). Otherwise it was interrupted, or its owner died: it leaves no record and runs again.
 """
 
 from __future__ import annotations
@@ -17,33 +20,39 @@ from dataclasses import replace
 from typing import Any
 
 from engine.records import Dataset, Epoch
-from engine.train.sweep import SweepJob, TrialPlan, run_trial
+from engine.train.sweep import Interrupted, SweepJob, TrialPlan, run_trial
 
 LEASE_SECONDS = 30.0
 
 
 class Handoff:
-    """One trial in a thread, an epoch at a time."""
+    """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did."""
 
     def __init__(self, job: SweepJob, plan: TrialPlan) -> None:
+        self.trial, self.fault = plan.id, ""
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
         self._go_on: queue.Queue[bool] = queue.Queue()
+        self._recorded = True
         self._thread = threading.Thread(target=self._run, args=(job, plan), daemon=True, name=plan.id)
         self._thread.start()
-        self.reason = ""
 
     def _run(self, job: SweepJob, plan: TrialPlan) -> None:
         try:
-            trial = run_trial(job, plan, self._after)
-            self.reason = trial.reason
+            run_trial(job, plan, self._after)
+        except Interrupted:
+            self.fault = "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
-            self.reason = f"{type(error).__name__}: {error}"
+            self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         finally:
             self._epochs.put(None)
 
     def _after(self, epoch: Epoch) -> bool:
         self._epochs.put(epoch)
-        return self._go_on.get()
+        if self._go_on.get():
+            return True
+        if not self._recorded:
+            raise Interrupted
+        return False
 
     def next(self, first: bool) -> Epoch | None:
         """The next epoch; None when the trial has ended."""
@@ -51,8 +60,9 @@ class Handoff:
             self._go_on.put(True)
         return self._epochs.get()
 
-    def stop(self) -> None:
-        """End the trial after its current epoch, and wait until its record is written."""
+    def stop(self, *, recorded: bool) -> None:
+        """End the trial after its current epoch and wait for it; as a stopped one, or without a record."""
+        self._recorded = recorded
         self._go_on.put(False)
         self._thread.join()
 
@@ -75,7 +85,7 @@ class Worker:
         self._busy = False
         self._handoff: Handoff | None = None
         self._started = False
-        self._job: SweepJob | None = None
+        self._ended: set[str] = set()  # trials that the scheduler has ended
 
     def ready(self) -> bool:
         """True, once the imports are done."""
@@ -90,17 +100,22 @@ class Worker:
             abandoned, self._handoff = self._handoff, None
             self._owner, self._last_call = owner, time.monotonic()
         if abandoned is not None:
-            abandoned.stop()
+            abandoned.stop(recorded=False)
         return True
+
+    def ends(self, trial: str) -> None:
+        """The scheduler has ended this trial: when it is let go, it has been stopped."""
+        self._ended.add(trial)
 
     def begin(self, owner: str, job: SweepJob, plan: TrialPlan, arrays: dict[str, Any]) -> None:
         """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy."""
         self._check(owner)
+        self._ended.discard(plan.id)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
         self._handoff, self._started = Handoff(job, plan), False
 
     def step(self, owner: str) -> Epoch | None:
-        """Train one more epoch; None when the trial has ended."""
+        """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
         self._check(owner)
         handoff = self._handoff
         assert handoff is not None  # begin() comes first
@@ -110,25 +125,25 @@ class Worker:
             self._started = True
             if epoch is None:
                 self._handoff = None
+                if handoff.fault:
+                    raise RuntimeError(f"the trial left no record: {handoff.fault}")
             return epoch
         finally:
             self._busy, self._last_call = False, time.monotonic()
 
     def release(self, owner: str) -> None:
-        """Give the worker back; a trial that still runs is stopped, and its record says so."""
+        """Give the worker back. A trial that still runs ends: recorded if the scheduler wished it so."""
         with self._lock:
             if self._owner != owner:
                 return
-            handoff, self._handoff, self._owner = self._handoff, None, ""
-        if handoff is not None:
-            handoff.stop()
+        self.settle()
 
     def settle(self) -> None:
-        """Stop whatever still runs and wait until its record is written: the sweep is over."""
+        """End whatever still runs and wait for it: the sweep is over."""
         with self._lock:
             handoff, self._handoff, self._owner = self._handoff, None, ""
         if handoff is not None:
-            handoff.stop()
+            handoff.stop(recorded=handoff.trial in self._ended)
 
     def _check(self, owner: str) -> None:
         with self._lock:
