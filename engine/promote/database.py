@@ -33,7 +33,7 @@ _POSTGRESQL_SESSION = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
 )
 # Locks and shared memory cannot be trusted there: SQLite's own manual warns against it.
-_NETWORK_FILE_SYSTEMS = frozenset(
+NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "afs", "ceph", "9p", "glusterfs"}
     | {"ocfs2", "gfs2", "davfs", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs"}
     | {"fuse.ceph", "fuse.blobfuse2", "fuse.mount-s3"}
@@ -238,7 +238,7 @@ def _prepare_file(path: Path) -> None:
         raise InputError(str(path), "this is a folder", "name a file in it, such as ledger.db")
     durable.make_folder(path.parent)
     kind = file_system(path.parent.resolve())
-    if kind in _NETWORK_FILE_SYSTEMS:
+    if kind in NETWORK_FILE_SYSTEMS:
         raise InputError(
             str(path),
             f"the folder is on a network file system ({kind}), where SQLite loses data",

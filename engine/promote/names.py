@@ -33,9 +33,7 @@ def check_sha256(text: str, where: str) -> str:
 def check_key(text: str, where: str, *, empty: bool = False) -> str:
     """`text`, where it may be a key of the ledger: printable, one line, at most 256 characters."""
     if not isinstance(text, str) or len(text) > KEY_LENGTH or not text.isprintable() or not (text or empty):
-        raise InputError(
-            where, f"{shown(text)} is no usable key", f"use 1 to {KEY_LENGTH} printable characters"
-        )
+        raise InputError(where, f"{shown(text)} is no usable key", f"use 1 to {KEY_LENGTH} printable characters")
     return text
 
 

@@ -79,9 +79,7 @@ def check_transition(change: StageChange) -> None:
     if change.route is Route.MANUAL and (not change.actor.strip() or change.actor == "loop"):
         raise InputError(f"stage:{change.model}", "a manual change without a name", "say who: actor=<name>")
     if change.route is not Route.EVIDENCE and not change.reason.strip():
-        raise InputError(
-            f"stage:{change.model}", "a change by hand without a reason", "say why: reason=<text>"
-        )
+        raise InputError(f"stage:{change.model}", "a change by hand without a reason", "say why: reason=<text>")
 
 
 @dataclass
@@ -95,9 +93,7 @@ class Fold:
     def add(self, change: StageChange) -> None:
         """Apply one change. ValueError where it contradicts those before it."""
         if self.stages.get(change.model) is not change.source:
-            raise ValueError(
-                f"{change.model} was not in {change.source.value if change.source else 'no stage'}"
-            )
+            raise ValueError(f"{change.model} was not in {change.source.value if change.source else 'no stage'}")
         if change.source in HEADS and self.models.get(change.source) == change.model:
             del self.models[change.source]
             self.generations[change.source] = self.generations.get(change.source, 0) + 1
