@@ -13,16 +13,19 @@ lose their lowest bits, and rows that agree in the rest are put right afterwards
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from kernels.cpu.threads import map_columns
 from kernels.primitives import GROUP_END, TIED, Order, RankingSums
 
 # Runs of rows that agree in the packed bits are put right by insertion up to this length; longer ones that
 # are out of order send the whole column to argsort.
 INSERTION = 48
+BLOCK = 1024
 
 
 def order(scores: Any) -> Order:
@@ -96,6 +99,42 @@ def placements(ordered: Order, labels: Any) -> Any:
     out = np.zeros(labels.shape[0], np.int64)
     _placements(ordered.rows, ordered.groups, ordered.offsets, labels, out)
     return out
+
+
+def placements_of(scores: Sequence[Any], labels: Any) -> list[Any]:
+    """The placements of each model's scores (N,), all rows one segment; models run in threads."""
+    work = sum(score.shape[0] for score in scores)
+    return map_columns(lambda model: placements(order(scores[model]), labels), len(scores), work)
+
+
+def comoments(
+    a: Any, b: Any, labels: Any, scale_up: float, scale_down: float, center_a: float, center_b: float
+) -> tuple[Any, Any]:
+    """Sums over positives and over negatives of (a[i] * size - center_a) * (b[i] * size - center_b), float64.
+
+    a and b (N,) are placements; size is scale_up for a positive and scale_down for a negative.
+    """
+    blocks = -(-a.shape[0] // BLOCK)
+    sums = np.zeros((2, blocks), np.float64)
+    scales = np.array([scale_down, scale_up])
+    _comoments(a, b, labels, scales, center_a, center_b, sums)
+    return sums[1].sum(), sums[0].sum()
+
+
+@njit(cache=True, nogil=True)
+def _comoments(a, b, labels, scales, center_a, center_b, sums):
+    for block in range(sums.shape[1]):
+        first = block * BLOCK
+        part = slice(first, min(first + BLOCK, a.shape[0]))
+        x, y, label = a[part], b[part], labels[part]
+        up, down = 0.0, 0.0
+        for i in range(x.shape[0]):
+            scale = scales[1] if label[i] else scales[0]
+            product = (x[i] * scale - center_a) * (y[i] * scale - center_b)
+            up += product if label[i] else 0.0
+            down += 0.0 if label[i] else product
+        sums[1, block] = up
+        sums[0, block] = down
 
 
 @njit(cache=True, nogil=True)

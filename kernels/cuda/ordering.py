@@ -7,6 +7,7 @@ integers or sums of CuPy over a fixed tree, never atomics on floats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,25 @@ def placements(ordered: Order, labels: Any) -> Any:
     down = 2 * tp + tp_group
     out[ordered.rows] = xp.where(label == 1, up[group], down[group])
     return out
+
+
+def placements_of(scores: Sequence[Any], labels: Any) -> list[Any]:
+    """The placements of each model's scores (N,), all rows one segment."""
+    return [placements(order(score), labels) for score in scores]
+
+
+def comoments(
+    a: Any, b: Any, labels: Any, scale_up: float, scale_down: float, center_a: float, center_b: float
+) -> tuple[Any, Any]:
+    """Sums over positives and over negatives of (a[i] * size - center_a) * (b[i] * size - center_b), float64.
+
+    a and b (N,) are placements; size is scale_up for a positive and scale_down for a negative.
+    """
+    positive = labels == 1
+    scale = module().where(positive, scale_up, scale_down)
+    product = (a * scale - center_a) * (b * scale - center_b)
+    up = (product * positive).sum()
+    return up, product.sum() - up
 
 
 def _groups(ordered: Order) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ Shapes: N rows, S segments (runs of rows that share a slice).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,25 @@ def placements(ordered: Order, labels: Any) -> Any:
         out[rows[label]] += np.searchsorted(down, up, "right") - np.searchsorted(down, up, "left")
         out[rows[~label]] = np.searchsorted(up, down, "left") + np.searchsorted(up, down, "right")
     return out
+
+
+def placements_of(scores: Sequence[Any], labels: Any) -> list[Any]:
+    """The placements of each model's scores (N,), all rows one segment."""
+    return [placements(order(score), labels) for score in scores]
+
+
+def comoments(
+    a: Any, b: Any, labels: Any, scale_up: float, scale_down: float, center_a: float, center_b: float
+) -> tuple[Any, Any]:
+    """Sums over positives and over negatives of (a[i] * size - center_a) * (b[i] * size - center_b), float64.
+
+    a and b (N,) are placements; size is scale_up for a positive and scale_down for a negative.
+    """
+    positive = labels == 1
+    scale = np.where(positive, scale_up, scale_down)
+    product = (a * scale - center_a) * (b * scale - center_b)
+    up = (product * positive).sum()
+    return up, product.sum() - up
 
 
 def _groups(ordered: Order) -> tuple[Any, int]:

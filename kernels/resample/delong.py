@@ -7,13 +7,14 @@ twice the number of rows of the other class that it beats; the (co)variance is t
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from kernels.arrays import Array, as_working, check_ndim
 from kernels.dispatch import load
-from kernels.resample.inputs import host, paired
+from kernels.resample.inputs import paired
 from kernels.resample.intervals import NORMAL, check_level
 from kernels.resample.records import DelongResult
 
@@ -40,34 +41,34 @@ def delong(
         check_ndim(x, name, 1)
     labels = rows.labels()
     ordering = load("ordering", rows.backend)
-    places = [ordering.placements(ordering.order(as_working(s, "score")), labels) for s in rows.scores]
+    places = ordering.placements_of([as_working(score, "score") for score in rows.scores], labels)
     n, positives = int(labels.shape[0]), int(labels.sum(dtype=np.int64))  # synchronises
     negatives = n - positives
-    estimates, covariance = _moments(places, labels, positives, negatives)
+    estimates, covariance = _moments(ordering, places, labels, positives, negatives)
     return _record(estimates, covariance, n, positives, negatives, confidence_level, rows.backend)
 
 
-def _moments(places: list[Any], labels: Any, positives: int, negatives: int) -> tuple[list[float], Any]:
+def _moments(
+    ordering: ModuleType, places: list[Any], labels: Any, positives: int, negatives: int
+) -> tuple[list[float], Any]:
     """Estimates and their covariance matrix; the sums of placements are exact integers."""
     models = len(places)
     if not positives or not negatives:
         return [math.nan] * models, np.full((models, models), math.nan)
-    positive = labels.astype(np.int64)
-    totals = [int((p * positive).sum()) for p in places]  # twice U, exact
+    # Over the positives, placements add up to twice U; the sum is exact.
+    totals = [int((place * labels).sum()) for place in places]
     estimates = [total / (2.0 * positives * negatives) for total in totals]
     covariance = np.full((models, models), math.nan)
     if positives > 1 and negatives > 1:
         # Placements divided by twice the size of the other class lie in [0, 1]; centred before squaring.
-        size = np.where(labels == 1, 1.0 / (2.0 * negatives), 1.0 / (2.0 * positives))
-        centred = [p * size - auc for p, auc in zip(places, estimates, strict=True)]
-        ups = [c * labels for c in centred]
+        scales = 1.0 / (2.0 * negatives), 1.0 / (2.0 * positives)
         for i in range(models):
             for j in range(i, models):
-                v10 = float(host((ups[i] * ups[j]).sum()))
-                v01 = float(host((centred[i] * centred[j]).sum())) - v10
-                covariance[i, j] = covariance[j, i] = v10 / ((positives - 1) * positives) + v01 / (
-                    (negatives - 1) * negatives
+                up, down = ordering.comoments(
+                    places[i], places[j], labels, *scales, estimates[i], estimates[j]
                 )
+                v10, v01 = float(up) / (positives - 1), float(down) / (negatives - 1)  # synchronises
+                covariance[i, j] = covariance[j, i] = v10 / positives + v01 / negatives
     return estimates, covariance
 
 
