@@ -62,7 +62,9 @@ def _group_counts(block: Any, edges: list[Any]) -> list[tuple[Any, int]]:
         row[: e.size] = e
     counts = np.zeros((len(edges), widest + 1), np.int64)
     missing = np.zeros(len(edges), np.int64)
-    if compared:
+    if compared and block.shape[1] == 1 and block.flags.f_contiguous:
+        _compare_column(block[:, 0], padded[0, : edges[0].size], counts[0], missing)
+    elif compared:
         _compare(block, padded, sizes, counts, missing)
     else:
         tables = [_Table.over(e) for e in edges]
@@ -96,6 +98,26 @@ class _Table:
         cell = np.clip(np.nan_to_num(position, nan=0.0), 0, cells - 1).astype(np.int64)
         start = np.searchsorted(cell, np.arange(cells + 1), side="left").astype(np.int32)
         return cls(low, scale, start)
+
+
+@njit(cache=True, nogil=True)
+def _compare_column(column, edges, counts, missing):  # type: ignore[no-untyped-def]
+    """As `_compare` for one contiguous column, whose tiles need no copy."""
+    for first in range(0, column.size, _TILE):
+        tile = column[first : first + _TILE]
+        valid = np.int32(0)
+        for q in range(tile.size):
+            valid = np.int32(valid + np.int32(tile[q] == tile[q]))
+        missing[0] += tile.size - valid
+        before = np.int64(valid)
+        for k in range(edges.size):
+            edge = edges[k]
+            above = np.int32(0)
+            for q in range(tile.size):
+                above = np.int32(above + np.int32(tile[q] >= edge))
+            counts[k] += before - above
+            before = np.int64(above)
+        counts[edges.size] += before
 
 
 @njit(cache=True, nogil=True)

@@ -139,7 +139,7 @@ def placement_sums(reference: SortedColumns, live: SortedColumns) -> PlacementSu
     return PlacementSums(reference.n, live.n, *sums)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _step(x, y, i, j, k, last, value, left, right):  # type: ignore[no-untyped-def]
     """Take the smaller head; a new value opens the next slot, an equal one overwrites the slot in place."""
     a, b = x[i], y[j]  # both loads come first: a conditional load would turn the select into a branch
@@ -167,7 +167,7 @@ def _gap_of(upper, lower):  # type: ignore[no-untyped-def]
     return lambda upper, lower: np.float64(np.uint64(upper) - np.uint64(lower))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _absorb(value, left, right, slots, n, m, integers, lanes, terms, full):  # type: ignore[no-untyped-def]
     """Add the complete groups in slots 1 .. slots - 1 to the sums; slot 0 holds the group before them."""
     d_max, d_min, u2 = integers[0], integers[1], integers[2]
@@ -206,7 +206,7 @@ def _absorb(value, left, right, slots, n, m, integers, lanes, terms, full):  # t
                 lanes[t, lane] += terms[t, start + lane]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _slide(value, left, right, k):  # type: ignore[no-untyped-def]
     """The last complete group becomes slot 0 and the group that may still grow slot 1."""
     for slot in range(2):
@@ -215,7 +215,7 @@ def _slide(value, left, right, k):  # type: ignore[no-untyped-def]
         right[slot] = right[k - 1 + slot]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _open(x, y, i, j, value, left, right):  # type: ignore[no-untyped-def]
     """Fill slot 0 with the group that ends at the cut (i, j); return the first value of slot 1."""
     from_x = i < x.size and (j == y.size or x[i] <= y[j])
@@ -231,7 +231,7 @@ def _open(x, y, i, j, value, left, right):  # type: ignore[no-untyped-def]
     return head
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _finish(x, y, i, i_end, j, j_end, last, value, left, right, integers, lanes, terms, full):  # type: ignore[no-untyped-def]
     """Merge what remains of x[i:i_end] and y[j:j_end]; slot 1 is open and holds the value `last`."""
     n, m = x.size, y.size
@@ -254,7 +254,7 @@ def _finish(x, y, i, i_end, j, j_end, last, value, left, right, integers, lanes,
     _absorb(value, left, right, 2, n, m, integers, lanes, terms, full)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _merge(x, y, integers, floats, full):  # type: ignore[no-untyped-def]
     """All sums of two sorted, non-empty columns."""
     n, m = x.size, y.size
@@ -287,7 +287,7 @@ def _merge(x, y, integers, floats, full):  # type: ignore[no-untyped-def]
             floats[t] += lanes[t, lane]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _place(x, y, sums):  # type: ignore[no-untyped-def]
     """u2 and the sums of squares of both placements, 32 bits a word so that nothing overflows."""
     n, m = x.size, y.size

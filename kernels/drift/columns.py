@@ -35,8 +35,8 @@ class NumericColumn:
     sigma: float
     """Interquartile range / 1.349, or the standard deviation where that is 0: the unit of
     wasserstein_normed."""
-    cells: Any = field(default=None, repr=False)
-    """What the rank primitive fits for unsorted live columns; rebuilt, never stored."""
+    cells: list[Any] = field(default_factory=list, repr=False)
+    """What the rank primitive fits for unsorted live columns: filled when first needed, never stored."""
 
     @property
     def n(self) -> int:
@@ -74,7 +74,6 @@ def fit_numeric(sources: dict[str, Any], bins: int | Sequence[Any], backend: str
         else:
             edges = [given_edges(bins, len(raw), str(v.dtype))[f] for f, v in enumerate(raw)]
         counts = counts_of_sorted(ordered, edges)
-        cells = module.fit_cells(ordered)
     return [
         NumericColumn(
             name,
@@ -83,7 +82,6 @@ def fit_numeric(sources: dict[str, Any], bins: int | Sequence[Any], backend: str
             edges[f],
             counts.counts[f],
             _sigma(ordered.values[f], int(ordered.n[f])),
-            cells[f],
         )
         for f, name in enumerate(sources)
     ]

@@ -61,7 +61,7 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
         found = None
         if any(name in values.EXTREME for name in statistics):
             both = "kuiper" in statistics
-            cells = [c.cells for c in numeric.columns]
+            cells = _fitted_cells(module, numeric)
             found = module.extremes_sorted(numeric.reference, cells, numeric.live, both=both)
             n, m, _, missing, d_max, d_min = map(to_host, found)
             for name in statistics:
@@ -83,6 +83,18 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
     if "missing" in statistics:
         results["missing"] = values.missing_values(reference.n, reference.missing, m, missing)
     return column_rows(numeric.columns, results, m, missing, chosen)
+
+
+def _fitted_cells(module: Any, numeric: NumericPairs) -> list[Any]:
+    """Cells of the reference columns, fitted once a profile; None for a column that was converted to compare."""
+    own = [c.values is v for c, v in zip(numeric.columns, numeric.reference.values, strict=True)]
+    new = [c for c, same in zip(numeric.columns, own, strict=True) if same and not c.cells]
+    if new:
+        n = np.array([c.n for c in new], dtype=np.int64)
+        ordered = SortedColumns(tuple(c.values for c in new), n, np.zeros_like(n))
+        for column, cells in zip(new, module.fit_cells(ordered), strict=True):
+            column.cells[:] = [cells]
+    return [c.cells[0] if same else None for c, same in zip(numeric.columns, own, strict=True)]
 
 
 def column_rows(

@@ -16,11 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels import dispatch
 from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
 from kernels.drift.profile import Profile
 from kernels.errors import ProfileError
-from kernels.sums import SortedColumns
 
 _FORMAT = "tidegate-profile"
 _VERSION = 1
@@ -94,9 +92,7 @@ def _column(path: Path, i: int, entry: dict[str, Any], arrays: dict[str, Any]) -
     _require(edges.dtype == values.dtype and bool((edges[1:] > edges[:-1]).all()), path, f"{name}.edges")
     _require(counts.size == edges.size + 1 and counts.sum() == values.size, path, f"{name}.counts")
     sigma = float("nan") if entry["sigma"] is None else float(entry["sigma"])
-    one = SortedColumns((values,), np.array([values.size], np.int64), np.array([missing], np.int64))
-    cells = dispatch.load("rank", "cpu").fit_cells(one)[0]
-    return NumericColumn(name, values, missing, edges, counts, sigma, cells)
+    return NumericColumn(name, values, missing, edges, counts, sigma)
 
 
 def _require(condition: bool, path: Path, field: str) -> None:
