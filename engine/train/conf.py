@@ -7,7 +7,6 @@ from math import inf
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.scores import GREATER_IS_BETTER
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")
@@ -137,14 +136,6 @@ class SearchConf:
 
     def __post_init__(self) -> None:
         require(self.mode in ("max", "min"), "search.mode", f"{self.mode!r} is unknown", "choose max or min")
-        better = GREATER_IS_BETTER.get(self.metric)  # None: unknown; check_metric tells, once the task is known
-        right = self.mode if better is None else "max" if better else "min"
-        require(
-            self.mode == right,
-            "search.mode",
-            f"{self.mode} of {self.metric} is the worst trial",
-            f"set search.mode={right}",
-        )
         require(
             self.backend in ("ray", "local"),
             "search.backend",

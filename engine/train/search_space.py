@@ -23,7 +23,6 @@ from engine.errors import ConfigError
 Point = dict[str, Any]
 
 LISTED = 10_000  # a finite space up to this size gives its last points as well
-SHARED = ("train", "train.windows", "train.validation")
 CURE = "write it in Hydra's sweep grammar, such as choice(64,128) or tag(log,interval(1e-4,1e-2))"
 
 
@@ -55,13 +54,12 @@ class Domain:
 
 
 def parse(key: str, expression: str) -> Domain:
-    """The domain that `key=expression` names; ConfigError where it names none, or where no trial reads the key."""
+    """The domain that `key=expression` names; ConfigError where it names none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
     from hydra.errors import HydraException
 
     where = f"search.space:{key}"
-    _check_key(where, key)
     try:
         override = OverridesParser.create().parse_override(f"{key}={expression}")
     except HydraException as error:
@@ -84,13 +82,6 @@ def parse(key: str, expression: str) -> Domain:
     if not values:
         raise ConfigError(where, f"{expression!r} names no values", CURE)
     return Domain(key, values=values, grid="grid" in tags)
-
-
-def _check_key(where: str, key: str) -> None:
-    """A trial differs from its sisters in its own keys alone: all train on the same rows and are scored alike."""
-    name = key.lstrip("+")
-    if re.split(r"[./@]", name)[0] not in ("train", "model") or name in SHARED:
-        raise ConfigError(where, "this key is the same for all trials", "search keys of train and model, or fix it")
 
 
 def _interval(where: str, key: str, value: Any, tags: set[str]) -> Domain:

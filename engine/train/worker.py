@@ -95,8 +95,8 @@ class Worker:
         """Take this worker for one trial; False while another one holds it."""
         with self._lock:
             expired = not self._busy and time.monotonic() - self._last_call > LEASE_SECONDS
-            if self._owner and self._owner != owner and not expired:
-                return False
+            if self._owner and not expired:
+                return self._owner == owner
             abandoned, self._handoff = self._handoff, None
             self._owner, self._last_call = owner, time.monotonic()
         if abandoned is not None:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from engine.errors import ConfigError
+from engine.train.conf import SearchConf, TabularConf, TrainConf
+
+TRAIN = [
+    ({"windows": 0}, "train.windows: 0 is below 1 - train on at least one window"),
+    ({"validation": 0.0}, "train.validation: 0.0 is not a share - choose a number between 0 and 1, such as 0.15"),
+    ({"validation": 1.0}, "train.validation: 1.0 is not a share - choose a number between 0 and 1, such as 0.15"),
+    ({"validation": math.nan}, "train.validation: nan is not a share - choose a number between 0 and 1, such as 0.15"),
+    ({"max_epochs": 0}, "train.max_epochs: 0 is below 1 - choose a positive number"),
+    ({"batch_size": 0}, "train.batch_size: 0 is below 1 - choose a positive number"),
+    ({"threads": 0}, "train.threads: 0 is below 1 - choose a positive number"),
+    ({"lr": 0.0}, "train.lr: 0.0 is not a positive number - choose one such as 2e-3"),
+    ({"lr": math.nan}, "train.lr: nan is not a positive number - choose one such as 2e-3"),
+    ({"lr": math.inf}, "train.lr: inf is not a positive number - choose one such as 2e-3"),
+    ({"weight_decay": -1.0}, "train.weight_decay: -1.0 is not a number from 0 on - choose 0 or more"),
+    ({"weight_decay": math.inf}, "train.weight_decay: inf is not a number from 0 on - choose 0 or more"),
+    ({"seed": -1}, "train.seed: -1 is no seed - choose one from 0 to 4294967295"),
+    ({"seed": 2**32}, "train.seed: 4294967296 is no seed - choose one from 0 to 4294967295"),
+    ({"accelerator": "tpu"}, "train.accelerator: 'tpu' is unknown - choose one of auto, cpu, gpu"),
+    ({"precision": "16"}, "train.precision: '16' is unknown - choose one of auto, 32, bf16"),
+    ({"schedule": "linear"}, "train.schedule: 'linear' is unknown - choose one of cosine, constant"),
+]
+SEARCH = [
+    ({"mode": "most"}, "search.mode: 'most' is unknown - choose max or min"),
+    ({"backend": "dask"}, "search.backend: 'dask' is unknown - choose ray or local"),
+    ({"num_samples": 0}, "search.num_samples: 0 is below 1 - choose a positive number"),
+    ({"grace_period": 0}, "search.grace_period: 0 is below 1 - choose a positive number"),
+    ({"reduction_factor": 1}, "search.reduction_factor: 1 is below 2 - choose 2 or more"),
+    ({"workers": -1}, "search.workers: -1 is negative - choose 0 or more"),
+    ({"max_failures": -1}, "search.max_failures: -1 is negative - choose 0 or more"),
+]
+TABULAR = [
+    ({"width": 0}, "model.width: 0 is below 1 - choose 1 or more"),
+    ({"depth": -1}, "model.depth: -1 is below 0 - choose 0 or more"),
+    ({"embedding": 0}, "model.embedding: 0 is below 1 - choose 1 or more"),
+    (
+        {"dropout": 1.0},
+        "model.dropout: 1.0 is not a share below 1 - choose 0 to switch it off, or a number such as 0.1",
+    ),
+]
+CASES = [
+    pytest.param(cls, wrong, message, id=message.split(" - ")[0])
+    for cls, cases in ((TrainConf, TRAIN), (SearchConf, SEARCH), (TabularConf, TABULAR))
+    for wrong, message in cases
+]
+
+
+@pytest.mark.parametrize(("cls", "wrong", "message"), CASES)
+def test_a_wrong_value_is_refused_in_one_line(cls: Any, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        cls(**wrong)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("cls", [TrainConf, SearchConf, TabularConf])
+def test_the_defaults_are_fit_for_use(cls: Any) -> None:
+    assert cls() == cls()
+
+
+def test_the_ends_of_what_is_allowed() -> None:
+    assert TrainConf(seed=2**32 - 1, weight_decay=0.0, max_epochs=1, batch_size=1, windows=1).seed == 2**32 - 1
+    assert TabularConf(depth=0, dropout=0.0, width=1, embedding=1).depth == 0
+    assert SearchConf(num_samples=1, workers=0, max_failures=0, reduction_factor=2).workers == 0
