@@ -2,8 +2,8 @@
 
     python -m pytest benchmarks/kernels/bench_resample.py -s
 
-A loop of a thousand resamples takes minutes to hours, so one or a few turns are timed and multiplied; the line says
-so. A turn is what users write: draw row numbers, gather, score.
+A loop of a thousand resamples takes minutes to hours, so one or a few turns are timed and multiplied; the
+line says so. A turn is what users write: draw row numbers, gather, score.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 
 
 def seconds(action: Callable[[], Any], rounds: int) -> float:
-    """The median of `rounds` calls, after one that warms caches (and compiles) when there is more than one."""
+    """The median of `rounds` calls, after one that warms caches (and compiles) when there is more than
+    one."""
     if rounds > 1:
         action()
     taken = []
@@ -23,7 +24,8 @@ def compare(
     benchmark: Any, ours: Callable[[], Any], peer: Callable[[], Any], *, floor: float, rounds: int = 7,
     peer_rounds: int = 3, scale: float = 1.0, note: str = "",
 ) -> float:  # fmt: skip
-    """Time both, print one line, and hold the ratio to its floor. scale: the peer's calls that ours replaces."""
+    """Time both, print one line, and hold the ratio to its floor. scale: the peer's calls that ours
+    replaces."""
     peer_seconds = seconds(peer, peer_rounds) * scale
     benchmark.pedantic(ours, rounds=rounds, warmup_rounds=1)
     mine = benchmark.stats.stats.median

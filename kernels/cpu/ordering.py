@@ -262,26 +262,32 @@ def _ranking_sums(rows, groups, offsets, labels, counts, precision):
 
 @njit(cache=True, nogil=True)
 def _placements(rows, groups, offsets, labels, out):
-    along = np.empty(rows.shape[0], np.uint8)
     for s in range(offsets.shape[0] - 1):
-        total_n = 0
-        for i in range(offsets[s], offsets[s + 1]):
-            along[i] = labels[rows[i]]
-            total_n += 1 - np.int64(along[i])
-        tp, fp = 0, 0
-        first = offsets[s]
-        while first < offsets[s + 1]:
-            group = groups[first]
+        begin, end = offsets[s], offsets[s + 1]
+        row, group = rows[begin:end], groups[begin:end]
+        n = end - begin
+        label = np.empty(n, np.int64)
+        total = 0
+        for i in range(n):
+            label[i] = labels[row[i]]
+            total += 1 - label[i]
+        tp, fp, first = 0, 0, 0
+        while first < n:
+            if first + 1 == n or group[first + 1] != group[first]:  # no tie, and no branch on the label
+                positive = label[first]
+                out[row[first]] = 2 * (total - fp) if positive else 2 * tp
+                tp += positive
+                fp += 1 - positive
+                first += 1
+                continue
             positives, last = 0, first
-            while last < offsets[s + 1] and groups[last] == group:
-                positives += np.int64(along[last])
+            while last < n and group[last] == group[first]:
+                positives += label[last]
                 last += 1
             negatives = last - first - positives
+            above, below = 2 * tp + positives, 2 * (total - fp - negatives) + negatives
             for i in range(first, last):
-                if along[i]:
-                    out[rows[i]] = 2 * (total_n - fp - negatives) + negatives
-                else:
-                    out[rows[i]] = 2 * tp + positives
+                out[row[i]] = below if label[i] else above
             tp += positives
             fp += negatives
             first = last

@@ -129,10 +129,13 @@ def _averaged(
     if average == "binary":
         positive = _positive_index(everything, pos_label)
         if positive < 0:  # the positive label occurs nowhere: no true, no predicted rows of it
-            return inputs.result(_undefined(np.asarray(float(zero_division)), data.undefined), y_pred)
+            return inputs.result(
+                _undefined(np.full_like(matrix, zero_division, shape=(), dtype=np.float64), data.undefined),
+                y_pred,
+            )
     elif labels is not None:
         # Only the named classes are scored, yet rows of the others still make false positives and negatives.
-        kept = np.searchsorted(everything, np.asarray(labels))
+        kept = np.searchsorted(everything, np.asarray(labels, like=everything))
         return inputs.result(
             _undefined(_some_classes(metric, matrix, kept, average, zero_division), data.undefined), y_pred
         )
@@ -148,7 +151,7 @@ def _some_classes(metric: Any, matrix: Any, kept: Any, average: str | None, zero
     if average == "micro":
         tp = matrix.diagonal()[kept].sum()
         true, pred = matrix.sum(axis=1)[kept].sum(), matrix.sum(axis=0)[kept].sum()
-        pooled = np.asarray([[0, pred - tp], [true - tp, tp]], dtype=np.float64)
+        pooled = np.stack([np.zeros_like(tp), pred - tp, true - tp, tp]).reshape(2, 2).astype(np.float64)
         return metric(pooled, average="binary", positive=1, zero_division=float(zero_division))
     known = ~np.isnan(values)
     weight = np.where(known, matrix.sum(axis=1)[kept] if average == "weighted" else 1.0, 0.0)
@@ -182,7 +185,7 @@ def _matrix(
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
     if labels is None:
         return _table(data)[1], data.undefined
-    wanted = np.asarray(labels)
+    wanted = np.asarray(labels, like=data.y_true)
     classes = np.unique(wanted)
     if classes.shape[0] != wanted.shape[0] or not classes.shape[0]:
         raise OptionError("labels: empty, or a label twice - name each class once")
@@ -200,7 +203,7 @@ def _table(data: inputs.Rows, extra: Any = None) -> tuple[Any, Any]:
         return present + low, joint[present][:, present]
     classes = codes_.classes_of(data.y_true, data.y_pred)
     if extra is not None:
-        classes = np.union1d(classes, np.asarray(extra))
+        classes = np.unique(np.concatenate([classes, np.asarray(extra, like=classes)]))
     return classes, _count(data, classes)
 
 

@@ -111,7 +111,7 @@ def brier_score_loss(
         square, weight = many.squared_error, many.rows.sum()
         if data.weight is not None:
             proba = data.y_pred.astype(np.float64)
-            hot = _codes(data, labels)[:, None] == np.arange(proba.shape[1])
+            hot = _codes(data, labels)[:, None] == np.asarray(np.arange(proba.shape[1]), like=proba)
             square, weight = (((hot - proba) ** 2).sum(axis=1) * data.weight).sum(), data.weight.sum()
     value = moments.mean(square * (0.5 if half else 1.0), weight)
     return inputs.result(_or_nan(value, data.undefined), y_proba)
@@ -148,8 +148,9 @@ def _quantile_error(data: inputs.Rows, n_bins: int, norm: str) -> Any:
     codes = codes_.binary_codes(data.y_true, data.backend) if data.y_pred.ndim == 1 else _codes(data, None)
     confidence, outcome = confidence_and_outcome(codes, data.y_pred)
     if not confidence.size or data.undefined:
-        return np.asarray(np.nan)
-    edges = np.unique(np.quantile(confidence, np.linspace(0.0, 1.0, n_bins + 1)))
+        return np.full_like(data.y_pred, np.nan, shape=(), dtype=np.float64)
+    levels = np.asarray(np.linspace(0.0, 1.0, n_bins + 1), like=confidence)
+    edges = np.unique(np.quantile(confidence, levels))
     bins = np.searchsorted(edges[1:-1], confidence, side="left")
     count = max(int(edges.shape[0]) - 1, 1)
     rows = np.bincount(bins, minlength=count)
@@ -198,7 +199,7 @@ def _check_bins(n_bins: int) -> None:
 def _two_codes(data: inputs.Rows, labels: Any) -> Any:
     if labels is None:
         return codes_.binary_codes(data.y_true, data.backend)
-    classes = np.unique(np.asarray(labels))
+    classes = np.unique(np.asarray(labels, like=data.y_true))
     if classes.shape[0] != 2:
         raise OptionError(f"labels: {classes.shape[0]} classes for one column of y_proba - pass two labels")
     codes = codes_.encode(data.y_true, classes, "y_true")
@@ -210,7 +211,9 @@ def _two_codes(data: inputs.Rows, labels: Any) -> Any:
 def _codes(data: inputs.Rows, labels: Any) -> Any:
     """Class codes (N,) for the columns of y_proba (N, C)."""
     columns = int(data.y_pred.shape[1])
-    classes = codes_.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels))
+    classes = (
+        codes_.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels, like=data.y_true))
+    )
     if classes.shape[0] != columns:
         raise ShapeError(
             f"y_proba: {columns} columns for {int(classes.shape[0])} classes - pass one column a "

@@ -156,7 +156,7 @@ def _weighted_walk(codes: Any, score: Any, weight: Any, backend: str) -> tuple[A
 
 
 def _class_codes(y_true: Any, score: Any, labels: Any) -> tuple[Any, int]:
-    classes = codes_.classes_of(y_true) if labels is None else np.asarray(labels)
+    classes = codes_.classes_of(y_true) if labels is None else np.asarray(labels, like=y_true)
     if classes.shape[0] != score.shape[1]:
         raise ShapeError(
             f"y_score: {score.shape[1]} columns for {classes.shape[0]} classes - pass one column a class, or "
@@ -172,21 +172,19 @@ def _one_against_rest(
     metric: Any, codes: Any, score: Any, count: int, average: str | None, weight: Any, backend: str
 ) -> Any:
     if average == "micro":
-        flat = (codes[:, None] == np.arange(count)).astype(np.uint8).ravel()
+        flat = (codes[:, None] == np.asarray(np.arange(count), like=codes)).astype(np.uint8).ravel()
         repeated = None if weight is None else np.repeat(weight, count)
-        return metric(flat, np.ascontiguousarray(score).ravel(), repeated, backend)
+        return metric(flat, score.ravel(), repeated, backend)
     columns = [(codes == c).astype(np.uint8) for c in range(count)]
     values = np.stack([
-        np.asarray(metric(column, np.ascontiguousarray(score[:, c]), weight, backend))
+        metric(column, score[:, c].copy(), weight, backend)
         for c, column in enumerate(columns)
     ])  # fmt: skip
     if average is None:
         return values
     if average == "macro":
         return values.mean()
-    share = np.stack(
-        [np.asarray((column if weight is None else column * weight).sum()) for column in columns]
-    )
+    share = np.stack([(column if weight is None else column * weight).sum() for column in columns])
     return moments.mean((values * share).sum(), share.sum())
 
 
@@ -196,9 +194,9 @@ def _one_against_one(codes: Any, score: Any, count: int, average: str | None, ba
         for b in range(a + 1, count):
             pair = (codes == a) | (codes == b)
             is_a = (codes[pair] == a).astype(np.uint8)
-            ab = _binary_auroc(is_a, np.ascontiguousarray(score[pair, a]), None, backend)
-            ba = _binary_auroc(1 - is_a, np.ascontiguousarray(score[pair, b]), None, backend)
+            ab = _binary_auroc(is_a, score[pair, a], None, backend)
+            ba = _binary_auroc(1 - is_a, score[pair, b], None, backend)
             values.append((ab + ba) / 2.0)
-            shares.append(np.asarray(pair.mean()))
+            shares.append(pair.mean())
     value, share = np.stack(values), np.stack(shares)
     return value.mean() if average == "macro" else moments.mean((value * share).sum(), share.sum())

@@ -66,7 +66,7 @@ def r2_score(
     values = []
     for true, pred in _outputs(data):
         weight = data.weight
-        count = np.asarray(float(true.shape[0])) if weight is None else weight.sum()
+        count = np.full_like(true, true.shape[0], shape=()) if weight is None else weight.sum()
         center = moments.mean(true.sum() if weight is None else (true * weight).sum(), count)
         apart = true - center
         if weight is None:
@@ -76,7 +76,7 @@ def r2_score(
             residual = (np.square(true - pred) * weight).sum()
             first, second = (apart * weight).sum(), (np.square(apart) * weight).sum()
         value = moments.determination(residual, first, second, count)
-        values.append(np.where(true.shape[0] >= 2, value, np.nan))
+        values.append(value if true.shape[0] >= 2 else np.full_like(value, np.nan))
     return _combined(values, data, multioutput, y_pred)
 
 
@@ -90,7 +90,7 @@ def _mean_loss(
         if data.weight is None:
             sums = inputs.primitive("scores", data.backend).regression_sums(true, pred, alpha=alpha)
             total = {"absolute": sums.absolute, "pinball": sums.pinball}.get(loss, sums.squared)
-            weight = np.asarray(float(true.shape[0]))
+            weight = np.full_like(true, true.shape[0], shape=())
         else:
             total = (row_loss(loss, true, pred, alpha) * data.weight).sum()
             weight = data.weight.sum()
@@ -119,9 +119,7 @@ def _outputs(data: inputs.Rows) -> list[tuple[Any, Any]]:
     if data.y_true.ndim == 1:
         return [(data.y_true, data.y_pred)]
     columns = range(data.y_true.shape[1])
-    return [
-        (np.ascontiguousarray(data.y_true[:, k]), np.ascontiguousarray(data.y_pred[:, k])) for k in columns
-    ]
+    return [(data.y_true[:, k].copy(), data.y_pred[:, k].copy()) for k in columns]
 
 
 def _combined(values: list[Any], data: inputs.Rows, multioutput: str, template: Array) -> Any:

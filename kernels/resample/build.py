@@ -115,9 +115,7 @@ def _ranks(name: str, rows: Paired, options: MetricOptions) -> Ranks:
             continue
         codes = _columns_of(rows, score)
         columns = range(score.shape[1])
-        models.append(
-            Ranked([((codes == c).astype(np.uint8), np.ascontiguousarray(score[:, c])) for c in columns])
-        )
+        models.append(Ranked([((codes == c).astype(np.uint8), score[:, c].copy()) for c in columns]))
     return Ranks(models, name == "average_precision_score", options.average == "weighted", rows.backend)
 
 

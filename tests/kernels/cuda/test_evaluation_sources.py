@@ -1,4 +1,5 @@
-"""The evaluation kernels through the host shim, where chunk borders, thread orders and grids can be forced."""
+"""The evaluation kernels through the host shim, where chunk borders, thread orders and grids can be
+forced."""
 
 from __future__ import annotations
 
