@@ -9,14 +9,18 @@ Exit codes: 0 done; 1 a fault of ours; 2 bad input or config; 3 ran well, and th
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from engine import __version__
+
+if TYPE_CHECKING:
+    from engine.schema import Composer
 
 VERBS = {
     "loop": "the whole sentence: every window validated, monitored, decided on; models trained, gated, promoted",
@@ -32,6 +36,7 @@ VERBS = {
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
 }
 TRAINING = ("loop", "train", "sweep", "evaluate")  # these import torch; the others must not
+SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
 examples:
   tidegate loop experiment=flights                          a year of flights, month by month
@@ -41,13 +46,40 @@ examples:
   tidegate history experiment=flights --json | jq .
 
 every verb takes: key=value overrides, --json, --cfg job (show the config), --config-dir DIR (your own conf/), --help"""
-# Of Hydra's flags: the next word is their value.
-_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c")
-WITH_VALUE = (*_FLAGS, "--info", "-i", "--shell-completion", "-sc", "--experimental-rerun")
+# Hydra's flags that we pass on; the next word is the value of these ...
+WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
+ALONE = ("--help", "-h", "--hydra-help", "--resolve", "--run", "-r", "--shell-completion", "-sc", "--info", "-i")
+# ... where it must be one of these; the value of --info may be left out.
+CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+REFUSED = {
+    "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "
+    "own loop.name=",
+    "--config-path": "add a folder of your own with --config-dir",
+    "--experimental-rerun": "give the same command again",
+}
+SHORT = {"-m": "--multirun", "-cp": "--config-path", "-c": "--cfg", "-i": "--info"}
+COMPLETION = """\
+# eval "$(tidegate completion)" in ~/.bashrc: completes verbs, groups, options and keys
+_tidegate() {{
+  local word="${{COMP_WORDS[COMP_CWORD]}}"
+  if (( COMP_CWORD == 1 )); then
+    COMPREPLY=($(compgen -W "{verbs}" -- "$word"))
+  else
+    local line="${{COMP_LINE:0:COMP_POINT}}" verb="${{COMP_WORDS[1]}}"
+    COMPREPLY=($(COMP_LINE="tidegate ${{line#*" $verb"}}" tidegate "$verb" --shell-completion query=bash 2>/dev/null))
+    [[ ${{COMPREPLY[0]}} == *= ]] && compopt -o nospace
+  fi
+}}
+COMP_WORDBREAKS="${{COMP_WORDBREAKS//=/}}"
+complete -F _tidegate tidegate"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; ends the process with an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word to stop is taken like Ctrl-C
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
@@ -56,21 +88,23 @@ def run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
-    if argv[0] in ("-V", "--version"):
+    if argv[0] == "-V" or "--version" in argv:
         print(f"tidegate {__version__}")
+        return 0
+    if argv == ["completion"]:
+        print(COMPLETION.format(verbs=" ".join(VERBS)))
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        return _refuse(f"command line:{verb}: no such verb - {_nearest(verb)}")
-    as_json = "--json" in rest
-    rest = [word for word in rest if word != "--json"]
+        return _refuse(f"command line:{verb}: no such verb - {_nearest(verb, list(VERBS))}")
     try:
-        return _dispatch(verb, rest, as_json)
+        flags, overrides = split([word for word in rest if word != "--json"])
+        return _dispatch(verb, flags, overrides, as_json="--json" in rest)
     except KeyboardInterrupt:
         print("interrupted - the same command goes on where it stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; Python would complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away; Python would complain again at exit
         return 0
     except Exception as error:
         return _explain(error)
@@ -84,11 +118,11 @@ def usage() -> str:
     return f"{title}\n\nusage: tidegate VERB [key=value ...]\n\n{verbs}\n\n{EXAMPLES}"
 
 
-def _nearest(verb: str) -> str:
+def _nearest(word: str, known: Sequence[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(verb, VERBS, 1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(VERBS)}"
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
 
 
 def _refuse(line: str) -> int:
@@ -114,100 +148,132 @@ def _explain(error: Exception) -> int:
     return 1
 
 
-def _dispatch(verb: str, rest: list[str], as_json: bool) -> int:
-    flags, overrides = split(rest)
-    space, overrides = take_space(overrides) if verb in ("sweep", "loop") else ({}, overrides)
-    if space:
-        from engine.train.search_space import quote
+def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: bool) -> int:
+    space, overrides = take_space(overrides)
+    if space and verb not in SEARCHING:
+        from engine.errors import ConfigError
 
-        overrides = [
-            *overrides,
-            "search.space={" + ",".join(f"{k}:{quote(v)}" for k, v in space.items()) + "}",
-        ]
+        cure = "a list is written [a,b]; to try several values, use `tidegate sweep`"
+        raise ConfigError(f"command line:{next(iter(space))}", f"{verb} takes one value for a key", cure)
+    if any(flag in ("--help", "-h") for flag in flags):
+        print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
     composed = _compose(verb, flags, overrides)
-    code = 0
-    for config, chosen in composed:
-        code = max(code, _call(verb, config, chosen, flags, as_json))
+    if composed is None:  # Hydra has shown what was asked for
+        return 0
+    from importlib import import_module
+
+    from engine.schema import to_config
+
+    config, composer = to_config(composed[0]), composed[1]
+    if verb in SEARCHING:
+        # what the command line says goes before what the config says: other keys to search, or one value for a key
+        config.search.space = space or {k: v for k, v in config.search.space.items() if not composer.sets(k)}
+    module = import_module("engine.verbs" if verb in TRAINING else "engine.desk")
+    call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
+    code, answer = call(config, composer, quiet=False)
+    if as_json:
+        print(json.dumps(answer, allow_nan=False), flush=True)
     return code
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(Hydra's flags with their values, overrides)."""
+    """(flags with their values, overrides); ConfigError where a flag is unknown, not supported or lacks its value."""
     flags: list[str] = []
     overrides: list[str] = []
-    waiting = False
-    for word in words:
-        if waiting or word.startswith("-"):
+    rest = iter(part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word]))
+    for word in rest:
+        if flags and flags[-1] in ("--info", "-i") and word in CHOICES["--info"]:
             flags.append(word)
-            waiting = not waiting and word in WITH_VALUE
-        else:
+        elif not word.startswith("-"):
             overrides.append(word)
+        else:
+            _check_flag(word)
+            flags.append(word)
+            if word in WITH_VALUE:
+                flags.append(_value(word, next(rest, None)))
     return flags, overrides
 
 
+def _check_flag(name: str) -> None:
+    from engine.errors import ConfigError
+
+    name = SHORT.get(name, name)
+    if name in REFUSED:
+        raise ConfigError(f"command line:{name}", "this flag of Hydra is not supported", REFUSED[name])
+    known = (*WITH_VALUE, *ALONE)
+    if name not in known:
+        cure = _nearest(name, ["--json", *(flag for flag in known if flag.startswith("--"))])
+        raise ConfigError(f"command line:{name}", "there is no such flag", cure)
+
+
+def _value(flag: str, value: str | None) -> str:
+    from engine.errors import ConfigError
+
+    if value is None:
+        raise ConfigError(f"command line:{flag}", "its value is missing", "write it behind the flag")
+    choices = CHOICES.get(SHORT.get(flag, flag), (value,))
+    if value not in choices:
+        raise ConfigError(f"command line:{flag}", f"{value!r} is unknown", f"choose one of {', '.join(choices)}")
+    return value
+
+
 def take_space(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """(key -> sweep expression, the other overrides): `train.lr=interval(...)` names a space, not a value."""
+    """(key -> sweep expression, the other overrides): `train.lr=interval(...)` names a space, not a value.
+
+    ConfigError where a word is no override.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    from engine.errors import ConfigError
+
     space, rest = {}, []
+    parser = OverridesParser.create()
     for word in overrides:
         try:
-            swept = OverridesParser.create().parse_override(word).is_sweep_override()
-        except HydraException:
-            swept = False  # Hydra itself will say what is wrong with it
-        if swept:
-            key, _, expression = word.partition("=")
-            space[key.lstrip("+")] = expression
+            override = parser.parse_override(word)
+        except HydraException as error:
+            cure = "write key=value; what has = , ( or a space in it goes in quotes of its own: key=\"'a, b'\""
+            raise ConfigError(f"command line:{word}", "this is no override", cure) from error
+        if not override.key_or_group:
+            raise ConfigError(f"command line:{word}", "the key is missing", "write key=value")
+        if override.is_sweep_override():
+            space[word.partition("=")[0].lstrip("+")] = word.partition("=")[2]
         else:
             rest.append(word)
     return space, rest
 
 
-def _compose(verb: str, flags: list[str], overrides: list[str]) -> list[tuple[Any, list[str]]]:
-    """Let Hydra read flags and overrides; the composed configs (several with -m), none where it only showed
+def _compose(verb: str, flags: list[str], overrides: list[str]) -> tuple[Any, Composer] | None:
+    """Let Hydra read flags and overrides: the composed config, and how to compose it again. None where it only showed
     something.
     """
     import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig
 
-    from engine.schema import register
+    from engine.schema import Composer, register
 
     register()
-    found: list[tuple[Any, list[str]]] = []
+    found: list[tuple[Any, Composer]] = []
+    with _hydra_process([f"tidegate {verb}", *overrides, *flags]):
+        hydra.main(version_base="1.3", config_path="pkg://engine.conf", config_name="config")(
+            lambda config: found.append((config, Composer.of_hydra()))
+        )()
+    return found[0] if found else None
 
-    def keep(config: DictConfig) -> None:
-        found.append((config, list(HydraConfig.get().overrides.task)))
 
-    sys.argv = [f"tidegate {verb}", *flags, *overrides]
-    told, os.environ["HYDRA_FULL_ERROR"] = (
-        os.environ.get("HYDRA_FULL_ERROR"),
-        "1",
-    )  # errors come to us, not to its printer
+@contextmanager
+def _hydra_process(argv: list[str]) -> Iterator[None]:
+    """Hydra reads the command line from sys.argv, and hands errors on to us only if the environment says so."""
+    before, told = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
     try:
-        hydra.main(version_base="1.3", config_path="pkg://engine.conf", config_name="config")(keep)()
+        yield
     finally:
+        sys.argv = before
         if told is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = told
-    return found
-
-
-def _call(verb: str, composed: Any, chosen: list[str], flags: list[str], as_json: bool) -> int:
-    from importlib import import_module
-
-    from engine.schema import Composer, to_config
-
-    folders = [os.path.abspath(b) for a, b in itertools.pairwise(flags) if a in ("--config-dir", "-cd")]
-    call: Callable[..., tuple[int, dict[str, Any]]] = getattr(
-        import_module("engine.verbs" if verb in TRAINING else "engine.desk"), verb
-    )
-    code, answer = call(to_config(composed), Composer(chosen, folders), quiet=False)
-    if as_json:
-        print(json.dumps(answer, allow_nan=False))
-    return code
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from engine import doctor as checkup
 from engine import durable
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError, TidegateError
 from engine.monitor.drift import Reference, compare
 from engine.promote import rollback as way
 from engine.promote.ledger import Ledger
@@ -34,12 +34,18 @@ Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
 
 
+def ledger_exists(config: Config) -> bool:
+    """Is there a ledger already, as far as a path can tell: a server's is there once the server is."""
+    kind, _, path = config.ledger_url.partition(":///")
+    return not kind.startswith("sqlite") or Path(path).exists()
+
+
 @contextmanager
 def existing_ledger(config: Config) -> Iterator[Ledger]:
     """The loop's ledger; ConfigError where it has none yet, so that looking never creates one."""
-    path = config.folder / "ledger.db"
-    if config.promote.ledger is None and not path.exists():
-        raise ConfigError(str(path), "there is no ledger", "run `tidegate loop` first, or set out= or loop.name=")
+    if not ledger_exists(config):
+        where = config.ledger_url.partition(":///")[2]
+        raise ConfigError(where, "there is no ledger", "run `tidegate loop` first, or set out= or loop.name=")
     with Ledger.open(config.ledger_url, config.loop.name) as ledger:
         yield ledger
 
@@ -79,8 +85,10 @@ def _two_files(config: Config) -> tuple[pa.Table, pa.Table, tuple[str, str]]:
     reference, live = str(config.reference), str(config.live)
     old, new = open_table(reference), open_table(live)
     shared = [name for name in old.column_names if name in new.column_names]
-    if not shared:
-        raise ConfigError("live", f"shares no column with {reference}", "compare files of the same table")
+    for name in shared:
+        if _kind(old.schema.field(name).type) != _kind(new.schema.field(name).type):
+            what = f"is {new.schema.field(name).type}, and {old.schema.field(name).type} in {reference}"
+            raise DataError(f"{live}:{name}", what, "store it as one type in both files")
     return old.select(shared), new.select(shared), (reference, live)
 
 
@@ -90,27 +98,36 @@ def _two_windows(config: Config) -> tuple[pa.Table, pa.Table, tuple[str, str]]:
     if len(names) < 2:
         raise ConfigError("data.path", "there is one window only", "wait for the next, or name files: reference= live=")
     live = source.read(config.window or names[-1], labelled=False)
+    if live.index == 0 and not config.against:
+        raise ConfigError("against", f"{live.name} is the first window: none is before it", "name one: against=...")
     old = source.read(config.against or names[max(0, live.index - 1)], labelled=False)
     return old.table, live.table, (old.name, live.name)
 
 
 def _kinds(config: Config, table: pa.Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Which columns are numbers and which categories: by the data config, or by their types where there is none."""
-    if config.data is not None and not config.reference:
-        return tuple(config.data.numeric), tuple(config.data.categorical)
-    numeric, categorical = [], []
-    for field in table.schema:
-        kind = field.type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            numeric.append(field.name)
-        elif (
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_boolean(kind)
-            or pa.types.is_dictionary(kind)
-        ):
-            categorical.append(field.name)
-    return tuple(numeric), tuple(categorical)
+    kinds = {name: _kind(table.schema.field(name).type) for name in table.column_names}
+    if config.data is not None:
+        kinds = {
+            **dict.fromkeys((c for c in config.data.numeric if c in kinds), "numeric"),
+            **dict.fromkeys((c for c in config.data.categorical if c in kinds), "categorical"),
+        }
+    numeric = tuple(name for name, kind in kinds.items() if kind == "numeric")
+    categorical = tuple(name for name, kind in kinds.items() if kind == "categorical")
+    if not numeric and not categorical:
+        cure = "compare files that share columns of numbers, strings or booleans"
+        raise ConfigError("live", "there is no column to compare", cure)
+    return numeric, categorical
+
+
+def _kind(kind: pa.DataType) -> str:
+    """numeric, categorical, or the type itself where it is neither."""
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numeric"
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if any(is_text(kind) for is_text in text) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
+        return "categorical"
+    return str(kind)
 
 
 def history(config: Config, composer: Composer, quiet: bool = False) -> Answer:
@@ -143,7 +160,10 @@ def promote(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     console = make_console(quiet)
     with existing_ledger(config) as ledger:
         if config.thaw:
-            count = len(ledger.rows("freeze"))
+            freezes = ledger.rows("freeze")
+            if not freezes or not freezes[-1].payload["frozen"]:
+                raise ConfigError("thaw", "promotions are not frozen", "nothing to do")
+            count = len(freezes)
             payload = {"frozen": False, "reason": reason, "actor": actor}
             ledger.append("freeze", digest("thaw", config.loop.name, count), payload)
             console.note(f"thawed by {actor}: {reason}")
@@ -197,6 +217,9 @@ def report(config: Config, composer: Composer, quiet: bool = False) -> Answer:
 
 def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Path:
     """Render <out>/report.html."""
+    if config.evaluate.primary not in GREATER_IS_BETTER:
+        cure = f"choose one of {', '.join(GREATER_IS_BETTER)}"
+        raise ConfigError("evaluate.primary", f"there is no metric {config.evaluate.primary!r}", cure)
     page = config.folder / "report.html"
     text = render(
         cycles,
@@ -214,9 +237,21 @@ def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Pat
 def doctor(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Is this machine fit for a loop."""
     console = make_console(quiet)
-    findings = checkup.examine(config.folder)
+    findings = [*checkup.examine(config.folder), _examine_ledger(config)]
     for finding in findings:
         cure = f" - {finding.cure}" if finding.cure else ""
         console.note(f"{finding.state.value:<5} {finding.what:<22} {finding.found}{cure}")
     bad = any(f.state is checkup.State.BAD for f in findings)
     return (NEGATIVE if bad else 0), {"findings": to_plain(findings)}
+
+
+def _examine_ledger(config: Config) -> checkup.Finding:
+    """Is the record of this loop whole; one that does not exist yet is no fault."""
+    if not ledger_exists(config):
+        return checkup.Finding(what="ledger", state=checkup.State.GOOD, found="none yet: a loop makes it")
+    try:
+        with Ledger.open(config.ledger_url, config.loop.name) as ledger:
+            count = ledger.verify()
+    except TidegateError as error:
+        return checkup.Finding(what="ledger", state=checkup.State.BAD, found=str(error), cure="put a copy of it back")
+    return checkup.Finding(what="ledger", state=checkup.State.GOOD, found=f"{count} rows, the hash chain holds")

@@ -18,6 +18,8 @@ def one_line(error: BaseException) -> str | None:
             return _yaml(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _config(error)
+    if str(error).startswith("Config group override must be"):  # Hydra's own check, and a bare ValueError
+        return f"config: {error} - choose an option of a group by its name, such as data=flights"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or type(error).__name__} - check the path and its permissions"
     return None
@@ -40,6 +42,7 @@ def _yaml(error: BaseException) -> str:
 
 
 def _config(error: BaseException) -> str:
+    """The first pattern that fits; the text of an error and of its causes is all that Hydra gives."""
     from engine.errors import ConfigError
 
     causes = _chain(error)
@@ -47,34 +50,68 @@ def _config(error: BaseException) -> str:
         if isinstance(cause, ConfigError):
             return str(cause)
     text = " ".join(" ".join(str(c).split()) for c in causes)
+    named = re.search(r"(?:override|overriding|to config\. Key) '([^']+)'|full_key: (\S+)", text)
+    where = next((g for g in named.groups() if g), "config").strip("'\"") if named else "config"
+    for explain in (_unknown_key, _no_such_config, _wrong_type, _override_kind):
+        line = explain(text, where)
+        if line:
+            return line
+    return f"config:{where}: {' '.join(str(error).split())[:200]} - see --cfg job for every key"
+
+
+def _unknown_key(text: str, where: str) -> str:
     unknown = re.search(r"Key '([^']+)' is not in struct|Key '([^']+)' not in '(\w+)'", text)
-    named = re.search(r"(?:override|overriding) '([^']+)'|full_key: (\S+)", text)
-    where = next((g for g in named.groups() if g), "config") if named else "config"
-    if unknown:
-        key = unknown.group(1) or unknown.group(2)
-        near = _near(where, key)
-        return f"config:{where}: there is no key {key!r} - {near or 'see --cfg job for every key'}"
-    first = " ".join(str(error).split())
-    missing = re.search(r"Could not find '([^']+)'", text) or re.search(r"Could not load '([^']+)'", text)
+    if not unknown:
+        return ""
+    key = unknown.group(1) or unknown.group(2)
+    return f"config:{where}: there is no key {key!r} - {_near(key) or 'see --cfg job for every key'}"
+
+
+def _no_such_config(text: str, where: str) -> str:
+    folder = re.search(r"Additional config directory '(.+?)' not found", text)
+    if folder:
+        return f"command line:--config-dir: there is no folder {folder.group(1)} - check the path"
+    primary = re.search(r"Cannot find primary config '([^']+)'", text)
+    if primary:
+        return f"command line:--config-name: there is no config {primary.group(1)} - leave it out, or add --config-dir"
+    missing = re.search(r"Could not (?:find|load) '([^']+)'", text)
     if missing:
         options = re.search(r"Available options in '[^']*': (.*?)(?: Config search path| set_hydra|$)", text)
-        choices = options.group(1).split() if options else []
+        choices = [name for name in (options.group(1).split() if options else []) if not name.endswith("_schema")]
         cure = f"choose one of {', '.join(choices)}" if choices else "check the name, or --info searchpath"
         return f"config:{missing.group(1)}: there is no such config - {cure}"
-    if "Could not override" in first and "No match in the defaults list" in first:
-        group = re.search(r"Could not override '([^']+)'", first)
-        return f"config:{group.group(1) if group else where}: there is no such group - see --info defaults"
-    if "Value '" in text or "could not be converted" in text or "Invalid value" in text:
-        wrong = re.search(r"(Value '.*?' .*?(?:converted to \w+|is not a valid .*?))(?: full_key| reference|$)", text)
-        return f"config:{where}: {wrong.group(1) if wrong else first[:160]} - give a value of that type"
-    if type(error).__name__ == "OverrideParseException" or "parsing override" in first:
-        word = re.search(r"parsing override '([^']+)'", first)
-        shown = word.group(1) if word else first[:80]
-        return f"command line:{shown}: not an override - write key=value, strings with = or , in quotes"
-    return f"config:{where}: {first[:200]} - see --cfg job for every key"
+    group = re.search(r"Could not override '([^']+)'", text)
+    if group and "No match in the defaults list" in text:
+        return f"config:{group.group(1)}: there is no such group - see --info defaults"
+    return ""
 
 
-def _near(where: str, key: str) -> str:
+def _wrong_type(text: str, where: str) -> str:
+    wrong = re.search(r"(Value '.*?' .*?(?:converted to \w+|is not a valid .*?))(?: full_key| reference|$)", text)
+    if wrong:
+        return f"config:{where}: {wrong.group(1)} - give a value of that type"
+    entry = re.search(r"Invalid type assigned: dict is not a subclass of (\w+)", text)
+    if entry:  # what Hydra makes of +gate.rules.mine={...}
+        return f"config:{where}: a new entry comes in its mapping - write it as +gate.rules={{{where}: {{...}}}}"
+    reference = re.search(r"Interpolation key '([^']+)' not found", text)
+    if reference:
+        return f"config:{where}: it refers to {reference.group(1)!r}, which is not there - see --cfg job for every key"
+    shape = re.search(
+        r"((?:Invalid (?:value|type) assigned|Cannot (?:assign|merge|convert)).*?)(?: full_key| refer|$)", text
+    )
+    return f"config:{where}: {shape.group(1)[:160].rstrip('.')} - give a value of that type" if shape else ""
+
+
+def _override_kind(text: str, where: str) -> str:
+    """+ for what is there already, or ~ for what is not."""
+    there = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
+    if there:
+        return f"config:{there.group(1)}: the key is there already - leave the + out"
+    gone = re.search(r"Could not delete from config\. '([^']+)' does not exist", text)
+    return f"config:{gone.group(1)}: there is no such key to remove - see --cfg job for every key" if gone else ""
+
+
+def _near(key: str) -> str:
     """A known key that looks like this one."""
     import dataclasses
 

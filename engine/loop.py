@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.errors import ConfigError, DataError
+from engine.errors import ConfigError
 from engine.past import Past
 from engine.promotion import Promotion
 from engine.records import Action, Cycle, Window, digest
@@ -28,30 +28,28 @@ class Loop:
 
     def run(self) -> Iterator[Cycle]:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
-        founding = self.confs.loop.founding_windows
+        first = self.confs.loop.founding_windows - 1
         names = self.steps.names
-        self._check(names)
-        for index in range(founding - 1, len(names)):
+        self._check_until(names, first)
+        for index in range(first, len(names)):
             id = digest("cycle", self.confs.loop.name, names[index])
             known = self.steps.recorded(Cycle, id)
-            yield known or self.cycle(id, index, founding=index == founding - 1)
+            yield known or self.cycle(id, index, founding=index == first)
             if names[index] == self.confs.loop.until:
                 break
 
-    def _check(self, names: list[str]) -> None:
-        founding, until = self.confs.loop.founding_windows, self.confs.loop.until
-        if len(names) < founding:
-            cure = "wait for more, or lower loop.founding_windows"
-            raise DataError(self.confs.data.path, f"{len(names)} windows, {founding} found the loop", cure)
-        if until is not None and until not in names[founding - 1 :]:
-            raise ConfigError("loop.until", f"there is no window {until!r} to stop at", f"the last is {names[-1]}")
+    def _check_until(self, names: list[str], first: int) -> None:
+        until = self.confs.loop.until
+        if until is not None and until not in names[first:]:
+            what = f"{until!r} is a founding window" if until in names else f"there is no window {until!r}"
+            raise ConfigError("loop.until", f"{what}: the loop cannot stop there", f"{names[first]} to {names[-1]} may")
 
     def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
         """One window, from its rows to what must happen because of it."""
         before = dict(self.ports.watch.laps)
         name = self.steps.names[index]
         past = Past(self.ports.ledger, name)
-        mature = index if founding else index - self.confs.data.label_lag  # the newest window whose labels are in
+        mature = self.steps.mature(index)
         window = self.steps.read(name, labelled=index <= mature)
         cycle = Cycle(
             id=id,
@@ -66,12 +64,12 @@ class Loop:
         )
         if cycle.validation.usable:
             cycle = self.on_usable(cycle, past, window, mature)
-        cycle = replace(cycle, actions=self.steps.act(cycle, past))
+        cycle = replace(cycle, timings=self.ports.watch.since(before))  # rules look at them
+        cycle = self.steps.act(cycle, past)
         head = self.promotion.production()
         cycle = replace(cycle, champion_after=head, timings=self.ports.watch.since(before))
-        self.steps.record("cycle", id, cycle, cycle, model=head)
         self.steps.forget(index)
-        return cycle
+        return self.steps.record("cycle", id, cycle, cycle, model=head)
 
     def on_usable(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:
         """monitor -> (shadow) -> decide -> train -> evaluate -> gate -> promote."""

@@ -1,7 +1,8 @@
 """What the ledger says of the time before one window. The loop has no memory of its own, so a kill has nothing to take.
 
 A Past is a snapshot of the rows, without those of the window at hand: a cycle that was killed half-way and runs again
-sees what it saw the first time, and finds its own finished steps by their ids instead.
+sees what it saw the first time, and finds its own finished steps by their ids instead. What a person did meanwhile it
+does see: their rows belong to no window.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from engine.act import metrics_of
 from engine.decide import Attempt
 from engine.promote.chain import Row
 from engine.promote.ledger import Ledger
-from engine.promote.stages import Fold, fold
+from engine.promote.stages import HEADS
 from engine.records import (
     Action,
     Candidate,
@@ -24,6 +25,7 @@ from engine.records import (
     Outcome,
     Stage,
     StageChange,
+    ValidationReport,
     Verdict,
     find,
     from_plain,
@@ -43,34 +45,37 @@ class Past:
         return [from_plain(cls, row.payload) for row in rows]
 
     @cached_property
-    def stages(self) -> Fold:
-        """Where every model was."""
-        return fold(self._all("stage", StageChange))
+    def _held(self) -> dict[Stage, str]:
+        """Which model held which stage. Where a person moved a model in the middle of the window at hand, rows lack
+        between these ones: so where a model went counts, not where it is said to have come from.
+        """
+        held: dict[Stage, str] = {}
+        for change in self._all("stage", StageChange):
+            held = {stage: model for stage, model in held.items() if model != change.model}
+            if change.target in HEADS:
+                held[change.target] = change.model
+        return held
 
     @property
     def champion(self) -> str:
         """The model in production; empty: none."""
-        return self.stages.models.get(Stage.PRODUCTION, "")
+        return self._held.get(Stage.PRODUCTION, "")
 
     @property
     def pending(self) -> str:
         """The challenger that waits in preproduction for its shadow window; empty: none."""
-        return self.stages.models.get(Stage.PREPRODUCTION, "")
+        return self._held.get(Stage.PREPRODUCTION, "")
+
+    def metrics(self, newest: int) -> list[dict[str, float]]:
+        """metrics_of the newest finished cycles, oldest first."""
+        rows = [row for row in self.rows if row.kind == "cycle"][-newest:] if newest > 0 else []
+        return [metrics_of(from_plain(Cycle, row.payload)) for row in rows]
 
     @cached_property
-    def cycles(self) -> list[Cycle]:
-        """Every finished cycle, oldest first."""
-        return self._all("cycle", Cycle)
-
-    @property
-    def metrics(self) -> list[dict[str, float]]:
-        """metrics_of every finished cycle, oldest first."""
-        return [metrics_of(cycle) for cycle in self.cycles]
-
-    @property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked: nothing is trained or judged on them."""
-        return frozenset(cycle.window for cycle in self.cycles if not cycle.validation.usable)
+        reports = [from_plain(ValidationReport, row.payload["validation"]) for row in self.rows if row.kind == "cycle"]
+        return frozenset(report.window for report in reports if not report.usable)
 
     def candidate(self, model: str) -> Candidate | None:
         """How a model was made; None where this loop did not make it."""

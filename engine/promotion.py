@@ -13,10 +13,10 @@ from dataclasses import replace
 from engine import challenger
 from engine.gate import RuleConf, judge
 from engine.past import Past
-from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict, digest
+from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
-from engine.steps import Steps
+from engine.steps import Steps, verdict_id
 
 
 class Promotion:
@@ -34,11 +34,11 @@ class Promotion:
         """Judge a waiting challenger on the newest labelled window, and move it on or out.
 
         Every shadow window must be passed and each is looked at once, so looking again cannot make luck look like
-        merit.
+        merit. While promotions are frozen it waits.
         """
         pending = past.pending
-        made = past.candidate(pending) if pending else None
-        if made is None or mature <= self.steps.index_of[made.holdout_window]:
+        made = past.candidate(pending) if pending and not past.frozen else None
+        if made is None or mature <= self.steps.at(made.holdout_window):
             return cycle
         name = self.steps.names[mature]
         if name in past.blocked:
@@ -59,8 +59,7 @@ class Promotion:
         if report is None:
             reasons = sorted({t.reason for t in candidate.trials if t.reason}) or ["no reason was recorded"]
             why = f"no trial of {len(candidate.trials)} finished: {reasons[0]}"
-            verdict = self._verdict("offline", "", cycle, Outcome.FAIL, why)
-            return self._write(cycle, verdict)
+            return self.steps.verdict(cycle, self._verdict("offline", "", cycle, Outcome.FAIL, why))[0]
         uses = past.holdout_uses(report.fingerprint)
         cycle, _ = self._judge(cycle, report, self.confs.gate.rules, "offline", uses=uses)
         return cycle
@@ -74,8 +73,7 @@ class Promotion:
         if verdict.outcome is not Outcome.PASS:
             return self._move(cycle, model, Stage.CANDIDATE, Stage.RETIRED, verdict)
         cycle = self._move(cycle, model, Stage.CANDIDATE, Stage.STAGING, verdict)
-        cold = self._cold(cycle, model)
-        cycle = replace(cycle, verdicts=(*cycle.verdicts, cold))
+        cycle, cold = self.steps.verdict(cycle, self._cold(cycle, model))
         if cold.outcome is not Outcome.PASS:
             return self._move(cycle, model, Stage.STAGING, Stage.QUARANTINED, cold)
         cycle = self._move(cycle, model, Stage.STAGING, Stage.PREPRODUCTION, cold)
@@ -89,17 +87,15 @@ class Promotion:
 
     def _cold(self, cycle: Cycle, model: str) -> Verdict:
         """The artifact in a fresh process gives the recorded predictions."""
+        asked = self._verdict("cold", model, cycle, Outcome.PASS, "promote.cold_check=false: not started")
         if not self.confs.promote.cold_check:
-            verdict = self._verdict("cold", model, cycle, Outcome.PASS, "promote.cold_check=false: not started")
-            self._record(cycle, verdict)
-            return verdict
-        key = ("verdict", "cold", model, self.steps.champion(cycle), cycle.window)
-        return self.steps.once(Verdict, "verdict", key, cycle, model, lambda: self._start_cold(cycle, model))
-
-    def _start_cold(self, cycle: Cycle, model: str) -> Verdict:
+            return asked
+        known = self.steps.recorded(Verdict, verdict_id(asked))
+        if known is not None:
+            return known
         with self.ports.watch.lap("cold start"):
             agrees, reason = challenger.cold_check(self.ports.store, model, self.confs.trusted)
-        return self._verdict("cold", model, cycle, Outcome.PASS if agrees else Outcome.FAIL, reason)
+        return replace(asked, outcome=Outcome.PASS if agrees else Outcome.FAIL, reason=reason)
 
     def _verdict(self, gate: str, model: str, cycle: Cycle, outcome: Outcome, reason: str) -> Verdict:
         champion = self.steps.champion(cycle)
@@ -123,22 +119,10 @@ class Promotion:
                 holdout_uses=uses,
                 max_holdout_uses=self.confs.gate.max_holdout_uses,
             )
-        return self._write(cycle, verdict), verdict
-
-    def _write(self, cycle: Cycle, verdict: Verdict) -> Cycle:
-        self._record(cycle, verdict)
-        return replace(cycle, verdicts=(*cycle.verdicts, verdict))
-
-    def _record(self, cycle: Cycle, verdict: Verdict) -> None:
-        self.steps.record("verdict", verdict_id(verdict), verdict, cycle, model=verdict.model)
+        return self.steps.verdict(cycle, verdict)
 
     def _move(
         self, cycle: Cycle, model: str, source: Stage, target: Stage, verdict: Verdict, reason: str = ""
     ) -> Cycle:
         said = reason or f"{verdict.gate} gate: {verdict.reason}"
         return self.steps.move(cycle, model, source, target, said, verdict_id(verdict))
-
-
-def verdict_id(verdict: Verdict) -> str:
-    """One verdict for one gate, pair of models and window."""
-    return digest("verdict", verdict.gate, verdict.model, verdict.champion, verdict.window)

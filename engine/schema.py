@@ -7,6 +7,7 @@ OmegaConf object. Conf classes live beside the stage they belong to.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.act import ActConf
@@ -116,6 +118,7 @@ def register() -> None:
 
 def to_config(composed: DictConfig) -> Config:
     """Dataclasses of what Hydra composed; ConfigError names a key that still has no value."""
+    _check_keys(composed, "")
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...")
@@ -128,23 +131,57 @@ def to_config(composed: DictConfig) -> Config:
     return config
 
 
-def compose_config(overrides: Sequence[str], searchpath: Sequence[str] = ()) -> Config:
-    """The config of these overrides, composed anew: works also while Hydra's own main is not running."""
+def _check_keys(node: DictConfig, path: str) -> None:
+    """ConfigError where a key was added (`+train.foo=1`) that the dataclass of its group does not have."""
+    kind = OmegaConf.get_type(node)
+    known = [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
+    for key in map(str, node):
+        where = f"{path}{key}"
+        if known is not None and key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            cure = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+            raise ConfigError(f"config:{where}", f"there is no key {key!r}", cure)
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            _check_keys(child, f"{where}.")
+
+
+def compose_config(overrides: Sequence[str], searchpath: Sequence[str] = (), name: str = "config") -> Config:
+    """The config of these overrides, composed anew: works also while Hydra's own main is not running.
+
+    `searchpath` holds folders of a user's own configs as URLs (`file:///home/ada/conf`); `name` is the primary config.
+    """
     register()
-    paths = [f"hydra.searchpath=[{','.join(f'file://{p}' for p in searchpath)}]"] if searchpath else []
+    paths = [f"hydra.searchpath={quote(list(searchpath))}"] if searchpath else []
     GlobalHydra.instance().clear()
     with initialize_config_module(config_module=CONF, version_base="1.3"):
-        return to_config(compose("config", overrides=[*overrides, *paths]))
+        return to_config(compose(name, overrides=[*overrides, *paths]))
 
 
 class Composer:
     """Composes the config of each point of a search space: a point may choose a group, not only a number."""
 
-    def __init__(self, overrides: Sequence[str], searchpath: Sequence[str] = ()) -> None:
-        self.overrides, self.searchpath = list(overrides), list(searchpath)
+    def __init__(self, overrides: Sequence[str], searchpath: Sequence[str] = (), name: str = "config") -> None:
+        self.overrides, self.searchpath, self.name = list(overrides), list(searchpath), name
+
+    @classmethod
+    def of_hydra(cls) -> Composer:
+        """What Hydra's own main is composing at this moment, to be composed again."""
+        hydra = HydraConfig.get()
+        found = [
+            source for source in hydra.runtime.config_sources if source.provider not in ("hydra", "main", "schema")
+        ]
+        searchpath = [f"{source.schema}://{source.path}" for source in found]
+        # unresolved: `out='${loop.name}'` is a reference of the config, not of this list
+        words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        return cls(words, searchpath, str(hydra.job.config_name))
+
+    def sets(self, key: str) -> bool:
+        """Was this key given a value on the command line."""
+        return any(word.partition("=")[0].lstrip("+") == key for word in self.overrides)
 
     def __call__(self, point: Point) -> tuple[TrainConf, ModelConf]:
         """Train and model config of a point; ConfigError or Hydra's own error where it names nothing."""
         chosen = [f"{key}={quote(value)}" for key, value in point.items()]
-        config = compose_config([*self.overrides, *chosen], self.searchpath)
+        config = compose_config([*self.overrides, *chosen], self.searchpath, self.name)
         return config.train, config.model

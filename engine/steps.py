@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
 
-from engine import challenger
+from engine import challenger, founding
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
 from engine.data.tables import clusters
 from engine.decide import Evidence, decide
-from engine.errors import DataError
+from engine.errors import DataError, InputError
 from engine.intervals import Rows
 from engine.monitor import Mature, Monitor
 from engine.past import Past
@@ -28,6 +27,7 @@ from engine.records import (
     Stage,
     StageChange,
     ValidationReport,
+    Verdict,
     Window,
     digest,
     from_plain,
@@ -35,7 +35,7 @@ from engine.records import (
 )
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
-from engine.validate import Schema, infer, validate
+from engine.validate import Schema, validate
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ class Steps:
     def __init__(self, confs: Confs, ports: Ports) -> None:
         self.confs, self.ports = confs, ports
         self.names: list[str] = ports.source.names()
+        founding.check_names(self.names, confs.loop, confs.data)
         self.index_of = {name: i for i, name in enumerate(self.names)}
         self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
         self._windows: dict[tuple[str, bool], Window] = {}
@@ -59,19 +60,38 @@ class Steps:
         row = self.ports.ledger.find(id)
         return None if row is None else from_plain(cls, row.payload)
 
-    def record(self, kind: str, id: str, value: Any, cycle: Cycle, *, model: str = "") -> None:
-        """Write a record; one with the same id is there already, or is written once."""
+    def record(self, kind: str, id: str, value: T, cycle: Cycle, *, model: str = "") -> T:
+        """Write a record, once: the one that the ledger holds under this id, which counts from here on.
+
+        It may be an earlier one: from before a kill, or of another process that was faster.
+        """
         with self.ports.watch.lap("ledger"):
-            self.ports.ledger.append(kind, id, to_plain(value), window=cycle.window, model=model)
+            row = self.ports.ledger.append(kind, id, to_plain(value), window=cycle.window, model=model)
+        return from_plain(type(value), row.payload)
 
     def once(self, cls: type[T], kind: str, key: tuple[str, ...], cycle: Cycle, model: str, make: Callable[[], T]) -> T:
         """The record of this step: found from before a kill, or made now."""
         id = digest(*key)
         value = self.recorded(cls, id)
-        if value is None:
-            value = make()
-            self.record(kind, id, value, cycle, model=model)
-        return value
+        return self.record(kind, id, make(), cycle, model=model) if value is None else value
+
+    def verdict(self, cycle: Cycle, verdict: Verdict) -> tuple[Cycle, Verdict]:
+        """The cycle with a verdict on one gate, pair of models and window; the recorded one, where there is one."""
+        recorded = self.record("verdict", verdict_id(verdict), verdict, cycle, model=verdict.model)
+        return replace(cycle, verdicts=(*cycle.verdicts, recorded)), recorded
+
+    # ---- time, windows, models ------------------------------------------------------------------------------------
+
+    def at(self, name: str) -> int:
+        """The place in time of a window; DataError where its file is gone."""
+        if name not in self.index_of:
+            cure = "put its file back: the champion was made of it"
+            raise DataError(self.confs.data.path, f"there is no window {name!r} any more", cure)
+        return self.index_of[name]
+
+    def mature(self, index: int) -> int:
+        """The newest window whose labels are in when window `index` has come; those of the founding ones always are."""
+        return max(self.confs.loop.founding_windows - 1, index - self.confs.data.label_lag)
 
     def read(self, name: str, *, labelled: bool) -> Window:
         """A window, read once while it is needed."""
@@ -100,7 +120,7 @@ class Steps:
         """Is the window fit for use, held against the first window of all."""
         if self._schema is None:
             self._schema = self._founding_schema()
-        at = self.index_of[window.name]
+        at = self.at(window.name)
         previous = self.read(self.names[at - 1], labelled=self._has_labels(at - 1)) if at else None
         with self.ports.watch.lap("validate"):
             return validate(window, self._schema, self.confs.validate, previous=previous)
@@ -109,14 +129,8 @@ class Steps:
         """What the rows look like that the first champion may be trained on, once they are found fit for use."""
         windows = [self.read(name, labelled=True) for name in self.names[: self.confs.loop.founding_windows - 1]]
         with self.ports.watch.lap("validate"):
-            for window in windows:
-                for check in validate(window, None, self.confs.validate, columns=self.confs.data).blocked:
-                    where = f"{window.path}:{check.column}" if check.column else window.path
-                    cure = "mend the window, or lower validate.severity." + check.name
-                    raise DataError(where, f"{check.name}: {check.observed}, expected {check.expected}", cure)
-            table = pa.concat_tables([window.table for window in windows])
-            name = windows[0].name if len(windows) == 1 else f"{windows[0].name} to {windows[-1].name}"
-            return infer(table, self.confs.data, reference=name, windows=len(windows))
+            founding.check_windows(windows, self.confs.validate, self.confs.data)
+            return founding.schema_of(windows, self.confs.data)
 
     def _has_labels(self, index: int) -> bool:
         """Is a labelled copy of that window at hand already; else the plain one does."""
@@ -184,13 +198,13 @@ class Steps:
         )
         with self.ports.watch.lap("decide"):
             decision = decide(evidence, self.confs.decide)
-        self.record("decision", decision.id, decision, cycle, model=champion)
+        decision = self.record("decision", decision.id, decision, cycle, model=champion)
         return replace(cycle, decision=decision)
 
     def _age(self, past: Past, champion: str, mature: int) -> int:
         """Labelled windows that a retrain would train on and the champion has not."""
         made = past.candidate(champion) if champion else None
-        return max(0, mature - 1 - self.index_of[made.training_windows[-1]]) if made else 0
+        return max(0, mature - 1 - self.at(made.training_windows[-1])) if made else 0
 
     @property
     def primary(self) -> str:
@@ -281,29 +295,38 @@ class Steps:
         with self.ports.watch.lap("evaluate"):
             return challenger.judge_rows(made, beside, window, self.confs.data, self.confs.evaluate)
 
-    def act(self, cycle: Cycle, past: Past) -> tuple[ActionItem, ...]:
+    def act(self, cycle: Cycle, past: Past) -> Cycle:
         """What must happen because of this cycle; each item is recorded before it is carried out."""
-        items = act(past.metrics, cycle, self.confs.act)
-        for item in items:
-            self.record("action", item.id, item, cycle)
+        rules = self.confs.act.rules.values()
+        history = past.metrics(max((rule.windows for rule in rules), default=1) - 1)
+        for found in act(history, cycle, self.confs.act):
+            item = self.record("action", found.id, found, cycle)
+            cycle = replace(cycle, actions=(*cycle.actions, item))
             if item.action == "freeze":
-                frozen = {"frozen": True, "reason": f"{item.rule}: {item.message}", "actor": "loop"}
-                self.record("freeze", digest("freeze", item.id), frozen, cycle)
+                self._freeze(item, cycle)
             elif item.action == "rollback" and cycle.champion:
-                self._roll_back(item, cycle)
-        return items
+                cycle = replace(cycle, changes=(*cycle.changes, *self._roll_back(item, cycle)))
+        return cycle
 
-    def _roll_back(self, item: ActionItem, cycle: Cycle) -> None:
-        """Once: a champion that has left production since was rolled back already, or replaced."""
-        head = self.ports.ledger.head(Stage.PRODUCTION)
-        if head is not None and head.model == cycle.champion:
-            rollback(
-                self.ports.ledger,
-                self.ports.store,
-                reason=item.message,
-                actor=item.owner,
-                window=cycle.window,
-            )
+    def _freeze(self, item: ActionItem, cycle: Cycle) -> None:
+        frozen = {"frozen": True, "reason": f"{item.rule}: {item.message}", "actor": "loop"}
+        self.ports.ledger.append("freeze", digest("freeze", item.id), frozen, window=cycle.window)
+
+    def _roll_back(self, item: ActionItem, cycle: Cycle) -> tuple[StageChange, ...]:
+        """Once: a champion that has left production since was rolled back already, or replaced.
+
+        Where it cannot be done (there is no champion before, or its artifact is damaged) that is said, and the loop
+        goes on: it must not stop watching at just this moment.
+        """
+        ledger, id = self.ports.ledger, digest("rollback", item.id)
+        head = ledger.head(Stage.PRODUCTION)
+        if ledger.find(id) is None and (head is None or head.model != cycle.champion):
+            return ()
+        try:
+            return rollback(ledger, self.ports.store, reason=item.message, actor=item.owner, window=cycle.window, id=id)
+        except InputError as error:
+            self.ports.console.warn(f"{cycle.window}: {item.rule} asks for a rollback that cannot be done: {error}")
+            return ()
 
     def move(
         self,
@@ -328,6 +351,11 @@ class Steps:
         with self.ports.watch.lap("ledger"):
             changed = self.ports.ledger.change(change)
         return replace(cycle, changes=(*cycle.changes, changed))
+
+
+def verdict_id(verdict: Verdict) -> str:
+    """One verdict for one gate, pair of models and window."""
+    return digest("verdict", verdict.gate, verdict.model, verdict.champion, verdict.window)
 
 
 def _left(cycle: Cycle, model: str, stage: Stage) -> bool:

@@ -6,15 +6,15 @@ Each takes (config, composer) and gives (exit code, the object that --json print
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import challenger, desk
+from engine import challenger, checks, desk, founding
 from engine.data.sources import ParquetSource
-from engine.errors import ConfigError
+from engine.errors import ArtifactError, ConfigError
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load
@@ -24,7 +24,6 @@ from engine.promote.store import Store
 from engine.records import Action, Cycle, Decision, Money, Stage, digest, to_plain
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
-from engine.scores import check_metric
 from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
@@ -90,14 +89,20 @@ def _reviewed(cycle: Cycle, ports: Ports) -> Cycle:
     with ports.watch.lap("track"):
         for change in cycle.changes:
             if change.target is Stage.PRODUCTION:
-                files = {
-                    p.name: p
-                    for p in ports.store.export(change.model, ports.folder / "models" / change.model[:12]).iterdir()
-                }
-                ports.tracker.artifact(change.model, files, change.target.value)
+                _show_model(change.model, ports)
         ports.tracker.cycle(cycle)
         ports.tracker.trials(cycle)
     return cycle
+
+
+def _show_model(model: str, ports: Ports) -> None:
+    """The files of a model that reached production, for people and the tracker; a damaged one stops no loop."""
+    try:
+        folder = ports.store.export(model, ports.folder / "models" / model[:12])
+    except ArtifactError as error:
+        ports.console.warn(str(error))
+        return
+    ports.tracker.artifact(model, {path.name: path for path in folder.iterdir()}, Stage.PRODUCTION.value)
 
 
 def shown(watch: Stopwatch) -> dict[str, float]:
@@ -121,7 +126,7 @@ def _since_process_start() -> float:
         return 0.0
 
 
-def _count(words: Any) -> dict[str, int]:
+def _count(words: Iterable[str]) -> dict[str, int]:
     counted: dict[str, int] = {}
     for word in words:
         counted[word] = counted.get(word, 0) + 1
@@ -131,35 +136,54 @@ def _count(words: Any) -> dict[str, int]:
 @contextmanager
 def opened(config: Config, composer: Composer, console: Console, watch: Stopwatch) -> Iterator[tuple[Confs, Ports]]:
     """Everything a loop works with; all of it is checked before anything is written, and closed in the end."""
-    data = config.need_data
     trusted = trusted_packages(config.trust)
-    source = ParquetSource(data)
-    source.names()
-    check_metric(config.search.metric, data.kind, "search.metric")
-    for metric in config.evaluate.metrics:
-        check_metric(metric, data.kind, "evaluate.metrics")
+    confs = confs_of(config, trusted)
+    source = ParquetSource(config.need_data)
+    names = source.names()
     search = make_search(config)
     with watch.lap("start"):
-        _check_points(config, composer, trusted)
-    search.start()
-    confs = confs_of(config, trusted)
+        check(config, composer, trusted)
+    if not desk.ledger_exists(config):
+        with watch.lap("read"):
+            _check_founding(confs, source, names)
     with Ledger.open(config.ledger_url, config.loop.name) as ledger:
-        ports = Ports(
-            source=source,
-            search=search,
-            ledger=ledger,
-            store=Store(config.store_folder),
-            tracker=make_tracker(config.track, config.folder, warn=console.warn),
-            console=console,
-            compose=composer,
-            folder=config.folder,
-            watch=watch,
-        )
+        search.start()
         try:
-            yield confs, ports
+            yield (
+                confs,
+                Ports(
+                    source=source,
+                    search=search,
+                    ledger=ledger,
+                    store=Store(config.store_folder),
+                    tracker=make_tracker(config.track, config.folder, warn=console.warn),
+                    console=console,
+                    compose=composer,
+                    folder=config.folder,
+                    watch=watch,
+                ),
+            )
         finally:
             with watch.lap("ray"):
                 search.close()
+
+
+def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
+    """Everything that the config alone can tell."""
+    data = config.need_data
+    checks.check_metrics(data.kind, config.evaluate, config.search)
+    checks.check_gate(config.gate, config.promote.shadow_windows, config.evaluate, data.slices)
+    checks.check_decide(config.decide)
+    checks.check_act(config.act, config.evaluate.metrics)
+    checks.check_space(config.search.space)
+    _check_points(config, composer, trusted)
+
+
+def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> None:
+    """Read the windows that a new loop begins with: where they cannot be used, no ledger is made."""
+    founding.check_names(names, confs.loop, confs.data)
+    windows = [source.read(name, labelled=True) for name in names[: confs.loop.founding_windows]]
+    founding.check_windows(windows[:-1], confs.validate, confs.data)
 
 
 def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
@@ -223,7 +247,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
     with opened(config, composer, console, watch) as (confs, ports):
         runner = Loop(confs, ports)
         steps = runner.steps
-        mature = len(steps.names) - 1
+        mature = steps.mature(len(steps.names) - 1)
         nothing = Money(mean=0.0, std=0.0)
         decision = Decision(
             id=digest(verb, confs.plain, steps.names),
@@ -267,10 +291,13 @@ def _show_metrics(console: Console, judged: Any, title: str) -> None:
 
 
 def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """A stored model on a labelled window; the newest window and the champion by default."""
+    """A stored model on a labelled window; the newest one whose labels are in, and the champion, by default."""
     console = make_console(quiet, config.evaluate.primary)
     source = ParquetSource(config.need_data)
-    window = source.read(config.window or source.names()[-1], labelled=True)
+    newest = source.names()[: -config.need_data.label_lag or None][-1:]  # of those whose labels are in
+    if not config.window and not newest:
+        raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")
+    window = source.read(config.window or newest[0], labelled=True)
     with desk.existing_ledger(config) as ledger:
         head = ledger.head(Stage.PRODUCTION)
         if config.artifact is None and head is None:

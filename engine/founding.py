@@ -1,0 +1,44 @@
+"""The windows that found a loop: what they must be, found out before anything is trained or written."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.data.conf import DataConf
+from engine.data.tables import concat
+from engine.errors import DataError
+from engine.loop_conf import LoopConf
+from engine.records import Window
+from engine.validate import Schema, ValidateConf, infer, validate
+
+
+def check_names(names: list[str], loop: LoopConf, data: DataConf) -> None:
+    """DataError where there are too few windows to begin with."""
+    if len(names) < loop.founding_windows:
+        cure = "wait for more, or lower loop.founding_windows"
+        raise DataError(data.path, f"{len(names)} windows, and {loop.founding_windows} found the loop", cure)
+
+
+def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf) -> None:
+    """DataError where a window is not fit to train the first champion on, or all labels are the same.
+
+    `windows` are the labelled founding windows without the last one, which is the hold-out.
+    """
+    for window in windows:
+        for check in validate(window, None, conf, columns=data).blocked:
+            where = f"{window.path}:{check.column}" if check.column else window.path
+            what = f"{check.name}: {check.observed or check.reason}, expected {check.expected}"
+            raise DataError(where, what, f"mend the window, or lower validate.severity.{check.name}")
+    labels = pc.min_max(pa.chunked_array([c for w in windows for c in w.table[data.label].chunks])).as_py()
+    if labels["min"] == labels["max"]:
+        where = f"{windows[-1].path}:{data.label}"
+        cure = "found the loop on more windows (loop.founding_windows), or check the label"
+        raise DataError(where, f"every label of the founding windows is {labels['min']}", cure)
+
+
+def schema_of(windows: list[Window], data: DataConf) -> Schema:
+    """What the rows look like that the first champion may be trained on: later windows are held against it."""
+    table = concat([window.table for window in windows])
+    name = windows[0].name if len(windows) == 1 else f"{windows[0].name} to {windows[-1].name}"
+    return infer(table, data, reference=name, windows=len(windows))
