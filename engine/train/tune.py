@@ -168,15 +168,14 @@ class RaySearch:
             ),
         )
         try:
-            grid = tuner.fit()
+            tuner.fit()
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
         reached(self.workers, "settle")
-        for result in grid:
-            plan = job.plans[result.config["index"]]
-            if result.error is not None and read_trial(job.folder, plan.id, failed=True) is None:
-                write_trial(job.folder, _failed(plan.id, plan.params, _last_line(result.error)), b"")
         for index in waiting:
+            plan = job.plans[index]
+            if plan.id in watch.errors and read_trial(job.folder, plan.id, failed=True) is None:
+                write_trial(job.folder, _failed(plan.id, plan.params, watch.errors[plan.id]), b"")
             watch.tell(index)
         if any(read_trial(job.folder, job.plans[i].id, failed=True) is None for i in waiting):
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
@@ -208,12 +207,6 @@ def _cpus() -> int:
 
 def _trial_folder(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _last_line(error: Exception) -> str:
-    """What a remote traceback ends with: the error itself."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
 
 
 def _failed(trial: str, params: dict[str, Any], reason: str) -> Trial:

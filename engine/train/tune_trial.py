@@ -110,6 +110,7 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._seconds = 0.0
         self._told: set[str] = set()
         self._newest: dict[str, int] = {}  # trial -> its newest epoch
+        self.errors: dict[str, str] = {}  # trial -> why Tune gave it up
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its callbacks beside the sweep; nothing of ours is read back from there."""
@@ -146,7 +147,10 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._tell(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed for good."""
+        """A trial failed for good: by its own record, or because its worker died."""
+        error = trial.get_error()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last one is the error itself
+        self.errors[self._job.plans[trial.config["index"]].id] = lines[-1][:200] if lines else type(error).__name__
         self._tell(trial)
 
     def _tell(self, trial: Any) -> None:

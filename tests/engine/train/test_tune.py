@@ -1,0 +1,194 @@
+"""Sweeps on Ray Tune. One Ray and two workers serve all tests of this file, as they serve all sweeps of a loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import TidegateError
+from engine.records import Epoch, Trial, TrialState
+from engine.scores import score
+from engine.train import weights
+from engine.train.conf import SearchConf
+from engine.train.fit import build, predict
+from engine.train.sweep import SweepJob, best, read_trial
+from engine.train.tune import RaySearch
+from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
+
+pytestmark = pytest.mark.ray
+
+MODULE = """\
+import os, signal
+from pathlib import Path
+
+from engine.train.model import TabularModel
+
+
+class Signed(TabularModel):
+    '''Leaves the id of the process that trains it.'''
+
+    def __init__(self, *, pids, **rest):
+        super().__init__(**rest)
+        self.pids = Path(pids)
+
+    def on_train_start(self):
+        (self.pids / str(os.getpid())).touch()
+
+
+class Broken(TabularModel):
+    def training_step(self, batch, batch_idx):
+        raise ValueError("no such\\nlayer")
+
+
+class Killed(TabularModel):
+    '''Its process dies in its second epoch, the first time.'''
+
+    def __init__(self, *, mark, **rest):
+        super().__init__(**rest)
+        self.mark = Path(mark)
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 1 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
+    """Two workers that find the package `rayland`; ASHA may stop a trial after its first epoch."""
+    place = tmp_path_factory.mktemp("command")
+    (place / "rayland.py").write_text(MODULE)
+    conf = SearchConf(workers=2, grace_period=1, reduction_factor=2, max_failures=0)
+    made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place),))
+    made.start()
+    yield made
+    made.close()
+
+
+class Told:
+    """What a search says while it runs."""
+
+    def __init__(self) -> None:
+        self.epochs: list[tuple[str, int]] = []
+        self.trials: list[str] = []
+
+    def epoch(self, trial: str, epoch: Epoch) -> None:
+        self.epochs.append((trial, epoch.epoch))
+
+    def trial(self, trial: Trial) -> None:
+        self.trials.append(trial.id)
+
+
+def run(search: RaySearch, job: SweepJob) -> tuple[Told, tuple[Trial, ...]]:
+    told = Told()
+    trials = search.run(job, on_epoch=told.epoch, on_trial=told.trial)
+    assert sorted(told.trials) == [plan.id for plan in job.plans]  # each of them, once
+    assert [trial.id for trial in trials] == [plan.id for plan in job.plans]
+    return told, trials
+
+
+def test_two_sweeps_in_one_ray(search: RaySearch, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    signed = {**MODEL, "_target_": "rayland.Signed", "pids": str(pids)}
+    rates = (0.05, 1e-6, 0.05, 1e-6, 1e-6)
+    plans = [make_plan(i, signed, lr=lr, max_epochs=4) for i, lr in enumerate(rates)]
+    plans.append(make_plan(5, {**MODEL, "_target_": "rayland.Broken"}))
+    job = make_job(tmp_path / "job", *plans, trusted=("rayland",))
+    told, trials = run(search, job)
+
+    # Every trial ends with a record, the broken one too, and the others go on.
+    assert [read_trial(job.folder, trial.id, failed=True) for trial in trials[:5]] == list(trials[:5])
+    assert (trials[5].state, trials[5].reason) == (TrialState.FAILED, "ValueError: no such layer")
+    for trial in trials[:5]:
+        epochs = [epoch for name, epoch in told.epochs if name == trial.id]
+        assert epochs == list(range(1, len(trial.curve) + 1))
+        if trial.state is TrialState.FINISHED:
+            assert (len(trial.curve), trial.reason) == (4, "")
+        else:
+            assert trial.state is TrialState.STOPPED
+            assert 1 <= len(trial.curve) < 4
+            assert trial.reason == f"stopped by the scheduler after epoch {len(trial.curve)}"
+
+    # The best holds what its record says.
+    winner = best(trials, "max")
+    assert winner is not None
+    assert winner.params["train.lr"] == 0.05
+    assert value_of(winner, job) == winner.value
+    finished = [trial for trial in trials if trial.state is TrialState.FINISHED and trial.params == winner.params]
+    assert len({trial.value for trial in finished}) == 1  # whichever worker trained them
+    assert list((search.scratch / "ray").iterdir()) == []  # Ray's own state is not kept
+    assert 0 < search.startup_seconds
+
+    # The same command again runs what has no record, in the same processes.
+    first = {path.name for path in pids.iterdir()}
+    assert 1 <= len(first) <= 2
+    assert str(os.getpid()) not in first
+    (job.folder / winner.id / "trial.json").unlink()
+    for path in pids.iterdir():
+        path.unlink()
+    told, again = run(search, job)
+    assert {name for name, _ in told.epochs} == {winner.id}
+    assert [a for a in again[:5] if a.id != winner.id] == [t for t in trials[:5] if t.id != winner.id]
+    assert next(t for t in again if t.id == winner.id).value == winner.value
+    assert len(first | {path.name for path in pids.iterdir()}) <= 2
+
+
+def value_of(trial: Trial, job: SweepJob) -> float:
+    """The metric of the weights that a trial left, on the validation rows."""
+    plan = next(plan for plan in job.plans if plan.id == trial.id)
+    model = build({**MODEL}, job.spec, plan.train)
+    weights.load(model, Path(trial.weights).read_bytes(), trial.weights)
+    assert job.validation.target is not None
+    return score(job.metric, job.spec.task, job.validation.target, predict(model, job.validation, job.spec.task))
+
+
+def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(search: RaySearch, tmp_path: Path) -> None:
+    job = make_job(tmp_path, *(make_plan(i, max_epochs=40) for i in range(2)))
+
+    def interrupt(trial: str, epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(job, on_epoch=interrupt, on_trial=lambda trial: None)
+    assert signal.getsignal(signal.SIGINT) is handler
+    ended = [read_trial(tmp_path, plan.id, failed=True) for plan in job.plans]
+    assert None in ended
+    assert all(trial is None or len(trial.curve) < 3 for trial in ended)  # ASHA may have stopped one of them before
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_takes_no_trial_with_it(
+    search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.conf, "max_failures", 1)
+    model = {**MODEL, "_target_": "rayland.Killed", "mark": str(tmp_path / "mark")}
+    plans = [make_plan(0, model, max_epochs=2), make_plan(1, max_epochs=1)]
+    _, trials = run(search, make_job(tmp_path / "job", *plans, trusted=("rayland",)))
+    assert (tmp_path / "mark").exists()
+    assert [trial.state for trial in trials] == [TrialState.FINISHED] * 2
+
+
+def test_a_ray_that_does_not_start_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: RaySearch) -> bool:
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(RaySearch, "_init", refuse)
+    made = RaySearch(SearchConf(), scratch=tmp_path)
+    with pytest.raises(TidegateError, match=r"^Ray could not be started: no route to host$"):
+        made.run(make_job(tmp_path), on_epoch=ignore_epoch, on_trial=lambda trial: None)
+    made.workers = []
+    made._closing.set()
+
+
+def test_closing_what_was_never_started_costs_nothing(tmp_path: Path) -> None:
+    made = RaySearch(SearchConf(), scratch=tmp_path)
+    made.close()
+    assert made.startup_seconds == 0.0
