@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from engine.intervals import MIN_CLUSTERS, Rows, difference, estimate
+from engine.records import Estimate, Task
+from engine.scores import score
+from kernels.resample import delong
+
+
+@dataclass
+class Conf:
+    """As little as an interval needs."""
+
+    confidence_level: float = 0.95
+    n_resamples: int = 300
+    seed: int = 0
+
+
+CONF = Conf()
+
+
+def make_rows(task: Task = Task.BINARY, n: int = 600, clusters: int = 0, seed: int = 0) -> tuple[Rows, np.ndarray]:
+    """Rows with a fair prediction of them. Rows of a cluster share their luck."""
+    rng = np.random.default_rng(seed)
+    cluster = np.arange(n) % clusters if clusters else None
+    luck = rng.normal(size=clusters)[cluster] if cluster is not None else np.zeros(n)
+    signal = rng.normal(size=n) + 2.0 * luck
+    if task is Task.MULTICLASS:
+        target: np.ndarray = np.digitize(signal + rng.normal(size=n), [-0.7, 0.7])
+        shares = np.exp(np.column_stack([-2.0 * signal, np.zeros(n), 2.0 * signal]))
+        prediction = shares / shares.sum(axis=1, keepdims=True)
+    elif task is Task.BINARY:
+        target = (signal + rng.normal(size=n) + 2.0 * luck > 0.0).astype(np.float32)
+        prediction = 1.0 / (1.0 + np.exp(-signal + luck))
+    else:
+        target, prediction = (signal + luck + 0.5 * rng.normal(size=n)).astype(np.float32), signal - luck
+    return Rows(task=task, target=target, ids=np.arange(n) + 10_000, cluster=cluster), prediction
+
+
+def undecidable(found: Estimate) -> str:
+    """The reason; and that no number comes with it that could be compared."""
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    return found.reason
+
+
+METRICS = [
+    (Task.BINARY, "roc_auc_score", "DeLong"),
+    (Task.BINARY, "log_loss", "bootstrap, 300 resamples"),
+    (Task.BINARY, "f1_score", "bootstrap, 300 resamples"),
+    (Task.MULTICLASS, "roc_auc_score", "bootstrap, 300 resamples"),
+    (Task.MULTICLASS, "accuracy_score", "bootstrap, 300 resamples"),
+    (Task.MULTICLASS, "log_loss", "bootstrap, 300 resamples"),
+    (Task.MULTICLASS, "brier_score_loss", "bootstrap, 300 resamples"),
+    (Task.MULTICLASS, "f1_score", "bootstrap, 300 resamples"),
+    (Task.REGRESSION, "mean_absolute_error", "bootstrap, 300 resamples"),
+    (Task.REGRESSION, "r2_score", "bootstrap, 300 resamples"),
+]
+
+
+@pytest.mark.parametrize(("task", "metric", "method"), METRICS, ids=str)
+def test_an_interval_is_around_the_score_and_a_difference_around_that_of_two(
+    task: Task, metric: str, method: str
+) -> None:
+    rows, good = make_rows(task)
+    noise = np.random.default_rng(1).normal(size=len(rows))
+    if task is Task.MULTICLASS:
+        worse = 0.5 * good + 0.5 / 3
+        worse[noise > 0.5] = worse[noise > 0.5][:, ::-1]
+    else:
+        worse = np.where(noise > 1.0, 1.0 - good, good) if task is Task.BINARY else good + noise
+    one = estimate(metric, rows, good, CONF)
+    assert (one.name, one.n, one.confidence_level, one.method, one.reason) == (metric, 600, 0.95, method, "")
+    assert one.value == pytest.approx(score(metric, task, rows.target, good), abs=1e-12)
+    assert one.low < one.value < one.high
+    both = difference(metric, rows, worse, good, CONF)
+    expected = score(metric, task, rows.target, good) - score(metric, task, rows.target, worse)
+    assert both.value == pytest.approx(expected, abs=1e-9)
+    assert both.low < both.value < both.high
+    assert both.high < 0 or both.low > 0  # it is seen that one is better
+    swapped = difference(metric, rows, good, worse, CONF)
+    assert swapped.value == pytest.approx(-both.value)
+    width = both.high - both.low  # metrics of counts are resampled by cell, which the swap numbers anew
+    assert (swapped.low, swapped.high) == pytest.approx((-both.high, -both.low), abs=0.2 * width)
+
+
+def test_auroc_of_independent_rows_is_delongs() -> None:
+    rows, prediction = make_rows()
+    exact = delong(rows.target.astype(np.int64), prediction, confidence_level=0.9)
+    found = estimate("roc_auc_score", rows, prediction, Conf(confidence_level=0.9))
+    assert (found.value, found.low, found.high) == (exact.estimate, exact.low, exact.high)
+
+
+@pytest.mark.parametrize(("task", "metric", "method"), METRICS, ids=str)
+def test_a_model_does_not_differ_from_itself(task: Task, metric: str, method: str) -> None:
+    rows, prediction = make_rows(task)
+    same = difference(metric, rows, prediction, prediction, CONF)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [(Task.BINARY, "roc_auc_score"), (Task.BINARY, "log_loss"), (Task.REGRESSION, "mean_absolute_error")],
+)
+def test_clusters_widen_the_interval(task: Task, metric: str) -> None:
+    rows, prediction = make_rows(task, n=1200, clusters=30)
+    alone = Rows(task=task, target=rows.target, ids=rows.ids, cluster=None)
+    by_cluster = estimate(metric, rows, prediction, CONF)
+    by_row = estimate(metric, alone, prediction, CONF)
+    assert by_cluster.method == "cluster bootstrap, 300 resamples"
+    assert by_cluster.value == pytest.approx(by_row.value)
+    assert by_cluster.high - by_cluster.low > 1.5 * (by_row.high - by_row.low)
+
+
+def test_pairing_narrows_the_interval() -> None:
+    rows, prediction = make_rows(Task.REGRESSION)
+    other = prediction + 0.05 * np.random.default_rng(1).normal(size=len(rows))
+    paired = difference("mean_squared_error", rows, prediction, other, CONF)
+    single = estimate("mean_squared_error", rows, prediction, CONF)
+    assert paired.high - paired.low < 0.2 * (single.high - single.low)
+
+
+def test_one_row_has_one_weight_wherever_it_stands() -> None:
+    rows, prediction = make_rows(Task.REGRESSION)
+    order = np.random.default_rng(1).permutation(len(rows))
+    moved = Rows(task=rows.task, target=rows.target[order], ids=rows.ids[order], cluster=None)
+    one = estimate("mean_absolute_error", rows, prediction, CONF)
+    two = estimate("mean_absolute_error", moved, prediction[order], CONF)
+    assert (one.low, one.high) == pytest.approx((two.low, two.high), rel=1e-12)
+    assert estimate("mean_absolute_error", rows, prediction, Conf(seed=1)).low != one.low
+
+
+def test_what_cannot_be_known_says_why() -> None:
+    rows, prediction = make_rows()
+    some = np.zeros(len(rows), dtype=bool)
+    some[:1] = True
+    assert undecidable(estimate("log_loss", rows.take(some), prediction[some], CONF)) == "too few rows (1)"
+    none = np.zeros(len(rows), dtype=bool)
+    assert undecidable(estimate("log_loss", rows.take(none), prediction[none], CONF)) == "too few rows (0)"
+    ones = rows.target == 1
+    for metric in ("roc_auc_score", "log_loss", "accuracy_score"):
+        found = estimate(metric, rows.take(ones), prediction[ones], CONF)
+        assert undecidable(found) == "the labels are all the same"
+        assert math.isnan(found.value)
+        assert found.n == int(ones.sum())
+    single = ones.copy()
+    single[np.flatnonzero(~ones)[0]] = True
+    assert undecidable(estimate("roc_auc_score", rows.take(single), prediction[single], CONF)) == (
+        "a class has fewer than two rows"
+    )
+    for wrong in (np.nan, np.inf):
+        broken = prediction.copy()
+        broken[3] = wrong
+        assert undecidable(estimate("log_loss", rows, broken, CONF)) == "a prediction is not finite"
+        assert undecidable(difference("log_loss", rows, prediction, broken, CONF)) == "a prediction is not finite"
+
+
+def test_a_metric_without_variance_in_the_labels_is_undefined() -> None:
+    rows = Rows(task=Task.REGRESSION, target=np.ones(50), ids=np.arange(50), cluster=None)
+    found = estimate("r2_score", rows, np.linspace(0, 1, 50), CONF)
+    assert undecidable(found) == "the metric is undefined on too many resamples"
+
+
+def test_a_handful_of_clusters_is_too_few() -> None:
+    for clusters, enough in ((1, False), (MIN_CLUSTERS - 1, False), (MIN_CLUSTERS, True)):
+        rows, prediction = make_rows(Task.REGRESSION, clusters=clusters)
+        found = estimate("mean_absolute_error", rows, prediction, CONF)
+        if enough:
+            assert found.low < found.value < found.high
+        else:
+            assert undecidable(found) == f"too few clusters ({clusters} of {MIN_CLUSTERS})"
+
+
+def test_a_class_without_rows_makes_undecidable_only_what_it_concerns() -> None:
+    rows, prediction = make_rows(Task.MULTICLASS)
+    mask = rows.target != 1
+    part, shares = rows.take(mask), prediction[mask]
+    for metric in ("roc_auc_score", "average_precision_score", "expected_calibration_error"):
+        assert undecidable(estimate(metric, part, shares, CONF)) == "no row has the label 1"
+    for metric in ("log_loss", "brier_score_loss", "accuracy_score", "f1_score", "matthews_corrcoef"):
+        found = estimate(metric, part, shares, CONF)
+        assert found.low < found.value < found.high, metric
+        assert found.value == pytest.approx(score(metric, Task.MULTICLASS, part.target, shares), abs=1e-12)
+
+
+def test_a_slice_where_two_of_many_classes_occur_keeps_the_macro_average() -> None:
+    rows, prediction = make_rows(Task.MULTICLASS)
+    mask = (rows.target != 1) & (prediction.argmax(axis=1) != 1)
+    part, shares = rows.take(mask), prediction[mask]
+    flipped = shares[:, ::-1]
+    found = difference("precision_score", part, flipped, shares, CONF)
+    expected = [score("precision_score", Task.MULTICLASS, part.target, p) for p in (flipped, shares)]
+    assert found.value == pytest.approx(expected[1] - expected[0])
+    one = estimate("precision_score", part, shares, CONF)
+    assert one.low < one.value < one.high
