@@ -1,7 +1,8 @@
 """Stage 3, monitor: what changed, and does it show.
 
-conf.py alarm thresholds; columns.py Arrow columns as arrays for the kernels; drift.py features and predictions against
-a reference; performance.py realised performance once labels are in; report.py both in one MonitorReport.
+conf.py alarm thresholds; columns.py Arrow columns as the kernels take them; categories.py the test of their counts;
+drift.py features and predictions against a reference; performance.py realised performance once labels are in; report.py
+both in one MonitorReport.
 """
 
 from engine.monitor.conf import MonitorConf

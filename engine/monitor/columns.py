@@ -1,36 +1,54 @@
-"""Arrow columns as the arrays that kernels.drift compares. N rows of the reference, M of the live window, F columns."""
+"""Arrow columns as kernels.drift takes them. What cannot be compared says why, and hides nothing else."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-
-def numbers(table: pa.Table, names: tuple[str, ...]) -> np.ndarray:
-    """(N, F) float64, column-major, NaN where null."""
-    out = np.empty((table.num_rows, len(names)), dtype=np.float64, order="F")
-    for j, name in enumerate(names):
-        out[:, j] = table.column(name).cast(pa.float64(), safe=False).to_numpy()
-    return out
+Counts = dict[str, int]
+"""Category -> rows."""
 
 
-def vocabulary(column: pa.ChunkedArray) -> pa.Array:
-    """The categories of a reference column, as text."""
-    return pc.unique(column.cast(pa.string()).drop_null()).sort()
+def numbers(table: pa.Table, names: Iterable[str]) -> tuple[dict[str, pa.ChunkedArray], dict[str, str]]:
+    """Columns of numbers by name, and why the others are none. Integers stay integers: no value is rounded."""
+    good, refused = {}, {}
+    for name in names:
+        if name not in table.column_names:
+            refused[name] = "has no such column"
+            continue
+        column = table.column(name)
+        kind = column.type
+        if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+            column = column.cast(pa.float64())
+        elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+            refused[name] = f"holds {kind} here, not numbers"
+            continue
+        good[name] = column
+    return good, refused
 
 
-def codes(column: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
-    """(N,) int64: place in `known`; len(known) where unseen; -1 where null."""
-    text = column.cast(pa.string())
-    place = pc.index_in(text, value_set=known).fill_null(len(known))
-    return np.asarray(pc.if_else(text.is_valid(), place, -1).to_numpy(), dtype=np.int64)
-
-
-def missing(table: pa.Table, name: str) -> int:
-    """Rows without a value: null, or NaN."""
+def categories(table: pa.Table, name: str) -> tuple[Counts, int] | str:
+    """Rows of each category, as text, and the rows without one (null or NaN); or why they cannot be counted."""
+    if name not in table.column_names:
+        return "has no such column"
     column = table.column(name)
-    count = int(column.null_count)
-    if pa.types.is_floating(column.type):
-        count += int(pc.sum(pc.is_nan(column)).as_py() or 0)
-    return count
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        pairs = column.value_counts()
+        values, counts = pairs.field("values"), pairs.field("counts").to_pylist()
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+        text = values.cast(pa.string()).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return f"holds {column.type} here, not categories"
+    known: Counts = {}
+    missing = 0
+    for value, rows in zip(text, counts, strict=True):
+        if value is None:
+            missing += rows
+        else:
+            known[value] = known.get(value, 0) + rows
+    return known, missing

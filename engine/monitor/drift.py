@@ -1,36 +1,68 @@
 """Drift of columns between two windows, at one stated false-alarm rate a window.
 
-Numbers: exact two-sample Kolmogorov-Smirnov. Categories: chi-square test, total variation distance as its effect; an
-unseen category counts as a category. Missing values: two-proportion z-test on their share, a column of its own. All
-p-values of a report are corrected together, and an alarm needs significance and an effect above its floor: with 10
-million rows everything is significant, with 50 rows every effect is large.
+Numbers and predictions: exact two-sample Kolmogorov-Smirnov. Categories: homogeneity of their counts (categories.py),
+total variation distance as its effect; an unseen category counts as a category. Missing values: the exact test of two
+rates on their share, a column of its own. All p-values of a report are corrected together, and an alarm needs
+significance and an effect above its floor: with 10 million rows everything is significant, with 50 rows every effect
+is large.
+
+The rate holds where rows are independent. Rows that come in clusters (flights of one day share its weather) move
+together, and windows differ by more than their rows can tell: there the floors do the work.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from engine.monitor import columns as arrays
+from engine.monitor.categories import homogeneity
 from engine.monitor.conf import MonitorConf
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
-from kernels.drift import chi2_contingency, ks_2samp, total_variation_distance
-from kernels.pvalues import adjust
+from kernels.drift import DriftRow, Profile, Reason
+from kernels.pvalues import adjust, two_rates
+
+BACKEND = "cpu"
+"""Windows are Arrow tables in host memory; asked for by name, so that the report cannot name another."""
+Sizes = tuple[int, int]
+"""Of the reference and of the live window."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What live windows are held against: rows, and predictions on rows that the model was not trained on."""
+    """What live windows are held against: rows, and predictions on rows that the model was not trained on.
+
+    Columns are sorted and counted once, when the first live window is compared.
+    """
 
     name: str
     table: pa.Table
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     predictions: np.ndarray | None = None  # (N',) or (N', C)
+
+    @cached_property
+    def numbers(self) -> tuple[Profile, dict[str, str]]:
+        """The sorted numeric columns, and why others are none."""
+        good, refused = arrays.numbers(self.table, self.numeric)
+        return Profile.fit(good, backend=BACKEND), refused
+
+    @cached_property
+    def categories(self) -> dict[str, tuple[arrays.Counts, int] | str]:
+        """Counts of each categorical column, or why there are none."""
+        return {name: arrays.categories(self.table, name) for name in self.categorical}
+
+    @cached_property
+    def scores(self) -> Profile:
+        """The sorted predictions, one column a class."""
+        predictions = self.predictions
+        assert predictions is not None  # only asked for where there are some
+        names = ["prediction"] if predictions.ndim == 1 else [f"prediction[{k}]" for k in range(predictions.shape[1])]
+        return Profile.fit(predictions, names=names, backend=BACKEND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +75,14 @@ class _Finding:
     effect: float
     floor: float
     pvalue: float
-    n: tuple[int, int]  # values on either side
-    missing: tuple[float, float]  # shares
+    n: Sizes  # values that were compared
+    missing: Sizes  # rows without a value
+    rows: Sizes
+    reason: str = ""  # why it cannot be compared at all
+
+    def missing_share(self, side: int) -> float:
+        """Of the reference (0) or the live window (1); NaN where that has no row."""
+        return self.missing[side] / self.rows[side] if self.rows[side] else math.nan
 
 
 def compare(
@@ -52,135 +90,121 @@ def compare(
 ) -> DriftReport:
     """Every column of `live`, and the model's predictions on it where both sides have them.
 
-    Raises DataError from the reader if a column is missing; a column without values is UNDECIDABLE.
+    A column that is absent, empty or of another kind is UNDECIDABLE, and the others are still judged.
     """
-    found, backend = _numeric(reference, live, conf)
-    found += _categorical(reference, live, conf)
-    found += _missing(reference, live, conf)
+    found = [*_numeric(reference, live, conf), *_categorical(reference, live, conf)]
     if reference.predictions is not None and predictions is not None:
-        found += _predictions(reference.predictions, predictions, conf)
-    decidable = [f for f in found if not _undecidable(f, conf)]
-    adjusted = dict(
-        zip(
-            (id(f) for f in decidable),
-            adjust(np.array([f.pvalue for f in decidable]), conf.method),
-            strict=True,
-        )
-    )
+        found += _rank_findings(reference.scores, predictions, "prediction", conf)
+    found += [_missing(f, conf) for f in found if any(f.missing)]
+    reasons = [_undecidable(f, conf) for f in found]
+    # a column that cannot be judged is no test: its NaN does not count in the correction
+    pvalues = [math.nan if reason else f.pvalue for f, reason in zip(found, reasons, strict=True)]
+    adjusted = adjust(np.array(pvalues, dtype=np.float64), conf.method).tolist()
     return DriftReport(
         reference=reference.name,
         live=name,
         alpha=conf.alpha,
         method=conf.method,
-        backend=backend,
-        columns=tuple(_judge(f, float(adjusted.get(id(f), math.nan)), conf) for f in found),
+        backend=BACKEND,
+        columns=tuple(_judge(*each, conf) for each in zip(found, reasons, adjusted, strict=True)),
     )
 
 
-def _numeric(reference: Reference, live: pa.Table, conf: MonitorConf) -> tuple[list[_Finding], str]:
-    names = reference.numeric
-    if not names:
-        return [], "cpu"
-    result = ks_2samp(arrays.numbers(reference.table, names), arrays.numbers(live, names))
-    findings = [
-        _Finding(
-            column=name,
-            kind="numeric",
-            statistic="ks_2samp",
-            effect=float(result.statistic[j]),
-            floor=conf.numeric_floor,
-            pvalue=float(result.pvalue[j]),
-            n=(int(result.n_reference[j]), int(result.n_live[j])),
-            missing=_shares(reference.table, live, name),
-        )
-        for j, name in enumerate(names)
-    ]
-    return findings, result.backend
+def _numeric(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[_Finding]:
+    profile, refused = reference.numbers
+    good, refused_live = arrays.numbers(live, profile.names)
+    reasons = {name: f"the reference {why}" for name, why in refused.items()}
+    reasons |= {name: f"the live window {why}" for name, why in refused_live.items()}
+    rows = _rank_findings(profile, good, "numeric", conf)
+    found = {f.column: f for f in rows} | {
+        name: _incomparable(name, "numeric", "ks_2samp", conf.numeric_floor, why) for name, why in reasons.items()
+    }
+    return [found[name] for name in reference.numeric]
+
+
+def _rank_findings(profile: Profile, live: object, kind: str, conf: MonitorConf) -> list[_Finding]:
+    """Kolmogorov-Smirnov of every column of a profile."""
+    return [_rank_finding(row, kind, conf) for row in profile.compare(live, ("ks",), backend=BACKEND)]
+
+
+def _rank_finding(row: DriftRow, kind: str, conf: MonitorConf) -> _Finding:
+    return _Finding(
+        column=row.column,
+        kind=kind,
+        statistic="ks_2samp",
+        effect=math.nan if row.value is None else row.value,
+        floor=conf.numeric_floor,
+        pvalue=math.nan if row.pvalue is None else row.pvalue,
+        n=(row.n_reference, row.n_live),
+        missing=(row.missing_reference, row.missing_live),
+        rows=(row.n_reference + row.missing_reference, row.n_live + row.missing_live),
+        reason="its numbers cannot be compared exactly: they are integers on one side and fractions on the other"
+        if row.reason is Reason.NOT_COMPARABLE
+        else "",
+    )
 
 
 def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[_Finding]:
     findings = []
-    for name in reference.categorical:
-        known = arrays.vocabulary(reference.table.column(name))
-        old, new = (arrays.codes(t.column(name), known) for t in (reference.table, live))
-        old, new = old[old >= 0], new[new >= 0]
-        test = chi2_contingency(old, new)
+    for name, old in reference.categories.items():
+        new = arrays.categories(live, name)
+        kind, statistic = "categorical", "total_variation_distance"
+        if isinstance(old, str) or isinstance(new, str):
+            why = f"the reference {old}" if isinstance(old, str) else f"the live window {new}"
+            findings.append(_incomparable(name, kind, statistic, conf.categorical_floor, why))
+            continue
+        effect, pvalue = homogeneity(old[0], new[0])
+        n, missing = (sum(old[0].values()), sum(new[0].values())), (old[1], new[1])
         findings.append(
             _Finding(
                 column=name,
-                kind="categorical",
-                statistic="total_variation_distance",
-                effect=float(total_variation_distance(old, new)),
+                kind=kind,
+                statistic=statistic,
+                effect=effect,
                 floor=conf.categorical_floor,
-                pvalue=_constant_agrees(old, new, float(test.pvalue)),
-                n=(len(old), len(new)),
-                missing=_shares(reference.table, live, name),
+                pvalue=pvalue,
+                n=n,
+                missing=missing,
+                rows=(n[0] + missing[0], n[1] + missing[1]),
             )
         )
     return findings
 
 
-def _constant_agrees(old: np.ndarray, new: np.ndarray, pvalue: float) -> float:
-    """One category on both sides is no drift for certain, where the chi-square test has no degree of freedom."""
-    both = np.union1d(old, new)
-    return 1.0 if math.isnan(pvalue) and len(old) and len(new) and len(both) == 1 else pvalue
+def _incomparable(column: str, kind: str, statistic: str, floor: float, reason: str) -> _Finding:
+    return _Finding(
+        column=column,
+        kind=kind,
+        statistic=statistic,
+        effect=math.nan,
+        floor=floor,
+        pvalue=math.nan,
+        n=(0, 0),
+        missing=(0, 0),
+        rows=(0, 0),
+        reason=reason,
+    )
 
 
-def _missing(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[_Finding]:
-    """Columns that miss values on either side."""
-    findings = []
-    n, m = reference.table.num_rows, live.num_rows
-    for name in (*reference.numeric, *reference.categorical):
-        old, new = _shares(reference.table, live, name)
-        if old or new:
-            findings.append(
-                _Finding(
-                    column=f"{name} is missing",
-                    kind="missing",
-                    statistic="difference of shares",
-                    effect=abs(new - old),
-                    floor=conf.missing_floor,
-                    pvalue=_two_proportions(old, n, new, m),
-                    n=(n, m),
-                    missing=(old, new),
-                )
-            )
-    return findings
-
-
-def _two_proportions(a: float, n: int, b: float, m: int) -> float:
-    """Two-sided p-value of the pooled z-test."""
-    pooled = (a * n + b * m) / (n + m)
-    spread = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    return 1.0 if spread == 0 else 2 * NormalDist().cdf(-abs(a - b) / spread)
-
-
-def _predictions(old: np.ndarray, new: np.ndarray, conf: MonitorConf) -> list[_Finding]:
-    """The distribution of what the model says; of each class's probability in multiclass."""
-    result = ks_2samp(old, new)
-    names = ["prediction"] if old.ndim == 1 else [f"prediction[{k}]" for k in range(old.shape[1])]
-    effects, pvalues = np.atleast_1d(result.statistic), np.atleast_1d(result.pvalue)
-    return [
-        _Finding(
-            column=name,
-            kind="prediction",
-            statistic="ks_2samp",
-            effect=float(effects[j]),
-            floor=conf.numeric_floor,
-            pvalue=float(pvalues[j]),
-            n=(len(old), len(new)),
-            missing=(0.0, 0.0),
-        )
-        for j, name in enumerate(names)
-    ]
-
-
-def _shares(old: pa.Table, new: pa.Table, name: str) -> tuple[float, float]:
-    return arrays.missing(old, name) / old.num_rows, arrays.missing(new, name) / new.num_rows
+def _missing(finding: _Finding, conf: MonitorConf) -> _Finding:
+    """The share of missing values of a column that misses some on either side."""
+    return _Finding(
+        column=f"{finding.column} is missing",
+        kind="missing",
+        statistic="difference of shares",
+        effect=abs(finding.missing_share(1) - finding.missing_share(0)),
+        floor=conf.missing_floor,
+        pvalue=two_rates(finding.missing[0], finding.rows[0], finding.missing[1], finding.rows[1]),
+        n=finding.rows,
+        missing=finding.missing,
+        rows=finding.rows,
+    )
 
 
 def _undecidable(finding: _Finding, conf: MonitorConf) -> str:
     """Why this column cannot be judged; empty where it can."""
+    if finding.reason:
+        return finding.reason
     if min(finding.n) < conf.min_rows:
         side = "reference" if finding.n[0] < finding.n[1] else "live window"
         return f"{min(finding.n)} values in the {side}, {conf.min_rows} are needed"
@@ -189,8 +213,7 @@ def _undecidable(finding: _Finding, conf: MonitorConf) -> str:
     return ""
 
 
-def _judge(finding: _Finding, adjusted: float, conf: MonitorConf) -> ColumnDrift:
-    reason = _undecidable(finding, conf)
+def _judge(finding: _Finding, reason: str, adjusted: float, conf: MonitorConf) -> ColumnDrift:
     if reason:
         outcome = DriftOutcome.UNDECIDABLE
     elif adjusted <= conf.alpha and finding.effect > finding.floor:
@@ -207,8 +230,8 @@ def _judge(finding: _Finding, adjusted: float, conf: MonitorConf) -> ColumnDrift
         adjusted_pvalue=adjusted,
         n_reference=finding.n[0],
         n_live=finding.n[1],
-        missing_reference=finding.missing[0],
-        missing_live=finding.missing[1],
+        missing_reference=finding.missing_share(0),
+        missing_live=finding.missing_share(1),
         outcome=outcome,
         reason=reason,
     )

@@ -62,7 +62,7 @@ class Monitor:
             names = [w.name for w in windows]
             made = Reference(
                 name=names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}",
-                table=pa.concat_tables([w.table.select(used) for w in windows]),
+                table=pa.concat_tables([w.table.select(used) for w in windows], promote_options="permissive"),
                 numeric=numeric,
                 categorical=categorical,
                 predictions=predictions,
