@@ -10,6 +10,7 @@ P numeric features, Q categorical features, C classes.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
@@ -199,9 +200,9 @@ class DriftReport:
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
-        """The columns that moved, largest effect over floor first."""
+        """The columns that moved, largest effect over floor first; a floor of 0 is exceeded infinitely."""
         moved = [c for c in self.columns if c.outcome is DriftOutcome.DRIFT]
-        return tuple(sorted(moved, key=lambda c: -c.effect / c.floor if c.floor else -c.effect))
+        return tuple(sorted(moved, key=lambda c: (-c.effect / c.floor if c.floor else -math.inf, -c.effect)))
 
 
 @record
@@ -257,9 +258,9 @@ class Decision:
     policy: str
     action: Action
     reason: str
-    waiting: Money  # expected loss of doing nothing until the next window
-    acting: Money  # expected cost of the action, its chance to fail the gate included
-    probability: float  # that acting pays
+    waiting: Money  # expected loss of keeping the champion over the horizon of the config
+    acting: Money  # expected cost of one attempt, whether it passes its gate or not
+    probability: float  # that acting pays, the chance to fail the gate included; NaN where that is undecidable
     currency: str
 
 

@@ -3,12 +3,17 @@
     lost    = (baseline - realised) / 0.01 x share recovered    points that left since the champion was gated
     stale   = windows of age x points a window of age costs     learned: paired gains of earlier attempts over their age
     waiting = the larger of both x value of a point x horizon
-    acting  = compute hours x price + review                    hours from the attempts so far
+    acting  = compute hours x price + review                    hours from the attempts of the same kind so far
     gain    = chance to pass x waiting                          chance: Beta(1 + passes, 1 + fails), from the ledger
 
 A point is 0.01 of the primary metric. A champion that has not lost points may still be stale: the month may have been
 an easy one. The cost of age starts from the config and is updated by every attempt, as the mean of a normal with known
-spread. Products of independent quantities have the variance of Goodman (1960).
+spread (a conjugate update; Gelman et al., Bayesian Data Analysis, 2.5). Products of independent quantities have the
+variance of Goodman (1960). Nothing here raises on NaN: what rests on an undecidable number is NaN, and NaN never acts.
+
+Acting pays on average when the mean of the gain exceeds the mean of the cost, which is what `confidence` 0.5 asks of
+the normal approximation. The chance to pass and the points are taken as independent; as better challengers pass more
+often, the gain is understated rather than overstated.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from engine.errors import ConfigError
 from engine.records import Estimate, Money
 
 POINT = 0.01
+POLICY_NAMES = ("calendar", "cost_aware", "never")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,13 +52,13 @@ class DecideConf:
     hour_price: float = 2.0
     """Of one hour of compute."""
     first_hours: float = 0.05
-    """Compute hours of a sweep, until one was measured."""
+    """Compute hours of an attempt, until one was measured."""
     review_cost: float = 300.0
     """People's time for one challenger, whether it passes or not."""
     confidence: float = 0.5
-    """Act when the probability that it pays is at least this; 0.5 weighs gains and losses alike."""
+    """cost_aware: act when the probability that it pays is at least this; 0.5 weighs gains and losses alike."""
     min_spacing: int = 1
-    """Windows between two attempts, at least."""
+    """Windows from one attempt to the next, at least; 1 lets every window have one."""
     retune_after: int = 4
     """Hyperparameters older than this many windows are searched anew; younger ones are kept (RETRAIN)."""
     breaker: int = 3
@@ -60,9 +66,13 @@ class DecideConf:
     breaker_windows: int = 3
     """... for this many windows."""
     calendar: int = 3
-    """Policy calendar: act every this many windows."""
+    """Policy calendar: act this many windows after the last attempt or full sweep."""
 
     def __post_init__(self) -> None:
+        if self.policy not in POLICY_NAMES:
+            raise ConfigError(
+                "decide.policy", f"{self.policy!r} is unknown", f"choose one of {', '.join(POLICY_NAMES)}"
+            )
         for name in (
             "point_value",
             "horizon",
@@ -71,14 +81,19 @@ class DecideConf:
             "review_cost",
             "recovered_std",
             "staleness",
+            "min_spacing",
+            "breaker_windows",
         ):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is negative", "choose 0 or more")
+            value = getattr(self, name)
+            if value < 0:
+                raise ConfigError(f"decide.{name}", f"{value} is negative", "choose 0 or more")
+            if not math.isfinite(value):
+                raise ConfigError(f"decide.{name}", f"{value} is no amount", "choose a finite number")
         for name in ("confidence", "recovered"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is not a share", "choose one up to 1")
-        if self.staleness_std <= 0:
-            raise ConfigError("decide.staleness_std", f"{self.staleness_std} is not positive", "choose one such as 1.0")
+        if not 0 < self.staleness_std < math.inf:
+            raise ConfigError("decide.staleness_std", f"{self.staleness_std} is no spread", "choose one such as 1.0")
         for name in ("retune_after", "breaker", "calendar"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is below 1", "choose 1 or more")
@@ -119,31 +134,37 @@ def points_lost(evidence: Evidence) -> Money:
     """Points of the primary metric lost since the champion was gated; NaN where either side is undecidable."""
     if evidence.baseline is None or evidence.realised is None:
         return Money(mean=math.nan, std=math.nan)
-    sign = 1.0 if evidence.greater_is_better else -1.0
+    sign = _sign(evidence)
     lost = sign * (evidence.baseline.value - evidence.realised.value) / POINT
     spread = math.hypot(standard_error(evidence.baseline), standard_error(evidence.realised)) / POINT
     return Money(mean=lost, std=spread)
 
 
+def _sign(evidence: Evidence) -> float:
+    return 1.0 if evidence.greater_is_better else -1.0
+
+
 def standard_error(estimate: Estimate) -> float:
-    """Half the width of the interval over its normal quantile."""
+    """Half the width of the interval over its normal quantile; NaN where the interval is."""
     quantile = NormalDist().inv_cdf(0.5 + estimate.confidence_level / 2)
     return (estimate.high - estimate.low) / (2 * quantile)
 
 
 def cost_of_age(evidence: Evidence, conf: DecideConf) -> Money:
     """Points that one window of age costs: the belief of the config, updated by every attempt's paired gain over its
-    age.
+    age. An attempt counts whether it passed or not; one whose gain or interval is undecidable does not.
     """
-    sign = 1.0 if evidence.greater_is_better else -1.0
     precision = 1 / conf.staleness_std**2
     weighted = conf.staleness * precision
     for attempt in evidence.attempts:
-        if attempt.gain is None or attempt.age < 1 or not math.isfinite(attempt.gain.value):
+        if attempt.gain is None or attempt.age < 1:
             continue
+        rate = _sign(evidence) * attempt.gain.value / POINT / attempt.age
         spread = standard_error(attempt.gain) / POINT / attempt.age
+        if not (math.isfinite(rate) and math.isfinite(spread)):
+            continue
         weight = 1 / (conf.staleness_std**2 + spread**2)
-        weighted += weight * sign * attempt.gain.value / POINT / attempt.age
+        weighted += weight * rate
         precision += weight
     return Money(mean=weighted / precision, std=math.sqrt(1 / precision))
 
@@ -156,7 +177,8 @@ def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
     recovered = product(Money(mean=conf.recovered, std=conf.recovered_std), lost)
     rate = cost_of_age(evidence, conf)
     stale = Money(mean=rate.mean * evidence.age, std=rate.std * evidence.age)
-    return recovered if math.isnan(lost.mean) or recovered.mean > stale.mean else stale
+    known = math.isfinite(lost.mean) and math.isfinite(lost.std)
+    return stale if known and stale.mean >= recovered.mean else recovered
 
 
 def waiting(evidence: Evidence, conf: DecideConf) -> Money:
@@ -167,9 +189,12 @@ def waiting(evidence: Evidence, conf: DecideConf) -> Money:
     return Money(mean=mean * scale, std=points.std * scale)
 
 
-def acting(evidence: Evidence, conf: DecideConf) -> Money:
-    """Expected cost of one attempt: compute as measured on earlier ones, and people's time."""
-    hours = [a.hours for a in evidence.attempts if a.hours > 0]
+def acting(evidence: Evidence, conf: DecideConf, *, retune: bool = True) -> Money:
+    """Expected cost of one attempt: people's time, and compute as measured on earlier attempts of the same kind (a
+    full sweep where `retune`, else a warm start), of either kind where there is none.
+    """
+    measured = [a for a in evidence.attempts if a.hours > 0]
+    hours = [a.hours for a in measured if a.retuned is retune] or [a.hours for a in measured]
     mean = sum(hours) / len(hours) if hours else conf.first_hours
     variance = sum((h - mean) ** 2 for h in hours) / (len(hours) - 1) if len(hours) > 1 else (mean / 2) ** 2
     return Money(mean=mean * conf.hour_price + conf.review_cost, std=math.sqrt(variance) * conf.hour_price)
@@ -183,10 +208,10 @@ def chance_to_pass(evidence: Evidence) -> Money:
 
 
 def product(*factors: Money) -> Money:
-    """Product of independent quantities."""
+    """Product of independent quantities; NaN where one of them is."""
     mean = math.prod(f.mean for f in factors)
-    second = math.prod(f.mean**2 + f.std**2 for f in factors)
-    return Money(mean=mean, std=math.sqrt(max(0.0, second - mean**2)))
+    variance = math.prod(f.mean * f.mean + f.std * f.std for f in factors) - mean * mean
+    return Money(mean=mean, std=math.sqrt(0.0 if variance < 0 else variance))  # below 0 by rounding alone
 
 
 def gain(evidence: Evidence, conf: DecideConf) -> Money:
@@ -195,9 +220,11 @@ def gain(evidence: Evidence, conf: DecideConf) -> Money:
 
 
 def probability_of_paying(gained: Money, cost: Money) -> float:
-    """P(gain > cost) under a normal approximation; NaN stays NaN."""
+    """P(gain > cost) under a normal approximation; NaN where either is not finite."""
     spread = math.hypot(gained.std, cost.std)
     difference = gained.mean - cost.mean
+    if not (math.isfinite(spread) and math.isfinite(difference)):
+        return math.nan
     if spread == 0:
         return float(difference > 0)
     return NormalDist().cdf(difference / spread)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
 from engine.decide.costs import (
     Attempt,
@@ -18,18 +17,13 @@ from engine.decide.costs import (
     probability_of_paying,
     waiting,
 )
-from engine.errors import ConfigError
-from engine.records import Action, Decision, digest
+from engine.records import Action, Decision, Money, digest
 
 Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 
 
 def decide(evidence: Evidence, conf: DecideConf) -> Decision:
     """KEEP, RETRAIN or RETUNE, with what it is worth. The same evidence and config give the same decision and id."""
-    if conf.policy not in POLICIES:
-        raise ConfigError(
-            "decide.policy", f"{conf.policy!r} is unknown", f"choose one of {', '.join(sorted(POLICIES))}"
-        )
     held = _guard(evidence, conf)
     if held:
         act, reason = False, held
@@ -37,10 +31,10 @@ def decide(evidence: Evidence, conf: DecideConf) -> Decision:
         act, reason = True, "there is no champion"
     else:
         act, reason = POLICIES[conf.policy](evidence, conf)
+    cost = _cost(evidence, conf)
     action, why = _how(evidence, conf) if act else (Action.KEEP, "")
-    cost = acting(evidence, conf)
     return Decision(
-        id=digest("decision", _plain(evidence), asdict(conf)),
+        id=digest("decision", evidence, conf),
         window=evidence.window,
         policy=conf.policy,
         action=action,
@@ -50,13 +44,6 @@ def decide(evidence: Evidence, conf: DecideConf) -> Decision:
         probability=probability_of_paying(gain(evidence, conf), cost),
         currency=conf.currency,
     )
-
-
-def _plain(evidence: Evidence) -> Mapping[str, object]:
-    from engine.records import to_plain
-
-    plain: Mapping[str, object] = to_plain(evidence)
-    return plain
 
 
 def _guard(evidence: Evidence, conf: DecideConf) -> str:
@@ -97,11 +84,16 @@ def _how(evidence: Evidence, conf: DecideConf) -> tuple[Action, str]:
     return Action.RETRAIN, f"the hyperparameters are {age} windows old and are kept"
 
 
+def _cost(evidence: Evidence, conf: DecideConf) -> Money:
+    """Of the attempt that would be made now."""
+    return acting(evidence, conf, retune=_how(evidence, conf)[0] is Action.RETUNE)
+
+
 def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
     points = points_to_win(evidence, conf)
-    if math.isnan(points.mean) or math.isnan(points.std):
-        return False, "no realised performance yet: what waiting costs is undecidable"
-    loss, cost = waiting(evidence, conf), acting(evidence, conf)
+    if not (math.isfinite(points.mean) and math.isfinite(points.std)):
+        return False, f"what waiting costs is undecidable: {_unknown(evidence)}"
+    loss, cost = waiting(evidence, conf), _cost(evidence, conf)
     probability = probability_of_paying(gain(evidence, conf), cost)
     sentence = (
         f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points ({points_lost(evidence).mean:+.1f} lost, "
@@ -111,13 +103,24 @@ def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
     return probability >= conf.confidence, sentence
 
 
+def _unknown(evidence: Evidence) -> str:
+    """Which number a cost is missing."""
+    sides = (("the champion's own hold-out", evidence.baseline), ("realised performance", evidence.realised))
+    for name, estimate in sides:
+        if estimate is None:
+            return f"there is no estimate of {name} yet"
+        if not all(map(math.isfinite, (estimate.value, estimate.low, estimate.high))):
+            return f"{name} is undefined ({estimate.reason or 'not finite'})"
+    return "the amounts are not finite"
+
+
 def _calendar(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
-    last = evidence.attempts[-1].index if evidence.attempts else None
-    since = math.inf if last is None else evidence.index - last
-    return (
-        since >= conf.calendar,
-        f"{since} windows since the last attempt, the calendar says {conf.calendar}",
-    )
+    begun = [a.index for a in evidence.attempts[-1:]]
+    begun += [] if evidence.tuned_at is None else [evidence.tuned_at]
+    if not begun:
+        return True, "nothing was ever trained here"
+    since = evidence.index - max(begun)
+    return since >= conf.calendar, f"{since} windows since the last training, the calendar says {conf.calendar}"
 
 
 def _never(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
