@@ -1,13 +1,15 @@
 """Stage 9, act: rules over metrics of the model and of the pipeline -> action items, each carried out once.
 
-A rule names a metric, a comparison and a threshold; when it holds for `windows` windows in a row, its action is taken:
+A rule names a metric, a comparison and a threshold; when it holds in `windows` windows in a row, of those that measured
+the metric, its action is taken:
 
     log        told to the owner, in the ledger, on the terminal and in the report
     freeze     and no model is promoted until somebody thaws it (`tidegate promote --thaw`)
     rollback   and production goes back to the champion before
 
-`metrics_of` says which metrics there are. A metric that is NaN or missing is itself an item: an alarm that cannot be
-computed must not look like silence.
+`metrics_of` says which metrics there are. A metric that is NaN is itself an item, and so is one of the model that was
+not computed though performance was: an alarm that cannot be raised must not look like silence. A metric of a stage that
+did not run in this window says nothing. Such items are told and do nothing else, for nothing is known.
 """
 
 from __future__ import annotations
@@ -22,6 +24,22 @@ from engine.records import ActionItem, Cycle, DriftOutcome, Outcome, digest
 
 ACTIONS = ("log", "freeze", "rollback")
 SEVERITIES = ("suspected", "detected")
+METRICS = frozenset(
+    {
+        "data.rows",
+        "data.blocked",
+        "data.violations",
+        "drift.columns",
+        "drift.share",
+        "drift.undecidable",
+        "decide.waiting",
+        "gate.rejected",
+        "pipeline.seconds",
+        "pipeline.failed_trials",
+    }
+)
+FAMILIES = ("model.", "pipeline.seconds.")
+"""Names that go on with a metric of evaluate (and .low or .high), or with a stage of the stopwatch."""
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -41,7 +59,7 @@ class RuleConf:
     threshold: float
     """In the metric's own unit."""
     windows: int = 1
-    """How many windows in a row it must hold."""
+    """In how many windows in a row it must hold; windows that did not measure the metric do not count."""
     severity: str = "suspected"
     """suspected or detected."""
     owner: str = "unassigned"
@@ -56,6 +74,11 @@ class RuleConf:
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"act.rules:{name}", f"{value!r} is unknown", f"choose one of {' '.join(allowed)}")
+        if self.metric not in METRICS and not any(self.metric.startswith(f) and self.metric != f for f in FAMILIES):
+            cure = f"choose one of {' '.join(sorted(METRICS))}, model.<metric> or pipeline.seconds.<stage>"
+            raise ConfigError("act.rules:metric", f"{self.metric!r} is unknown", cure)
+        if not math.isfinite(self.threshold):
+            raise ConfigError("act.rules:threshold", f"{self.threshold} is no value", "choose a finite number")
         if self.windows < 1:
             raise ConfigError("act.rules:windows", f"{self.windows} is below 1", "choose 1 or more")
 
@@ -71,17 +94,23 @@ class ActConf:
 def metrics_of(cycle: Cycle) -> dict[str, float]:
     """Every metric a rule may name.
 
-    model.<metric>, model.<metric>.low/.high: the champion on the newest labelled window; drift.columns, drift.share,
-    drift.undecidable: of the baseline; data.rows, data.blocked, data.violations; gate.rejected: 1 when a challenger
-    did not pass; pipeline.seconds and pipeline.seconds.<stage>; pipeline.failed_trials; decide.waiting: money.
+    model.<metric>, .low, .high    the champion on the newest labelled window, where there is one
+    drift.columns, .undecidable    columns of the baseline report that moved, that could not be judged
+    drift.share                    those that moved of those that could be judged; NaN where none could
+    data.rows, .blocked            rows of the window; checks that forbid it
+    data.violations                checks of any severity that are not OK
+    gate.rejected                  1 when a gate did not open, 0 when all did; absent where none was asked
+    decide.waiting                 expected loss of keeping the champion, in the currency of the config
+    pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
     """
     metrics = {
         "data.rows": float(cycle.n_rows),
         "data.blocked": float(len(cycle.validation.blocked)),
         "data.violations": float(sum(c.outcome.value != "ok" for c in cycle.validation.checks)),
         "pipeline.seconds": sum(cycle.timings.values()),
-        "gate.rejected": float(any(v.outcome is not Outcome.PASS for v in cycle.verdicts)),
     }
+    if cycle.verdicts:
+        metrics["gate.rejected"] = float(any(v.outcome is not Outcome.PASS for v in cycle.verdicts))
     metrics |= {f"pipeline.seconds.{stage}": seconds for stage, seconds in cycle.timings.items()}
     if cycle.candidate is not None:
         metrics["pipeline.failed_trials"] = float(sum(t.state.value == "failed" for t in cycle.candidate.trials))
@@ -90,9 +119,10 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     if cycle.monitor is not None:
         columns = cycle.monitor.baseline.columns
         drifted = sum(c.outcome is DriftOutcome.DRIFT for c in columns)
+        undecidable = sum(c.outcome is DriftOutcome.UNDECIDABLE for c in columns)
         metrics["drift.columns"] = float(drifted)
-        metrics["drift.share"] = drifted / len(columns) if columns else math.nan
-        metrics["drift.undecidable"] = float(sum(c.outcome is DriftOutcome.UNDECIDABLE for c in columns))
+        metrics["drift.share"] = drifted / (len(columns) - undecidable) if len(columns) > undecidable else math.nan
+        metrics["drift.undecidable"] = float(undecidable)
         for estimate in cycle.monitor.performance.metrics if cycle.monitor.performance else ():
             metrics[f"model.{estimate.name}"] = estimate.value
             metrics[f"model.{estimate.name}.low"] = estimate.low
@@ -103,12 +133,14 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
 def act(history: Sequence[Mapping[str, float]], cycle: Cycle, conf: ActConf) -> tuple[ActionItem, ...]:
     """The items of this cycle. `history` holds metrics_of the cycles before, oldest first."""
     now = metrics_of(cycle)
+    performed = any(metric.startswith("model.") for metric in now)
     items = []
     for name, rule in conf.rules.items():
         value = now.get(rule.metric)
-        if value is None:
-            continue  # a metric of a stage that did not run in this cycle
-        if math.isnan(value):
+        if value is None:  # of a stage that did not run in this cycle, or misspelt
+            if performed and rule.metric.startswith("model."):
+                items.append(_item(name, rule, cycle, math.nan, f"{rule.metric} is not computed: see evaluate.metrics"))
+        elif math.isnan(value):
             items.append(_item(name, rule, cycle, value, f"{rule.metric} cannot be computed"))
         elif _holds(rule, [*history, now]):
             lasted = f" for {rule.windows} windows" if rule.windows > 1 else ""
@@ -118,9 +150,9 @@ def act(history: Sequence[Mapping[str, float]], cycle: Cycle, conf: ActConf) -> 
 
 
 def _holds(rule: RuleConf, metrics: Sequence[Mapping[str, float]]) -> bool:
-    newest = metrics[-rule.windows :]
+    newest = [m[rule.metric] for m in metrics if rule.metric in m][-rule.windows :]
     compare = COMPARISONS[rule.when]
-    return len(newest) == rule.windows and all(compare(m.get(rule.metric, math.nan), rule.threshold) for m in newest)
+    return len(newest) == rule.windows and all(compare(value, rule.threshold) for value in newest)
 
 
 def _item(name: str, rule: RuleConf, cycle: Cycle, value: float, message: str) -> ActionItem:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import platform
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -32,7 +33,10 @@ PACKAGES = (
     "sqlalchemy",
     "wandb",
 )
-NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "fuse.sshfs", "9p", "ceph"})
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smbfs", "smb3", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs"}
+    | {f"fuse.{kind}" for kind in ("sshfs", "glusterfs", "ceph", "s3fs", "gcsfuse", "rclone", "mount-s3", "juicefs")}
+)
 
 
 class State(enum.Enum):
@@ -78,6 +82,7 @@ def examine(folder: Path, version: Callable[[str], str] = version_of) -> list[Fi
         _gpu(),
         _numba(version("numba")),
         _wandb(version("wandb")),
+        _others(version),
         _storage(folder),
         _filesystem(folder),
         _disk(folder),
@@ -86,13 +91,9 @@ def examine(folder: Path, version: Callable[[str], str] = version_of) -> list[Fi
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    parts = []
-    for part in version.split("+")[0].split("."):
-        digits = "".join(ch for ch in part if ch.isdigit())
-        if not digits:
-            break
-        parts.append(int(digits))
-    return tuple(parts)
+    """The release of a version: "2.10.0rc1+cu130" is (2, 10, 0)."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, release[0].split("."))) if release else ()
 
 
 def _python() -> Finding:
@@ -122,13 +123,19 @@ def _lightning(version: str) -> Finding:
         return Finding(what="lightning", state=State.BAD, found=version, cure=cure)
     if not version:
         return Finding(what="lightning", state=State.BAD, found="not installed", cure="pip install 'lightning>=2.6.6'")
+    if _numbers(version) < (2, 6, 6):
+        return Finding(what="lightning", state=State.WARN, found=version, cure="use 2.6.6 or later: it was tried")
     return Finding(what="lightning", state=State.GOOD, found=version)
 
 
 def _hydra(version: str) -> Finding:
+    if not version:
+        return Finding(
+            what="hydra-core", state=State.BAD, found="not installed", cure="pip install 'hydra-core>=1.3.6'"
+        )
     if _numbers(version) < (1, 3, 6):
         cure = "use 1.3.6 or later: configs could call functions"
-        return Finding(what="hydra-core", state=State.BAD, found=version or "not installed", cure=cure)
+        return Finding(what="hydra-core", state=State.BAD, found=version, cure=cure)
     return Finding(what="hydra-core", state=State.GOOD, found=version)
 
 
@@ -137,9 +144,12 @@ def _ray(version: str) -> Finding:
         return Finding(what="Ray", state=State.BAD, found="not installed", cure="pip install 'ray[tune]'")
     if _numbers(version) < (2, 54):
         return Finding(what="Ray", state=State.BAD, found=version, cure="use 2.54 or later: its dashboard had no login")
-    address = os.environ.get("RAY_ADDRESS", "")
-    if os.environ.get("RAY_AUTH_MODE") == "disabled":
+    address, mode = os.environ.get("RAY_ADDRESS", ""), os.environ.get("RAY_AUTH_MODE", "")
+    if mode == "disabled":
         return Finding(what="Ray", state=State.WARN, found=f"{version}, authentication off", cure="unset RAY_AUTH_MODE")
+    if _numbers(version) < (2, 59) and mode != "token":
+        cure = "use 2.59 or later, or set RAY_AUTH_MODE=token"
+        return Finding(what="Ray", state=State.WARN, found=f"{version}, authentication off by default", cure=cure)
     return Finding(what="Ray", state=State.GOOD, found=f"{version}, {address or 'starts on this machine'}")
 
 
@@ -166,6 +176,17 @@ def _wandb(version: str) -> Finding:
     return Finding(what="W&B", state=State.GOOD, found=f"{version}, {mode}")
 
 
+def _others(version: Callable[[str], str]) -> Finding:
+    """The packages that have no finding of their own."""
+    absent = [name for name in ("numpy", "pyarrow", "safetensors", "sqlalchemy") if not version(name)]
+    if absent:
+        missing = " ".join(absent)
+        return Finding(
+            what="packages", state=State.BAD, found=f"not installed: {missing}", cure=f"pip install {missing}"
+        )
+    return Finding(what="packages", state=State.GOOD, found="all are installed")
+
+
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
     folder = folder.absolute()
@@ -177,6 +198,10 @@ def _existing(folder: Path) -> Path:
 def _storage(folder: Path) -> Finding:
     """Write, fsync, rename: what every artifact goes through."""
     place = _existing(folder)
+    within = folder.absolute().relative_to(place).parts
+    if within and (place / within[0]).exists():
+        cure = "choose a folder, or move the file away: out=..."
+        return Finding(what="storage", state=State.BAD, found=f"{place / within[0]} is no folder", cure=cure)
     try:
         with tempfile.TemporaryDirectory(dir=place, prefix=".tidegate-doctor-") as scratch:
             path = Path(scratch) / "a"
@@ -201,13 +226,20 @@ def _filesystem(folder: Path) -> Finding:
 
 
 def filesystem_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """Type of the file system that holds `folder`; empty where the system does not tell."""
+    """Type of the file system that holds `folder`, links followed; empty where the system does not tell."""
+    folder = folder.resolve()
     try:
         lines = [line.split() for line in mounts.read_text().splitlines()]
     except OSError:
         return ""
-    holding = [(len(f[1]), f[2]) for f in lines if len(f) > 2 and folder.is_relative_to(f[1])]
-    return max(holding, default=(0, ""))[1]
+    best, kind = -1, ""
+    for fields in lines:
+        if len(fields) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[1])  # a space is written \040
+        if folder.is_relative_to(point) and len(point) >= best:  # of two mounts on one point the later one is seen
+            best, kind = len(point), fields[2]
+    return kind
 
 
 def _disk(folder: Path) -> Finding:

@@ -28,9 +28,9 @@ def to_plain(value: Any) -> Any:
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, float):  # np.float64 is one, too
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
         return value
     if hasattr(value, "item"):  # a NumPy scalar
         return to_plain(value.item())
@@ -38,7 +38,12 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(cls: type[T], data: Mapping[str, Any]) -> T:
-    """The record of type `cls` that `to_plain` wrote. Unknown keys raise KeyError: an old reader must not guess."""
+    """The record of type `cls` that `to_plain` wrote, also after JSON.
+
+    A null where a number belongs comes back as NaN (as None where the field may be None). Keys that are absent take
+    their default, and a TypeError is raised where there is none; unknown keys raise KeyError and unknown enum values
+    ValueError: an old reader must not guess.
+    """
     hints = typing.get_type_hints(cls)
     unknown = set(data) - set(hints)
     if unknown:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 
 class Stopwatch:
-    """Seconds by name. Laps do not nest: the inner one takes its time away from the outer one."""
+    """Seconds by name. Of nested laps the inner one takes its time away from the outer one, so that no second counts
+    twice. For one thread.
+    """
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -38,12 +40,12 @@ class Stopwatch:
             self._running[-1] = (name, now)
 
     def move(self, seconds: float, source: str, target: str) -> None:
-        """Credit part of one lap to another: what a stage learned only afterwards."""
+        """Credit part of one lap to another: what a stage learned only afterwards. The sum stays as it is."""
         self.laps[source] -= seconds
         self.laps[target] += seconds
 
     def since(self, before: dict[str, float]) -> dict[str, float]:
-        """Laps added since `before`, a copy of `laps`."""
+        """Seconds of each lap that ended since `before`, a copy of `laps`; laps without any are left out."""
         return {name: t - before.get(name, 0.0) for name, t in self.laps.items() if t > before.get(name, 0.0)}
 
     @property
