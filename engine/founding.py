@@ -7,17 +7,21 @@ import pyarrow.compute as pc
 
 from engine.data.conf import DataConf
 from engine.data.tables import concat
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.loop_conf import LoopConf
 from engine.records import Window
 from engine.validate import Schema, ValidateConf, infer, validate
 
 
 def check_names(names: list[str], loop: LoopConf, data: DataConf) -> None:
-    """DataError where there are too few windows to begin with."""
+    """DataError where there are too few windows to begin with, ConfigError where the loop cannot stop as it is told."""
+    first = loop.founding_windows - 1
     if len(names) < loop.founding_windows:
         cure = "wait for more, or lower loop.founding_windows"
         raise DataError(data.path, f"{len(names)} windows, and {loop.founding_windows} found the loop", cure)
+    if loop.until is not None and loop.until not in names[first:]:
+        what = f"{loop.until!r} is a founding window" if loop.until in names else f"there is no window {loop.until!r}"
+        raise ConfigError("loop.until", f"{what}: the loop cannot stop there", f"{names[first]} to {names[-1]} may")
 
 
 def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.errors import ConfigError
 from engine.past import Past
 from engine.promotion import Promotion
 from engine.records import Action, Cycle, Window, digest
@@ -30,19 +29,12 @@ class Loop:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
         first = self.confs.loop.founding_windows - 1
         names = self.steps.names
-        self._check_until(names, first)
         for index in range(first, len(names)):
             id = digest("cycle", self.confs.loop.name, names[index])
             known = self.steps.recorded(Cycle, id)
             yield known or self.cycle(id, index, founding=index == first)
             if names[index] == self.confs.loop.until:
                 break
-
-    def _check_until(self, names: list[str], first: int) -> None:
-        until = self.confs.loop.until
-        if until is not None and until not in names[first:]:
-            what = f"{until!r} is a founding window" if until in names else f"there is no window {until!r}"
-            raise ConfigError("loop.until", f"{what}: the loop cannot stop there", f"{names[first]} to {names[-1]} may")
 
     def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
         """One window, from its rows to what must happen because of it."""

@@ -6,8 +6,11 @@ first champion is good, then bad, and a retrain helps once the labels of the new
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine import cli
+from engine import cli, verbs
 from engine.data.tables import write_parquet
+from engine.promote.chain import Row
 from engine.promote.ledger import Ledger
 from engine.records import Cycle, from_plain
+from engine.report.terminal import make_console
+from engine.schema import Composer, Config, compose_config
+from engine.setting import Confs, Ports
+from engine.timing import Stopwatch
 
-WINDOWS = tuple(f"2026-0{month}" for month in range(1, 8))
+WINDOWS = tuple(f"2026-0{month}" for month in range(1, 9))
+YOUNG = "2026-04"  # up to here the first champion is good enough
+LAST = "2026-07"  # by here it has been replaced; one more window is left for what comes after
 TURN = 3  # place of the first window of the new regime
 ROWS = 600
 DAY = 86_400_000_000  # microseconds
@@ -44,7 +54,6 @@ defaults:
   - override /search: none
   - override /track: none
 loop: {{name: world}}
-out: {folder}/run
 model: {{width: 8, depth: 1, embedding: 2, dropout: 0.0}}
 train: {{windows: 2, max_epochs: 3, batch_size: 64, lr: 0.02}}
 search: {{backend: local, num_samples: 2, space: {{train.lr: "choice(0.02, 0.03)"}}}}
@@ -62,29 +71,69 @@ validate: {{rows_low: 0.1}}
 class World:
     """Where the files of one world lie, and how to run verbs in it."""
 
-    folder: Path
-
-    @property
-    def out(self) -> Path:
-        """What the loop writes."""
-        return self.folder / "run"
+    folder: Path  # windows, labels, conf
+    out: Path  # what the loop writes
 
     def words(self, verb: str, *more: str) -> list[str]:
         """The command line of a verb in this world."""
-        return [verb, "--config-dir", str(self.folder / "conf"), "experiment=world", *more]
+        return [verb, "--config-dir", str(self.folder / "conf"), "experiment=world", f"out={self.out}", *more]
 
     def run(self, verb: str, *more: str) -> int:
         """Run a verb in this process; its exit code."""
         return cli.run(self.words(verb, *more))
 
+    def ask(self, verb: str, *more: str) -> Answer:
+        """Run a verb with --json in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.run(self.words(verb, "--json", *more))
+        return Answer(code, out.getvalue(), err.getvalue())
+
+    def config(self, *more: str) -> tuple[Config, Composer]:
+        """The composed config of this world, and its composer."""
+        words = ["experiment=world", f"out={self.out}", *more]
+        composer = Composer(words, [f"file://{self.folder}/conf"])
+        return compose_config(composer.overrides, composer.searchpath), composer
+
+    @contextlib.contextmanager
+    def opened(self, *more: str) -> Iterator[tuple[Confs, Ports]]:
+        """What a Loop works with."""
+        config, composer = self.config(*more)
+        with verbs.opened(config, composer, make_console(quiet=True), Stopwatch()) as pair:
+            yield pair
+
+    def copy(self, out: Path) -> World:
+        """The same world as it stands, to go on elsewhere."""
+        shutil.copytree(self.out, out)
+        return World(self.folder, out)
+
     def ledger(self) -> Ledger:
         """The ledger of the loop."""
         return Ledger.open(f"sqlite:///{self.out}/ledger.db", "world")
 
-    def cycles(self) -> list[Cycle]:
-        """The recorded cycles."""
+    def rows(self, kind: str | None = None) -> list[Row]:
+        """The rows of the ledger."""
         with self.ledger() as ledger:
-            return [from_plain(Cycle, row.payload) for row in ledger.rows("cycle")]
+            return ledger.rows(kind)
+
+    def cycles(self) -> dict[str, Cycle]:
+        """The recorded cycles by window."""
+        return {row.window: from_plain(Cycle, row.payload) for row in self.rows("cycle")}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The one JSON object that stdout holds."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
 
 
 def make_world(folder: Path, *, windows: Sequence[str] = WINDOWS, rows: int = ROWS) -> World:
@@ -95,7 +144,7 @@ def make_world(folder: Path, *, windows: Sequence[str] = WINDOWS, rows: int = RO
         write_parquet(label, folder / "labels" / f"{name}.parquet")
     write(folder / "conf" / "data" / "world.yaml", DATA.format(folder=folder))
     write(folder / "conf" / "experiment" / "world.yaml", EXPERIMENT.format(folder=folder))
-    return World(folder)
+    return World(folder, folder / "run")
 
 
 def rows_of(index: int, rows: int) -> tuple[pa.Table, pa.Table]:
@@ -126,9 +175,3 @@ def write(path: Path, text: str) -> None:
     """A text file, its folder made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def one_object(text: str) -> dict[str, Any]:
-    """The one JSON object that stdout holds."""
-    found: dict[str, Any] = json.loads(text)
-    return found

@@ -1,0 +1,62 @@
+"""One small world for all tests of the loop; it is run once, and whoever wants to go on from there takes a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.engine.world import LAST, YOUNG, Answer, World, make_world
+
+
+@pytest.fixture(scope="session")
+def new(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Windows, labels and config; no loop has run. Take a copy of nothing: use `fresh`."""
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def fresh(new: World, tmp_path: Path) -> World:
+    """A world whose loop has not begun, to write in."""
+    return World(new.folder, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def young(new: World) -> World:
+    """Founded, and two windows in which nothing needed to be done. To be looked at only."""
+    world = World(new.folder, new.folder / "young")
+    assert world.ask("loop", f"loop.until={YOUNG}").code == 0
+    return world
+
+
+@pytest.fixture(scope="session")
+def ended(young: World) -> tuple[World, Answer]:
+    """The loop up to LAST, and what its command answered. To be looked at only."""
+    world = young.copy(young.folder / "ended")
+    return world, world.ask("loop", f"loop.until={LAST}")
+
+
+@pytest.fixture
+def grown(young: World, tmp_path: Path) -> World:
+    """A copy of `young`, to write in."""
+    return young.copy(tmp_path / "run")
+
+
+@pytest.fixture
+def old(ended: tuple[World, Answer], tmp_path: Path) -> World:
+    """A copy of what `ended` left, to write in."""
+    return ended[0].copy(tmp_path / "run")
+
+
+@pytest.fixture
+def line(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """The one line on stderr that a refused command leaves, with nothing on stdout."""
+
+    def read() -> str:
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1, captured.err
+        return captured.err.rstrip("\n")
+
+    return read
