@@ -27,6 +27,7 @@ from engine import __version__, predictor
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
 from engine.data.tables import clusters, concat, split_by_time
+from engine.errors import DataError
 from engine.evaluate import EvaluateConf, evaluate
 from engine.predictor import Predictor
 from engine.promote.store import Store
@@ -275,7 +276,9 @@ def levels(table: pa.Table, column: str) -> np.ndarray:
 
 
 def labelled_rows(window: Window, data: DataConf) -> pa.Table:
-    """The rows of a window that have a label."""
+    """The rows of a window that have a label; DataError where the labels have not arrived."""
+    if data.label not in window.table.column_names:
+        raise DataError(f"{window.path}:{data.label}", "has no labels yet", "wait for them, or name an earlier window")
     return window.table.filter(window.table.column(data.label).is_valid())
 
 
