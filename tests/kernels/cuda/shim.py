@@ -22,6 +22,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 SOURCES = Path(__file__).parents[3] / "kernels" / "cuda"
+_FOLDER = tempfile.TemporaryDirectory(prefix="shim-")  # removed when the process ends
 _FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fwrapv", "-w")
 
 
@@ -82,7 +83,8 @@ def build(name: str) -> HostLibrary:
             "s, seed); }"
         )
     digest = hashlib.sha256((text + "\n".join(wrapper)).encode()).hexdigest()[:16]
-    folder = Path(tempfile.mkdtemp(prefix=f"shim-{name}-{digest}-"))
+    folder = Path(_FOLDER.name) / f"{name}-{digest}"
+    folder.mkdir(exist_ok=True)
     unit, output = folder / "unit.cpp", folder / f"lib{name}.so"
     unit.write_text("\n".join(wrapper))
     done = subprocess.run(
