@@ -37,7 +37,7 @@ def homogeneity(reference: Counts, live: Counts) -> tuple[float, float]:
         return math.nan, math.nan
     needed = EXPECTED * (p.sum() + q.sum()) / min(p.sum(), q.sum())
     tests = [t for t in (_pooled(p, q, needed), _rare(p, q, needed)) if t is not None]
-    distance = float(variation(p[None, :], q[None, :], total=True)[0])
+    distance = min(1.0, float(variation(p[None, :], q[None, :], total=True)[0]))
     return distance, min([1.0, *(len(tests) * t for t in tests)])
 
 

@@ -1,0 +1,90 @@
+"""One report a window: what it is held against, and that the champion's reference stays at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from engine.intervals import Rows
+from engine.monitor import Mature, Monitor, MonitorConf
+from engine.records import MonitorReport, Task, Window
+
+
+@dataclass
+class Metrics:
+    metrics: list[str] = field(default_factory=lambda: ["roc_auc_score"])
+    confidence_level: float = 0.95
+    n_resamples: int = 100
+    seed: int = 0
+
+
+def window(index: int, shift: float = 0.0, *, whole: bool = False) -> Window:
+    rng = np.random.default_rng(index)
+    values = rng.normal(shift, 1, 400)
+    table = pa.table(
+        {
+            "id": np.arange(400),
+            "x": pa.array((100 * values).astype(np.int64) if whole else 100 * values),
+            "c": rng.choice(["a", "b"], 400),
+        }
+    )
+    return Window(name=f"w{index}", index=index, table=table, fingerprint="", path="", labelled=False)
+
+
+def report(monitor: Monitor, live: Window, previous: Window, model: str = "first", **more: object) -> MonitorReport:
+    rng = np.random.default_rng(0)
+    known: dict[str, object] = {
+        "reference": [window(0), window(1)],
+        "predictions": (rng.random(300), rng.random(400)),
+        "mature": None,
+    }
+    return monitor.report(model=model, window=live, previous=previous, **(known | more))  # type: ignore[arg-type]
+
+
+def make_monitor() -> Monitor:
+    return Monitor(MonitorConf(), Metrics(), ["x"], ["c"])
+
+
+def test_baseline_and_consecutive_drift_are_both_told() -> None:
+    found = report(make_monitor(), window(3, 1.0), window(2, 1.0))
+    assert (found.baseline.reference, found.baseline.live) == ("w0 to w1", "w3")
+    assert [c.column for c in found.baseline.drifted] == ["x"]  # slow creep
+    assert found.consecutive is not None
+    assert found.consecutive.reference == "w2"
+    assert not found.consecutive.drifted  # no jump
+    assert [c.column for c in found.baseline.columns] == ["x", "c", "prediction"]
+    assert [c.column for c in found.consecutive.columns] == ["x", "c"]  # of one model's predictions: the baseline
+    assert found.baseline.columns[0].n_reference == 800
+    assert found.performance is None
+
+
+def test_one_window_is_named_once() -> None:
+    assert report(make_monitor(), window(3), window(2), reference=[window(0)]).baseline.reference == "w0"
+
+
+def test_a_column_may_be_whole_in_one_window_and_broken_in_another() -> None:
+    found = report(make_monitor(), window(3), window(2), reference=[window(0, whole=True), window(1)])
+    assert not found.baseline.drifted
+    assert found.baseline.columns[0].n_reference == 800
+
+
+def test_the_reference_changes_with_the_champion_only() -> None:
+    monitor = make_monitor()
+    first = report(monitor, window(3), window(2))
+    same = report(monitor, window(3), window(2), reference=[window(7, 9.0)])
+    assert same == first  # the model's training rows are what they were
+    other = report(monitor, window(3), window(2), "second", reference=[window(7, 9.0)])
+    assert other.baseline.reference == "w7"
+    assert [c.column for c in other.baseline.drifted] == ["x"]
+
+
+def test_performance_is_of_the_labelled_window() -> None:
+    rng = np.random.default_rng(5)
+    score = rng.random(200)
+    rows = Rows(task=Task.BINARY, target=(rng.random(200) < score).astype(float), ids=np.arange(200), cluster=None)
+    found = report(make_monitor(), window(3), window(2), mature=Mature(window="w2", rows=rows, prediction=score))
+    assert found.performance is not None
+    assert (found.performance.model, found.performance.window, found.performance.n_rows) == ("first", "w2", 200)
+    assert found.performance.metric("roc_auc_score").value > 0.7
