@@ -1,0 +1,199 @@
+"""Kill the loop anywhere; the same command goes on, and the ledger reads as if nothing had happened."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import durable
+from engine.promote.chain import Row
+from tests.engine.world import LAST, Answer, World
+
+TIMES = frozenset({"seconds", "timings", "cost", "weights", "hours"})  # what differs between two runs of one loop
+ROOT = Path(__file__).parents[2]
+UNTIL = f"loop.until={LAST}"
+# A process that dies just after a commit does not live to see SQLAlchemy complain of the rollback; ours does.
+AFTER_COMMIT = pytest.mark.filterwarnings("ignore:transaction already deassociated")
+
+
+def story(rows: list[Row]) -> list[Any]:
+    """What the ledger tells, without the time of day: ids and models are named in the order in which they come.
+
+    Ids are hashes of what led to them, the measured hours of a sweep among it: so they differ between two runs, but
+    must refer to the same things.
+    """
+    names: dict[str, str] = {}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items() if key not in TIMES}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        if isinstance(value, str) and len(value) >= 64:
+            return " ".join(names.setdefault(w, f"#{len(names)}") if len(w) >= 64 else w for w in value.split())
+        return value
+
+    return [plain([row.seq, row.kind, row.window, row.id, row.model, row.payload]) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ended: tuple[World, Answer]) -> list[Any]:
+    return story(ended[0].rows())
+
+
+def proved(world: World) -> list[Row]:
+    """The rows, once the chain is proved."""
+    with world.ledger() as ledger:
+        ledger.verify()
+        return ledger.rows()
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def crash(at: int, *, before: bool) -> Callable[[durable.Step, Callable[[], None]], None]:
+    """Die at the `at`-th step that touches the disk, before or after it is carried out."""
+    steps = itertools.count(1)
+
+    def intercept(step: durable.Step, execute: Callable[[], None]) -> None:
+        number = next(steps)
+        if number == at and before:
+            raise Killed
+        execute()
+        if number == at:
+            raise Killed
+
+    return intercept
+
+
+def crash_until_done(world: World, *, stride: int, before: bool) -> int:
+    """Start the loop again and again; each start survives `stride` steps more than the last. How many it took."""
+    for starts in itertools.count(1):
+        try:
+            with durable.intercept(crash(starts * stride, before=before)):
+                assert world.run("loop", UNTIL) == 0
+        except Killed:
+            if (world.out / "ledger.db").exists():
+                proved(world)
+        else:
+            return starts
+    raise AssertionError
+
+
+@AFTER_COMMIT
+@pytest.mark.parametrize(("stride", "before"), [(12, True), (13, False)])
+def test_crash_after_crash(fresh: World, undisturbed: list[Any], stride: int, before: bool) -> None:
+    assert crash_until_done(fresh, stride=stride, before=before) > 4
+    assert story(proved(fresh)) == undisturbed
+
+
+@pytest.mark.slow
+@AFTER_COMMIT
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_crash_after_crash_step_by_step(fresh: World, undisturbed: list[Any], before: bool) -> None:
+    assert crash_until_done(fresh, stride=1, before=before) > 15
+    assert story(proved(fresh)) == undisturbed
+
+
+@pytest.mark.slow
+@AFTER_COMMIT
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("window", ["2026-05", "2026-06", "2026-07"])
+def test_crash_at_every_step(
+    ended: tuple[World, Answer], young: World, tmp_path: Path, undisturbed: list[Any], window: str, before: bool
+) -> None:
+    """Every step of the windows in which something happens, each from the same beginning."""
+    start = young.copy(tmp_path / "start")
+    if window > "2026-05":
+        assert start.run("loop", f"loop.until=2026-0{int(window[-1]) - 1}") == 0
+    expected = [row for row in undisturbed if row[2] <= window]
+    for at in itertools.count(1):
+        world = start.copy(tmp_path / f"run-{at}")
+        try:
+            with durable.intercept(crash(at, before=before)):
+                assert world.run("loop", f"loop.until={window}") == 0
+        except Killed:
+            assert world.run("loop", f"loop.until={window}") == 0
+        else:
+            assert at > 5
+            return
+        assert story(proved(world)) == expected
+
+
+def rows_written(path: Path) -> int:
+    """Rows in a ledger that somebody else is writing; 0 while there is none."""
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM tidegate_row").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def start(world: World) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "engine.cli", *world.words("loop", UNTIL)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def kill_when(world: World, reached: Callable[[], bool]) -> None:
+    """Start the loop and kill it as soon as `reached`."""
+    process = start(world)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err.decode()
+
+
+def trials(world: World) -> int:
+    """Records of trials that ended."""
+    return len(list((world.out / "sweeps").glob("*/*/trial.json")))
+
+
+def test_sigkill(fresh: World, undisturbed: list[Any]) -> None:
+    """In the middle of the founding sweep, and between two stages of a later window; then to the end."""
+    kill_when(fresh, lambda: trials(fresh) >= 1)
+    kill_when(fresh, lambda: rows_written(fresh.out / "ledger.db") >= 27)
+    assert fresh.run("loop", UNTIL) == 0
+    assert story(proved(fresh)) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(1, 36))
+def test_sigkill_after_every_row(fresh: World, undisturbed: list[Any], at: int) -> None:
+    kill_when(fresh, lambda: rows_written(fresh.out / "ledger.db") >= at)
+    assert fresh.run("loop", UNTIL) == 0
+    assert story(proved(fresh)) == undisturbed
+
+
+def test_sigterm_is_an_interrupt(fresh: World) -> None:
+    """What a cluster's scheduler sends: the command ends in order, and says so."""
+    process = start(fresh)
+    while process.poll() is None and not rows_written(fresh.out / "ledger.db"):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert err.decode().endswith("interrupted - the same command goes on where it stopped\n")
+    assert "Traceback" not in err.decode()
+
+
+def test_two_at_once_write_one_story(fresh: World, undisturbed: list[Any]) -> None:
+    """A scheduler that starts a command again while the first still runs: both end, and one story is told."""
+    both = [start(fresh), start(fresh)]
+    answers = [process.communicate(timeout=240)[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    assert story(proved(fresh)) == undisturbed
