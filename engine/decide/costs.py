@@ -1,12 +1,12 @@
 """What waiting loses and what acting costs, each a mean and a standard deviation in the currency of the config.
 
-    lost    = (baseline - realised) / 0.01 x share recovered    points that left since the champion was gated
+    lost    = (baseline - realised) / point x share recovered    points that left since the champion was gated
     stale   = windows of age x points a window of age costs     learned: paired gains of earlier attempts over their age
     waiting = the larger of both x value of a point x horizon
     acting  = compute hours x price + review                    hours from the attempts of the same kind so far
     gain    = chance to pass x waiting                          chance: Beta(1 + passes, 1 + fails), from the ledger
 
-A point is 0.01 of the primary metric. A champion that has not lost points may still be stale: the month may have been
+A point is a stated amount of the primary metric, 0.01 unless told. A champion that has not lost points may still be stale: the month may have been
 an easy one. The cost of age starts from the config and is updated by every attempt, as the mean of a normal with known
 spread (a conjugate update; Gelman et al., Bayesian Data Analysis, 2.5). Products of independent quantities have the
 variance of Goodman (1960). Nothing here raises on NaN: what rests on an undecidable number is NaN, and NaN never acts.
@@ -25,7 +25,6 @@ from statistics import NormalDist
 from engine.errors import ConfigError
 from engine.records import Estimate, Money
 
-POINT = 0.01
 POLICY_NAMES = ("calendar", "cost_aware", "never")
 
 
@@ -37,8 +36,10 @@ class DecideConf:
     """cost_aware, calendar or never."""
     currency: str = "EUR"
     """Of every amount below."""
+    point: float = 0.01
+    """What one point is, in the unit of the primary metric: 0.01 of an AUROC, or 1.0 of an error in minutes."""
     point_value: float = 100.0
-    """What 0.01 of the primary metric is worth, a window."""
+    """What a point is worth, a window."""
     horizon: float = 3.0
     """Windows over which a retrained model is expected to earn."""
     recovered: float = 0.5
@@ -92,6 +93,8 @@ class DecideConf:
         for name in ("confidence", "recovered"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is not a share", "choose one up to 1")
+        if not 0 < self.point < math.inf:
+            raise ConfigError("decide.point", f"{self.point} is no amount", "choose one such as 0.01")
         if not 0 < self.staleness_std < math.inf:
             raise ConfigError("decide.staleness_std", f"{self.staleness_std} is no spread", "choose one such as 1.0")
         for name in ("retune_after", "breaker", "calendar"):
@@ -130,13 +133,13 @@ class Evidence:
     tuned_at: int | None = None  # place in time of the newest full sweep
 
 
-def points_lost(evidence: Evidence) -> Money:
+def points_lost(evidence: Evidence, conf: DecideConf) -> Money:
     """Points of the primary metric lost since the champion was gated; NaN where either side is undecidable."""
     if evidence.baseline is None or evidence.realised is None:
         return Money(mean=math.nan, std=math.nan)
     sign = _sign(evidence)
-    lost = sign * (evidence.baseline.value - evidence.realised.value) / POINT
-    spread = math.hypot(standard_error(evidence.baseline), standard_error(evidence.realised)) / POINT
+    lost = sign * (evidence.baseline.value - evidence.realised.value) / conf.point
+    spread = math.hypot(standard_error(evidence.baseline), standard_error(evidence.realised)) / conf.point
     return Money(mean=lost, std=spread)
 
 
@@ -159,8 +162,8 @@ def cost_of_age(evidence: Evidence, conf: DecideConf) -> Money:
     for attempt in evidence.attempts:
         if attempt.gain is None or attempt.age < 1:
             continue
-        rate = _sign(evidence) * attempt.gain.value / POINT / attempt.age
-        spread = standard_error(attempt.gain) / POINT / attempt.age
+        rate = _sign(evidence) * attempt.gain.value / conf.point / attempt.age
+        spread = standard_error(attempt.gain) / conf.point / attempt.age
         if not (math.isfinite(rate) and math.isfinite(spread)):
             continue
         weight = 1 / (conf.staleness_std**2 + spread**2)
@@ -173,7 +176,7 @@ def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
     """Points that a retrain would bring back: what was lost or what age costs, whichever is more; NaN if
     undecidable.
     """
-    lost = points_lost(evidence)
+    lost = points_lost(evidence, conf)
     recovered = product(Money(mean=conf.recovered, std=conf.recovered_std), lost)
     rate = cost_of_age(evidence, conf)
     stale = Money(mean=rate.mean * evidence.age, std=rate.std * evidence.age)
