@@ -35,7 +35,8 @@ def test_auroc_against_scikit_learn(benchmark: Any, rows: Any, dtype: type) -> N
     assert metrics.roc_auc_score(label, score) == pytest.approx(sklearn.metrics.roc_auc_score(label, score))
     compare(
         benchmark, lambda: metrics.roc_auc_score(label, score),
-        lambda: sklearn.metrics.roc_auc_score(label, score), floor=12, note=f"AUROC {dtype.__name__}, scikit-learn",
+        lambda: sklearn.metrics.roc_auc_score(label, score), floor=12,
+        note=f"AUROC {dtype.__name__}, scikit-learn",
     )  # fmt: skip
 
 

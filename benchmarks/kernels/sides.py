@@ -31,7 +31,7 @@ def compare(
     mine = benchmark.stats.stats.median
     ratio = peer_seconds / mine
     benchmark.extra_info.update(peer_seconds=peer_seconds, ratio=ratio, floor=floor)
-    scaled = f" (peer timed once, x {scale:g})" if scale != 1.0 else ""
+    scaled = f" (peer's median turn x {scale:g})" if scale != 1.0 else ""
     print(f"\n{note}: ours {mine * 1e3:.1f} ms, peer {peer_seconds * 1e3:.1f} ms{scaled}")
     print(f"{note}: {ratio:.1f} x, floor {floor:g} x")
     assert ratio >= floor

@@ -93,8 +93,8 @@ def average_precision(
     for first in range(0, chunks.total, GRID_Y):
         part = slice(first, min(first + GRID_Y, chunks.total))
         args = (
-            *head, chunks.first[part], chunks.last[part], chunks.segment[part], np.int32(kind), np.float64(scale),
-            np.uint32(start // LANES), *_key(seed, stream), np.int64(stop - start), partial[part], out,
+            *head, chunks.first[part], chunks.last[part], chunks.segment[part], np.int32(kind),
+            np.float64(scale), np.uint32(start // LANES), *_key(seed, stream), np.int64(stop - start), partial[part], out,
         )  # fmt: skip
         launch("resample", "resample_precision", (_width(stop - start), part.stop - first), THREADS, args)
     return out

@@ -62,9 +62,11 @@ def shimmed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     def pointers(arrays: Any) -> Any:
         return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
 
+    primitives = ("rank", "histogram", "pairwise", "ordering", "resample", "scores")
+    # Imported before anything is replaced, or a first import would keep the replacements for good.
+    modules = {primitive: importlib.import_module(f"kernels.cuda.{primitive}") for primitive in primitives}
     monkeypatch.setattr(source, "module", lambda: np)
-    for primitive in ("rank", "histogram", "pairwise", "ordering", "resample", "scores"):
-        module = importlib.import_module(f"kernels.cuda.{primitive}")
+    for primitive, module in modules.items():
         for name, replacement in (("module", lambda: np), ("launch", launch), ("pointers", pointers)):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, replacement)

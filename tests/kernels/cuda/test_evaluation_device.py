@@ -29,10 +29,11 @@ def standing_in(monkeypatch: pytest.MonkeyPatch) -> None:
     def pointers(arrays: Any) -> Any:
         return device.wrap(np.array([array.values.ctypes.data for array in arrays], dtype=np.uint64))
 
-    monkeypatch.setitem(sys.modules, "cupy", device.Module())
+    cupy = device.Module()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
     for primitive in ("rank", "ordering", "resample", "scores"):
         module = importlib.import_module(f"kernels.cuda.{primitive}")
-        for name, replacement in (("launch", launch), ("pointers", pointers)):
+        for name, replacement in (("module", lambda: cupy), ("launch", launch), ("pointers", pointers)):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, replacement)
 
