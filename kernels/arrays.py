@@ -12,13 +12,14 @@ Working dtypes are float32, float64, int64 and uint64. Every other numeric dtype
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from kernels.errors import DeviceError, DTypeError, MissingValueError, OptionError, ShapeError
+from kernels.errors import BackendUnavailable, DeviceError, DTypeError, MissingValueError, OptionError, ShapeError
 
 Array = Any
 """A NumPy or CuPy array, or a torch tensor; which one decides the backend."""
@@ -60,9 +61,17 @@ def namespace(device: str) -> Any:
     """The array module of a device: ``numpy`` for ``"cpu"``, ``cupy`` for ``"cuda:<index>"``."""
     if device == "cpu":
         return np
-    from kernels.dispatch import load_cupy
-
     return load_cupy()
+
+
+def load_cupy() -> Any:
+    """CuPy, or BackendUnavailable that says what to install."""
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as error:
+        raise BackendUnavailable(
+            "backend: 'cuda' needs CuPy, which is not installed - pip install cupy-cuda13x"
+        ) from error
 
 
 def as_native(x: Array, name: str = "x") -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kernels.arrays import Array, check_option, common_device
+from kernels.arrays import Array, check_option, common_device, load_cupy
 from kernels.errors import BackendUnavailable, DeviceError
+
+__all__ = ["BACKENDS", "TABLE", "Implementation", "backend_for", "implementation", "load", "load_cupy"]
 
 BACKENDS = ("reference", "cpu", "cuda")
 
@@ -89,14 +91,4 @@ def load(primitive: str, backend: str) -> ModuleType:
             raise
         raise BackendUnavailable(
             f"backend: {backend!r} needs {error.name}, which is not installed - pip install {error.name}"
-        ) from error
-
-
-def load_cupy() -> Any:
-    """CuPy, or BackendUnavailable that says what to install."""
-    try:
-        return importlib.import_module("cupy")
-    except ImportError as error:
-        raise BackendUnavailable(
-            "backend: 'cuda' needs CuPy, which is not installed - pip install cupy-cuda13x"
         ) from error

@@ -133,8 +133,7 @@ def _stirling(xp: Any, k: Any) -> Any:
 
 
 _STIRLING = np.array(
-    [0.0]
-    + [math.lgamma(k + 1.0) - (k + 0.5) * math.log(k) + k - 0.5 * math.log(2 * math.pi) for k in range(1, 16)]
+    [0.0] + [math.lgamma(k + 1.0) - (k + 0.5) * math.log(k) + k - 0.5 * math.log(2 * math.pi) for k in range(1, 16)]
 )
 
 
@@ -243,9 +242,7 @@ def anderson_standardised(a2: Any, n: Any, m: Any) -> Any:
     b = (2 * g - 4) * 4 + 16 * h + (2 * g - 14 * h - 4) * inverse - 8 * h + 4 * g - 6
     c = (6 * h + 2 * g - 2) * 4 + (4 * h - 4 * g + 6) * 2 + (2 * h - 6) * inverse + 4 * h
     d = (2 * h + 6) * 4 - 8 * h
-    variance = (a * size**3 + b * size**2 + c * size + d) / (
-        (size - 1) * (size - 2) * xp.maximum(size - 3, 1.0)
-    )
+    variance = (a * size**3 + b * size**2 + c * size + d) / ((size - 1) * (size - 2) * xp.maximum(size - 3, 1.0))
     known = (n > 0) & (m > 0) & (n + m > 3)
     return xp.where(known, (a2 - 1.0) / xp.sqrt(xp.where(variance > 0, variance, 1.0)), np.nan)
 
@@ -258,9 +255,7 @@ def anderson_darling(statistic: Any) -> Any:
     xp = _module(statistic)
     statistic = xp.asarray(statistic, dtype=np.float64)
     sigma = math.sqrt(2.0 * (math.pi**2 - 9.0) / 3.0)
-    return xp.where(
-        xp.isnan(statistic), np.nan, _quadratic_tail(xp, 1.0 + sigma * statistic, "anderson_darling")
-    )
+    return xp.where(xp.isnan(statistic), np.nan, _quadratic_tail(xp, 1.0 + sigma * statistic, "anderson_darling"))
 
 
 def mann_whitney(u: Any, n: Any, m: Any, tie_cubes: Any) -> Any:
@@ -380,9 +375,7 @@ def _smirnov_nodes(law: str) -> tuple[Any, Any]:
 
 def _quadratic_tail(xp: Any, x: Any, law: str) -> Any:
     nodes, weights = (xp.asarray(v) for v in _smirnov_nodes(law))
-    smallest = {"cramer_von_mises": 0.012, "anderson_darling": 0.07}[
-        law
-    ]  # below it p is 1 to double precision
+    smallest = {"cramer_von_mises": 0.012, "anderson_darling": 0.07}[law]  # below it p is 1 to double precision
     at = xp.maximum(xp.where(xp.isnan(x), smallest, x), smallest)[..., None]
     p = (weights * xp.exp(-0.5 * at * nodes)).sum(-1)
     return xp.where(x <= smallest, 1.0, xp.clip(p, 0.0, 1.0))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.errors import BackendUnavailable
+from kernels.arrays import load_cupy
 
 HERE = Path(__file__).parent
 OPTIONS = ("--std=c++17", "--fmad=false")
@@ -24,13 +24,7 @@ SUFFIX = {"float32": "f32", "float64": "f64", "int64": "i64", "uint64": "u64"}
 
 def module() -> Any:
     """The array module of the device: CuPy."""
-    try:
-        import cupy
-    except ImportError as error:
-        raise BackendUnavailable(
-            "backend: 'cuda' needs CuPy, which is not installed - pip install cupy-cuda13x"
-        ) from error
-    return cupy
+    return load_cupy()
 
 
 def pointer(array: Any) -> int:

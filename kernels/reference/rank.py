@@ -40,9 +40,7 @@ def fit_cells(reference: SortedColumns) -> list[None]:
     return [None] * len(reference.values)
 
 
-def extremes_sorted(
-    reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool
-) -> Extremes:
+def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
     """As `extremes` for a reference that is sorted already."""
     b = sort_columns(live)
     counts = rank_counts(reference, b)

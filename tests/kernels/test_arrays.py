@@ -40,9 +40,7 @@ def test_extremes_of_small_dtypes_survive() -> None:
     assert arrays.as_working(halves).tolist() == halves.tolist()
 
 
-@pytest.mark.parametrize(
-    "bad", [np.array(["a"]), np.array([1j]), np.array([None]), np.array(["2020"], "M8[D]")]
-)
+@pytest.mark.parametrize("bad", [np.array(["a"]), np.array([1j]), np.array([None]), np.array(["2020"], "M8[D]")])
 def test_what_is_not_a_number_is_refused(bad: np.ndarray) -> None:
     with pytest.raises(DTypeError, match=r"x: dtype .* is not numeric - pass"):
         arrays.as_working(bad)

@@ -13,9 +13,7 @@ from kernels import dispatch
 from kernels.cpu import histogram as cpu
 from kernels.reference import histogram as reference
 
-value = st.one_of(
-    st.sampled_from([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1e308, -1e308]), st.floats(width=64)
-)
+value = st.one_of(st.sampled_from([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1e308, -1e308]), st.floats(width=64))
 
 
 def assert_same(columns: Any, edges: list[Any]) -> None:
@@ -47,9 +45,7 @@ def test_any_number_of_edges_and_layout(dtype: str, bins: int, order: str) -> No
 def test_edges_too_close_or_too_far_for_cells(spread: float) -> None:
     edges = np.unique(np.arange(-40, 40) * spread)
     rng = np.random.default_rng(1)
-    rows = np.concatenate(
-        [edges, np.nextafter(edges, np.inf), rng.choice(edges, 500), [np.inf, -np.inf, 0.0]]
-    )
+    rows = np.concatenate([edges, np.nextafter(edges, np.inf), rng.choice(edges, 500), [np.inf, -np.inf, 0.0]])
     assert_same([rows], [edges])
 
 

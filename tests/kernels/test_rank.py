@@ -39,9 +39,7 @@ def columns(dtype: Any, elements: st.SearchStrategy[Any]) -> st.SearchStrategy[A
 
 
 floats = columns(np.float64, st.one_of(st.sampled_from(SPECIAL), st.floats(width=64)))
-singles = columns(
-    np.float32, st.one_of(st.sampled_from([0.0, -0.0, 1e-45, np.nan, np.inf]), st.floats(width=32))
-)
+singles = columns(np.float32, st.one_of(st.sampled_from([0.0, -0.0, 1e-45, np.nan, np.inf]), st.floats(width=32)))
 integers = columns(
     np.int64, st.one_of(st.integers(-3, 3), st.integers(2**53, 2**53 + 2), st.integers(-(2**63), 2**63 - 1))
 )
@@ -135,9 +133,7 @@ GENERATORS = {
 
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("both", [True, False])
-def test_splitter_finds_the_extremes_of_the_sort(
-    name: str, both: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_splitter_finds_the_extremes_of_the_sort(name: str, both: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splitter, "MINIMUM_ROWS", 100)
     monkeypatch.setattr(splitter, "_HEAVIEST_CELL", 1.0)  # even where cells do not pay, they must be exact
     rng = np.random.default_rng(11)
