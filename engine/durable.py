@@ -31,6 +31,7 @@ _CURES = {
     errno.EACCES: "choose a folder that this user may write",
     errno.EPERM: "choose a folder that this user may write",
     errno.EROFS: "choose a folder that can be written",
+    errno.EEXIST: "a file is where a folder should be; choose another folder",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
     errno.EISDIR: "this path is a folder; choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",

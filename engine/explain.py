@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from typing import Any, cast
@@ -64,7 +65,7 @@ def _unknown_key(text: str, where: str) -> str:
     if not unknown:
         return ""
     key = unknown.group(1) or unknown.group(2)
-    return f"config:{where}: there is no key {key!r} - {_near(key) or 'see --cfg job for every key'}"
+    return f"config:{where}: there is no key {key!r} - {_near(where, key) or 'see --cfg job for every key'}"
 
 
 def _no_such_config(text: str, where: str) -> str:
@@ -111,21 +112,22 @@ def _override_kind(text: str, where: str) -> str:
     return f"config:{gone.group(1)}: there is no such key to remove - see --cfg job for every key" if gone else ""
 
 
-def _near(key: str) -> str:
-    """A known key that looks like this one."""
-    import dataclasses
-
+def _near(where: str, key: str) -> str:
+    """A known key of that place that looks like this one; of any place, where the place is not known."""
     from engine.schema import Config
+    from engine.train.conf import TabularConf
 
-    known: set[str] = set()
-
-    def walk(cls: type[Any]) -> None:
-        for each in dataclasses.fields(cls):
-            known.add(each.name)
-            inner: Any = each.default_factory
-            if dataclasses.is_dataclass(inner):
-                walk(cast(type[Any], inner))
-
-    walk(Config)
-    found = difflib.get_close_matches(key, sorted(known), 1)
+    found: list[str] = []
+    known = _fields(Config) | {"model": TabularConf}
+    for part in where.split(".")[:-1]:
+        inner = known.get(part)
+        known = _fields(inner) if inner is not None else {}
+    for names in (known, _fields(Config)):
+        found = found or difflib.get_close_matches(key, names, 1)
     return f"did you mean {found[0]!r}?" if found else ""
+
+
+def _fields(cls: type[Any]) -> dict[str, type[Any] | None]:
+    """Fields of a conf class, and the class of those that are a group themselves."""
+    made = {each.name: each.default_factory for each in dataclasses.fields(cls)}
+    return {name: cast(type[Any], kind) if dataclasses.is_dataclass(kind) else None for name, kind in made.items()}

@@ -29,16 +29,16 @@ def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf) -> 
 
     `windows` are the labelled founding windows without the last one, which is the hold-out.
     """
-    for window in windows:
-        for check in validate(window, None, conf, columns=data).blocked:
-            where = f"{window.path}:{check.column}" if check.column else window.path
-            what = f"{check.name}: {check.observed or check.reason}, expected {check.expected}"
-            raise DataError(where, what, f"mend the window, or lower validate.severity.{check.name}")
     labels = pc.min_max(pa.chunked_array([c for w in windows for c in w.table[data.label].chunks])).as_py()
     if labels["min"] == labels["max"]:
         where = f"{windows[-1].path}:{data.label}"
         cure = "found the loop on more windows (loop.founding_windows), or check the label"
         raise DataError(where, f"every label of the founding windows is {labels['min']}", cure)
+    for window in windows:
+        for check in validate(window, None, conf, columns=data).blocked:
+            where = f"{window.path}:{check.column}" if check.column else window.path
+            what = f"{check.name}: {check.observed or check.reason}, expected {check.expected}"
+            raise DataError(where, what, f"mend the window, or lower validate.severity.{check.name}")
 
 
 def schema_of(windows: list[Window], data: DataConf) -> Schema:

@@ -66,10 +66,10 @@ class Past:
         """The challenger that waits in preproduction for its shadow window; empty: none."""
         return self._held.get(Stage.PREPRODUCTION, "")
 
-    def metrics(self, newest: int) -> list[dict[str, float]]:
-        """metrics_of the newest finished cycles, oldest first."""
-        rows = [row for row in self.rows if row.kind == "cycle"][-newest:] if newest > 0 else []
-        return [metrics_of(from_plain(Cycle, row.payload)) for row in rows]
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """metrics_of every finished cycle, oldest first."""
+        return [metrics_of(cycle) for cycle in self._all("cycle", Cycle)]
 
     @cached_property
     def blocked(self) -> frozenset[str]:

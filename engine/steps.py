@@ -297,9 +297,7 @@ class Steps:
 
     def act(self, cycle: Cycle, past: Past) -> Cycle:
         """What must happen because of this cycle; each item is recorded before it is carried out."""
-        rules = self.confs.act.rules.values()
-        history = past.metrics(max((rule.windows for rule in rules), default=1) - 1)
-        for found in act(history, cycle, self.confs.act):
+        for found in act(past.metrics, cycle, self.confs.act):
             item = self.record("action", found.id, found, cycle)
             cycle = replace(cycle, actions=(*cycle.actions, item))
             if item.action == "freeze":
