@@ -158,7 +158,7 @@ def _bound(rule: RuleConf, sign: float) -> float:
     """What the interval must clear, in the metric's own direction; `sign` is -1 where small is good."""
     if rule.kind == "floor":
         return float(rule.threshold or 0.0)
-    return sign * (rule.margin if rule.kind == "superiority" else -rule.margin)
+    return sign * (rule.margin if rule.kind == "superiority" else -rule.margin) + 0.0  # no -0.0
 
 
 def _missing(name: str, rule: RuleConf, reason: str) -> RuleResult:
@@ -193,6 +193,8 @@ def _locate(rule: RuleConf, estimate: Estimate, bound: float, sign: float) -> tu
         return outcome, f"{rule.metric} is undecidable ({estimate.reason or 'not finite'})", 0
     if estimate.low > estimate.high:
         return Outcome.FAIL, f"{rule.metric} is undecidable (its interval ends before it begins)", 0
+    if not 0.5 <= estimate.confidence_level < 1:
+        return Outcome.FAIL, f"{rule.metric} is undecidable (its interval has no confidence level)", 0
     worst, best = min(sign * end for end in ends), max(sign * end for end in ends)  # a biased one may leave its value
     mark = "" if rule.kind == "floor" else "+"
     shown = f"{estimate.value:{mark}.4f} [{estimate.low:{mark}.4f}, {estimate.high:{mark}.4f}]"
