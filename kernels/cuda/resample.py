@@ -94,7 +94,8 @@ def average_precision(
         part = slice(first, min(first + GRID_Y, chunks.total))
         args = (
             *head, chunks.first[part], chunks.last[part], chunks.segment[part], np.int32(kind),
-            np.float64(scale), np.uint32(start // LANES), *_key(seed, stream), np.int64(stop - start), partial[part], out,
+            np.float64(scale), np.uint32(start // LANES), *_key(seed, stream), np.int64(stop - start),
+            partial[part], out,
         )  # fmt: skip
         launch("resample", "resample_precision", (_width(stop - start), part.stop - first), THREADS, args)
     return out
