@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__
@@ -254,11 +254,15 @@ def _compose(verb: str, flags: list[str], overrides: list[str]) -> tuple[Any, Co
 
     register()
     found: list[tuple[Any, Composer]] = []
-    with _hydra_process([f"tidegate {verb}", *overrides, *flags]):
+    with suppress(_Shown), _hydra_process([f"tidegate {verb}", *overrides, *flags]):
         hydra.main(version_base="1.3", config_path="pkg://engine.conf", config_name="config")(
             lambda config: found.append((config, Composer.of_hydra()))
         )()
     return found[0] if found else None
+
+
+class _Shown(Exception):
+    """Hydra has shown what was asked for and would end the process."""
 
 
 @contextmanager
@@ -268,6 +272,10 @@ def _hydra_process(argv: list[str]) -> Iterator[None]:
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
     try:
         yield
+    except SystemExit as ended:  # how Hydra ends after --help
+        if ended.code:
+            raise
+        raise _Shown from None
     finally:
         sys.argv = before
         if told is None:

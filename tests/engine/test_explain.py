@@ -1,0 +1,54 @@
+"""Errors that are not ours as one line. What people type is in test_bad_input.py; here are the rest."""
+
+from __future__ import annotations
+
+import errno
+
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from engine.errors import ConfigError
+from engine.explain import one_line
+
+
+def raised(error: BaseException, cause: BaseException) -> BaseException:
+    """`error`, raised from `cause`."""
+    try:
+        raise error from cause
+    except BaseException as caught:
+        return caught
+
+
+def test_what_only_we_can_mend_is_left_alone() -> None:
+    for error in (ZeroDivisionError("x"), ValueError("x"), KeyError("x"), OSError("no file is named")):
+        assert one_line(error) is None
+
+
+def test_the_operating_system() -> None:
+    error = PermissionError(errno.EACCES, "Permission denied", "/data/x")
+    assert one_line(error) == "/data/x: Permission denied - check the path and its permissions"
+
+
+def test_our_own_line_behind_one_of_hydra() -> None:
+    ours = ConfigError("train.lr", "0 is not positive", "choose one")
+    assert one_line(raised(HydraException("Error instantiating"), ours)) == "train.lr: 0 is not positive - choose one"
+
+
+def test_what_nobody_has_seen_before_is_still_one_line() -> None:
+    error = ConfigCompositionException("something\n  new\nhappened")
+    assert one_line(error) == "config:config: something new happened - see --cfg job for every key"
+
+
+def test_a_cycle_of_causes_ends() -> None:
+    first, second = HydraException("a"), HydraException("b")
+    first.__cause__, second.__cause__ = second, first
+    assert one_line(first) == "config:config: a - see --cfg job for every key"
+
+
+def test_omegaconf() -> None:
+    try:
+        OmegaConf.create({"a": "${b}"}).a  # noqa: B018
+    except OmegaConfBaseException as error:
+        line = one_line(error)
+    assert line == "config:a: it refers to 'b', which is not there - see --cfg job for every key"
