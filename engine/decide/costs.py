@@ -1,15 +1,16 @@
 """What waiting loses and what acting costs, each a mean and a standard deviation in the currency of the config.
 
-    lost    = (baseline - realised) / point x share recovered    points that left since the champion was gated
+    lost    = (baseline - realised) / point x share recovered   points that left since the champion was gated
     stale   = windows of age x points a window of age costs     learned: paired gains of earlier attempts over their age
     waiting = the larger of both x value of a point x horizon
     acting  = compute hours x price + review                    hours from the attempts of the same kind so far
     gain    = chance to pass x waiting                          chance: Beta(1 + passes, 1 + fails), from the ledger
 
-A point is a stated amount of the primary metric, 0.01 unless told. A champion that has not lost points may still be stale: the month may have been
-an easy one. The cost of age starts from the config and is updated by every attempt, as the mean of a normal with known
-spread (a conjugate update; Gelman et al., Bayesian Data Analysis, 2.5). Products of independent quantities have the
-variance of Goodman (1960). Nothing here raises on NaN: what rests on an undecidable number is NaN, and NaN never acts.
+A point is a stated amount of the primary metric, 0.01 unless told. A champion that has not lost points may still be
+stale: the month may have been an easy one. The cost of age starts from the config and is updated by every attempt, as
+the mean of a normal with known spread (a conjugate update; Gelman et al., Bayesian Data Analysis, 2.5). Products of
+independent quantities have the variance of Goodman (1960). Nothing here raises on NaN: what rests on an undecidable
+number is NaN, and NaN never acts.
 
 Acting pays on average when the mean of the gain exceeds the mean of the cost, which is what `confidence` 0.5 asks of
 the normal approximation. The chance to pass and the points are taken as independent; as better challengers pass more

@@ -96,9 +96,10 @@ def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
     loss, cost = waiting(evidence, conf), _cost(evidence, conf)
     probability = probability_of_paying(gain(evidence, conf), cost)
     sentence = (
-        f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points ({points_lost(evidence, conf).mean:+.1f} lost, "
-        f"{evidence.age} windows old); waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, acting "
-        f"{cost.mean:.0f} and passes with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
+        f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points "
+        f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old); "
+        f"waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, "
+        f"acting {cost.mean:.0f} and passes with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
     )
     return probability >= conf.confidence, sentence
 

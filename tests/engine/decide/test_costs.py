@@ -55,6 +55,16 @@ def test_points_lost(greater: bool, realised: float, lost: float) -> None:
     assert found.std == pytest.approx(100 * math.hypot(0.002, 0.004))
 
 
+def test_a_point_is_what_the_config_says() -> None:
+    """Minutes late: a point of one minute; an hour lost in all."""
+    minutes = evidence(greater_is_better=False, baseline=estimate(20.0, 0.5), realised=estimate(80.0, 0.5))
+    found = points_lost(minutes, DecideConf(point=1.0))
+    assert found.mean == pytest.approx(60)
+    assert found.std == pytest.approx(math.hypot(0.5, 0.5))
+    learned = evidence(greater_is_better=False, attempts=(attempt(gain=estimate(-3.0, 0.1), age=1),))
+    assert cost_of_age(learned, DecideConf(point=1.0)).mean == pytest.approx((1 + 3 / 1.01) / (1 + 1 / 1.01))
+
+
 def test_the_cost_of_age_is_the_conjugate_normal_update() -> None:
     """Prior N(1, 1); two attempts measured -0.5 and 3 points a window, each with its own error and the spread 1."""
     attempts = (
@@ -187,6 +197,7 @@ def test_the_probability_of_paying_is_that_of_two_normals() -> None:
         *[("staleness_std", value) for value in (0, -1, math.nan, math.inf)],
         *[(name, 0) for name in ("retune_after", "breaker", "calendar")],
         *[(name, -1) for name in ("min_spacing", "breaker_windows")],
+        *[("point", value) for value in (0, -0.01, math.nan, math.inf)],
         ("policy", "weekly"),
     ],
 )
