@@ -100,9 +100,9 @@ class TabularConf:
             value = getattr(self, name)
             require(value >= least, f"model.{name}", f"{value} is below {least}", f"choose {least} or more")
         require(
-            0 <= self.dropout < 1,
+            0 <= self.dropout <= 0.999,
             "model.dropout",
-            f"{self.dropout} is not a share below 1",
+            f"{self.dropout} is not a share up to 0.999",
             "choose 0 to switch it off, or a number such as 0.1",
         )
 

@@ -42,7 +42,7 @@ TABULAR = [
     ({"embedding": 0}, "model.embedding: 0 is below 1 - choose 1 or more"),
     (
         {"dropout": 1.0},
-        "model.dropout: 1.0 is not a share below 1 - choose 0 to switch it off, or a number such as 0.1",
+        "model.dropout: 1.0 is not a share up to 0.999 - choose 0 to switch it off, or a number such as 0.1",
     ),
 ]
 CASES = [

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from engine.errors import ConfigError
 from engine.records import Dataset, FeatureSpec, Task
 from engine.train.fit import build, predict
-from engine.train.model import FINAL_LR, TabularModel, link
+from engine.train.model import FINAL_LR, Dropout, TabularModel, link
 from tests.engine.train.made import MODEL, make_rows, make_spec, make_train
 
 TASKS = list(Task)
@@ -173,3 +173,34 @@ def test_a_key_the_model_does_not_know_is_refused_in_one_line() -> None:
 def test_a_spec_without_features_of_either_kind_still_builds() -> None:
     spec = FeatureSpec(numeric=("a",), categorical=(), cardinalities=(), task=Task.BINARY, n_outputs=1)
     assert TabularModel(spec=spec, train=make_train(), depth=0).embedding.num_embeddings == 1
+
+
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.5, 0.999])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(0)
+    n = 400_003  # no multiple of the neurons that one draw decides on
+    found = Dropout(p)(torch.ones(n))
+    kept = int((found > 0).sum())
+    assert abs(kept - n * (1 - p)) < 5 * (n * p * (1 - p)) ** 0.5 + n / 65_536
+    assert found.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)], rel=1e-2)
+    assert abs(float(found.mean()) - 1.0) < 5 * (p / (1 - p) / n) ** 0.5
+    for lag in (1, 2, 3, 4):  # neurons that share a draw are dropped independently
+        both = float(((found[lag:] > 0) & (found[:-lag] > 0)).double().mean())
+        assert abs(both - (kept / n) ** 2) < 5 * (p * (1 - p) / n) ** 0.5
+
+
+def test_dropout_passes_the_gradient_of_what_it_kept_and_rests_in_eval_mode() -> None:
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    torch.manual_seed(1)
+    found = Dropout(0.3)(x)
+    torch.manual_seed(1)
+    assert torch.equal(Dropout(0.3)(x), found)
+    found.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad * x, found)
+    assert Dropout(0.3).eval()(x) is x
+    assert Dropout(0.0)(x) is x
+    assert Dropout(0.3)(torch.empty(0, 5)).shape == (0, 5)
+    for share in (-0.1, 1.0, 1.5):
+        with pytest.raises(ValueError, match=r"^dropout is a share from 0 up to 0\.999, not "):
+            Dropout(share)
