@@ -85,6 +85,8 @@ def _two_files(config: Config) -> tuple[pa.Table, pa.Table, tuple[str, str]]:
     reference, live = str(config.reference), str(config.live)
     old, new = open_table(reference), open_table(live)
     shared = [name for name in old.column_names if name in new.column_names]
+    if not shared:
+        raise ConfigError("live", f"shares no column with {reference}", "compare files of the same table")
     for name in shared:
         if _kind(old.schema.field(name).type) != _kind(new.schema.field(name).type):
             what = f"is {new.schema.field(name).type}, and {old.schema.field(name).type} in {reference}"

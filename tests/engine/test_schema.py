@@ -63,5 +63,5 @@ def test_secrets_do_not_travel() -> None:
 
 def test_a_model_needs_a_class(tmp_path: Path) -> None:
     write(tmp_path / "model" / "none.yaml", "channels: 3\n")
-    with pytest.raises(ConfigError, match="model._target_: the model has no class - choose model=tabular"):
+    with pytest.raises(ConfigError, match=r"model\._target_: the model has no class - choose model=tabular"):
         compose_config([*FLIGHTS, "model=none"], [f"file://{tmp_path}"])

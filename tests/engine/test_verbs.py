@@ -1,0 +1,111 @@
+"""The verbs that run models, beside the loop: train, sweep, evaluate; and what all of them check first."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import verbs
+from engine.promote.ledger import Ledger
+from engine.timing import Stopwatch
+from engine.train.sweep import LocalSearch
+from engine.train.tune import RaySearch
+from tests.engine.world import LAST, Answer, World
+
+
+def test_train_is_one_trial_and_moves_no_model(old: World) -> None:
+    before = old.rows()
+    answer = old.ask("train")
+    assert answer.code == 0
+    candidate, evaluation = answer.value["candidate"], answer.value["evaluation"]
+    assert len(candidate["trials"]) == 1
+    assert (candidate["holdout_window"], evaluation["window"]) == (LAST, LAST)  # the newest whose labels are in
+    assert candidate["training_windows"] == ["2026-05", "2026-06"]
+    assert evaluation["model"] == candidate["model"]
+    assert old.rows() == before
+
+
+def test_sweep_searches_what_the_command_line_names(fresh: World) -> None:
+    answer = fresh.ask("sweep", "model.width=choice(4, 6)")
+    assert answer.code == 0
+    trials = answer.value["candidate"]["trials"]
+    assert sorted(trial["params"]["model.width"] for trial in trials) == [4, 6]
+    assert {key for trial in trials for key in trial["params"]} == {"model.width"}
+    assert answer.err.count("  finished\n") == 2
+
+
+def test_a_trial_that_fails_is_a_negative_answer(fresh: World) -> None:
+    """A learning rate that blows up beside one that does not: the sweep ends, and says so."""
+    answer = fresh.ask("sweep", "train.lr=choice(0.02, 1e30)")
+    assert answer.code == 3
+    states = sorted(trial["state"] for trial in answer.value["candidate"]["trials"])
+    assert states == ["failed", "finished"]
+
+
+def test_no_trial_that_finished(fresh: World) -> None:
+    answer = fresh.ask("train", "train.lr=1e30")
+    assert answer.code == 3
+    assert "warning: no trial finished" in answer.err
+    assert answer.value["candidate"]["model"] == ""
+
+
+def test_a_loop_whose_trials_all_fail_goes_on(fresh: World) -> None:
+    answer = fresh.ask("loop", "train.lr=1e30", "loop.until=2026-03")
+    assert answer.code == 3
+    assert answer.value["champion"] == ""
+    assert answer.value["verdicts"] == {"offline fail": 2}
+    verdict = fresh.cycles()["2026-02"].verdicts[0]
+    assert verdict.reason.startswith("no trial of 1 finished: ")
+
+
+def test_evaluate_the_champion_on_the_newest_labels(ended: tuple[World, Answer]) -> None:
+    world, loop = ended
+    answer = world.ask("evaluate")
+    assert answer.code == 0
+    assert (answer.value["model"], answer.value["champion"]) == (loop.value["champion"], "")
+    assert answer.value["window"] == LAST
+    assert {s["level"] for s in answer.value["slices"]} == {"red", "blue", "green"}
+
+
+def test_evaluate_another_model_beside_the_champion(ended: tuple[World, Answer]) -> None:
+    world, loop = ended
+    first = world.cycles()["2026-02"].champion_after
+    answer = world.ask("evaluate", f"artifact={first[:10]}", "window=2026-02")
+    assert answer.code == 0
+    assert (answer.value["model"], answer.value["champion"]) == (first, loop.value["champion"])
+    difference = next(d for d in answer.value["differences"] if d["name"] == "roc_auc_score")
+    assert difference["low"] > 0  # before the turn the first champion was the better one
+
+
+def test_the_search_that_the_config_names(fresh: World) -> None:
+    assert isinstance(verbs.make_search(fresh.config()[0]), LocalSearch)
+    assert isinstance(verbs.make_search(fresh.config("search.backend=ray")[0]), RaySearch)
+
+
+def test_what_was_started_is_ended(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails on the way: a Ray that nobody ends would keep the machine's memory."""
+    running: list[str] = []
+    monkeypatch.setattr(LocalSearch, "start", lambda self: running.append("search"))
+    monkeypatch.setattr(LocalSearch, "close", lambda self: running.remove("search"))
+
+    def fail_inside() -> None:
+        with fresh.opened():
+            assert running == ["search"]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert running == []
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Ledger, "open", fail)
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert running == []
+
+
+def test_time_by_the_names_that_people_read() -> None:
+    watch = Stopwatch()
+    watch.laps |= {"validate": 1.0, "monitor": 2.0, "train": 4.0, "ledger": 8.0}
+    assert verbs.shown(watch) == {"statistics": 3.0, "training": 4.0}
