@@ -5,5 +5,4 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["engine*", "kernels*"]), "engine.conf"],
     package_dir={"engine.conf": "conf"},
-    package_data={"engine.conf": ["**/*.yaml"]},
 )
