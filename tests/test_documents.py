@@ -1,0 +1,67 @@
+"""The files beside the code tell the truth about it: pins, container file, README, commands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from engine.cli import VERBS
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_every_dependency_is_pinned_within_its_range() -> None:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate():
+                pins[pin.name.lower().replace("_", "-")] = next(iter(pin.specifier)).version
+    extras = PROJECT["optional-dependencies"]
+    for text in [*PROJECT["dependencies"], *extras["dev"], *extras["postgres"]]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(pins[wanted.name.lower()], prereleases=True), text
+
+
+def test_the_container_file_names_what_exists() -> None:
+    text = (ROOT / "Dockerfile.cuda").read_text().replace("\\\n", " ")
+    copied = [word for line in text.splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]]
+    assert copied
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    assert re.search(r"^FROM nvidia/cuda:13\.", text, re.M)
+    assert 'ENTRYPOINT ["tidegate"]' in text
+    assert text.index("USER tidegate") < text.index("ENTRYPOINT")
+    extras = re.search(r"'\.\[([a-z,]+)\]'", text)
+    assert extras is not None
+    assert set(extras.group(1).split(",")) <= set(PROJECT["optional-dependencies"])
+    assert any("cuda13x" in need for need in PROJECT["optional-dependencies"]["gpu"])
+
+
+def test_the_readme_names_files_and_verbs_that_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
+    for verb in VERBS:
+        assert f"tidegate {verb}" in text, verb
+
+
+def test_the_readme_tells_every_module_of_the_engine() -> None:
+    text = (ROOT / "README.md").read_text()
+    tree = text[text.index("## Where things are") : text.index("## Numbers")]
+    for path in (ROOT / "engine").iterdir():
+        if path.suffix == ".py" and path.name != "__init__.py":
+            assert path.name in tree, path.name
+        elif (path / "__init__.py").exists():
+            assert f"{path.name}/" in tree, path.name
+
+
+def test_the_commands_that_the_documents_promise_are_in_the_makefile() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    for document in ("README.md", "CONTRIBUTING.md", ".ci/run"):
+        named = set(re.findall(r"\bmake (\w+)\b(?=[`\s])", (ROOT / document).read_text()))
+        assert named, document
+        assert named <= targets, (document, named - targets)
