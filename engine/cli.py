@@ -45,7 +45,8 @@ examples:
   tidegate drift reference=a.parquet live=b.parquet         any two files, no project around them
   tidegate history experiment=flights --json | jq .
 
-every verb takes: key=value overrides, --json, --cfg job (show the config), --config-dir DIR (your own conf/), --help"""
+every verb takes: key=value overrides, --json, --cfg job (show the config), --config-dir DIR (your own conf/), --help
+completion in bash: eval "$(tidegate completion)\""""
 # Hydra's flags that we pass on; the next word is the value of these ...
 WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
 ALONE = ("--help", "-h", "--hydra-help", "--resolve", "--run", "-r", "--shell-completion", "-sc", "--info", "-i")
@@ -91,7 +92,7 @@ def run(argv: list[str]) -> int:
     if argv[0] == "-V" or "--version" in argv:
         print(f"tidegate {__version__}")
         return 0
-    if argv == ["completion"]:
+    if argv[0] == "completion":
         print(COMPLETION.format(verbs=" ".join(VERBS)))
         return 0
     verb, rest = argv[0], argv[1:]

@@ -89,6 +89,7 @@ WORDS = [
     (["loop", "search.backend=slurm"], "search.backend: 'slurm' is unknown - choose ray or local"),
     (["loop", "data.path=/nowhere"], "/nowhere: no windows (*.parquet) there - set data.path, or put windows there"),
     (["loop", "data.prepare=make data", "data.path=/nowhere"], "/nowhere: no windows (*.parquet) there - run `make"),
+    (["loop", "loop.founding_windows=1"], "loop.founding_windows: 1 is below 2 - use at least 2: one to train on, one"),
     (["loop", "loop.founding_windows=9"], "{folder}/windows: 8 windows, and 9 found the loop - wait for more"),
     (["evaluate", "artifact=abc"], "{out}/ledger.db: there is no ledger - run `tidegate loop` first, or set out="),
     (["history"], "{out}/ledger.db: there is no ledger - run `tidegate loop` first, or set out= or loop.name="),
