@@ -249,9 +249,7 @@ def _auroc(ids, flags, flips, offsets, kind, first_block, stream, k0, k1, tile, 
         positives = np.zeros(TILE, np.int64)
         negatives = np.zeros(TILE, np.int64)
         first, last = offsets[s], offsets[s + 1]
-        _auroc_segment(
-            ids, flags, flips, first, last, kind, block, stream, k0, k1, wide, positives, negatives
-        )
+        _auroc_segment(ids, flags, flips, first, last, kind, block, stream, k0, k1, wide, positives, negatives)
         _store(wide, out[0, s], start)
         _store(positives, out[1, s], start)
         _store(negatives, out[2, s], start)

@@ -64,9 +64,7 @@ def sums(
             np.int32(kind), np.uint32(start // LANES), *_key(seed, stream), np.int64(stop - start),
             np.int32(columns + 1), np.int32(at), np.int32(at + width == columns), out,
         )  # fmt: skip
-        _over_chunks(
-            f"resample_sums_{width}", head, chunks, (chunks.first, chunks.last, chunks.segment), tail
-        )
+        _over_chunks(f"resample_sums_{width}", head, chunks, (chunks.first, chunks.last, chunks.segment), tail)
     return out.astype(np.int64)
 
 

@@ -28,13 +28,9 @@ def binary_codes(y_true: Any, backend: str, *, pos_label: Any = None) -> Any:
             return fast
     classes = np.unique(y_true)
     if classes.shape[0] > 2:
-        raise OptionError(
-            f"y_true: {classes.shape[0]} classes where two are expected - use the multiclass form"
-        )
+        raise OptionError(f"y_true: {classes.shape[0]} classes where two are expected - use the multiclass form")
     if pos_label is not None and pos_label not in classes.tolist() and classes.shape[0] == 2:
-        raise OptionError(
-            f"pos_label: {pos_label!r} is not a label of y_true - use one of {classes.tolist()}"
-        )
+        raise OptionError(f"pos_label: {pos_label!r} is not a label of y_true - use one of {classes.tolist()}")
     positive = classes[-1] if pos_label is None else pos_label
     return (y_true == positive).astype(np.uint8)
 

@@ -60,9 +60,7 @@ def balanced_accuracy_score(
 ) -> Any:  # fmt: skip
     """Mean recall over the classes of y_true; adjusted moves chance to 0."""
     matrix, undefined = _matrix(y_true, y_pred, None, sample_weight, nan_policy, backend)
-    return inputs.result(
-        _undefined(confusion.balanced_accuracy(matrix, adjusted=adjusted), undefined), y_pred
-    )
+    return inputs.result(_undefined(confusion.balanced_accuracy(matrix, adjusted=adjusted), undefined), y_pred)
 
 
 def precision_score(
@@ -163,9 +161,7 @@ def _some_classes(metric: Any, matrix: Any, kept: Any, average: str | None, zero
 def _positive_index(classes: Any, pos_label: Any) -> int:
     values = classes.tolist()
     if len(values) > 2:
-        raise OptionError(
-            f"average: 'binary' with {len(values)} classes - use 'macro', 'weighted', 'micro' or None"
-        )
+        raise OptionError(f"average: 'binary' with {len(values)} classes - use 'macro', 'weighted', 'micro' or None")
     if pos_label in values:
         return int(values.index(pos_label))
     if len(values) == 2:

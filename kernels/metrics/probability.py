@@ -180,9 +180,7 @@ def _multiclass_sums(data: inputs.Rows, labels: Any, n_bins: int) -> MulticlassS
     sums: MulticlassSums = scores.multiclass_sums(_codes(data, labels), data.y_pred, n_bins=n_bins, eps=eps)
     _check_range(sums.outside)
     if int(sums.unnormalised):  # synchronises
-        raise OptionError(
-            f"y_proba: {int(sums.unnormalised)} rows do not sum to one - pass probabilities, not scores"
-        )
+        raise OptionError(f"y_proba: {int(sums.unnormalised)} rows do not sum to one - pass probabilities, not scores")
     return sums
 
 
@@ -211,9 +209,7 @@ def _two_codes(data: inputs.Rows, labels: Any) -> Any:
 def _codes(data: inputs.Rows, labels: Any) -> Any:
     """Class codes (N,) for the columns of y_proba (N, C)."""
     columns = int(data.y_pred.shape[1])
-    classes = (
-        codes_.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels, like=data.y_true))
-    )
+    classes = codes_.classes_of(data.y_true) if labels is None else np.unique(np.asarray(labels, like=data.y_true))
     if classes.shape[0] != columns:
         raise ShapeError(
             f"y_proba: {columns} columns for {int(classes.shape[0])} classes - pass one column a "

@@ -51,9 +51,7 @@ def roc_auc_score(
     codes, count = _class_codes(data.y_true, score, labels)
     if multi_class == "ovo":
         if data.weight is not None or average not in ("macro", "weighted"):
-            raise OptionError(
-                "multi_class: 'ovo' takes no sample_weight and averages by 'macro' or 'weighted'"
-            )
+            raise OptionError("multi_class: 'ovo' takes no sample_weight and averages by 'macro' or 'weighted'")
         return inputs.result(_one_against_one(codes, score, count, average, data.backend), y_score)
     return inputs.result(
         _one_against_rest(_binary_auroc, codes, score, count, average, data.weight, data.backend), y_score
@@ -109,9 +107,7 @@ def ndcg_score(
     values = ndcg_by_query(data.y_true, data.y_pred, k=k, ignore_ties=ignore_ties)
     weight = np.ones_like(values) if data.weight is None else data.weight
     value = moments.mean((values * weight).sum(), weight.sum())
-    return inputs.result(
-        np.where(np.array(data.undefined), np.nan, value) if data.undefined else value, y_score
-    )
+    return inputs.result(np.where(np.array(data.undefined), np.nan, value) if data.undefined else value, y_score)
 
 
 def _sorted_sides(codes: Any, score: Any, backend: str) -> tuple[Any, Any]:

@@ -76,14 +76,11 @@ def bootstrap(
     n = int(rows.y_true.shape[0])
     by_cell = resampling != "rows" and resamples_by_cell(problem, rows.clustered, bool(rows.slices), n)
     if resampling == "cells" and not by_cell:
-        raise OptionError(
-            f"resampling: {name} on these arguments is not made of counts - use 'auto' or 'rows'"
-        )
+        raise OptionError(f"resampling: {name} on these arguments is not made of counts - use 'auto' or 'rows'")
     task = _Task(problem, rows, n_resamples, confidence_level, seed, method, by_cell)
     whole = task.intervals(Segments(None, 1), [(0, 0)])
     tables = {
-        column: task.slice_table(codes, min_rows, 1 + crc32(column.encode()))
-        for column, codes in rows.slices.items()
+        column: task.slice_table(codes, min_rows, 1 + crc32(column.encode())) for column, codes in rows.slices.items()
     }
     estimates, estimate, low, high, error, undefined = whole
     return BootstrapResult(

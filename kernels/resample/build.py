@@ -71,9 +71,7 @@ def _predicted(rows: Paired, score: Any, threshold: float) -> Any:
             )
         return classes[score.argmax(axis=1)]
     if classes.shape[0] > 2:
-        raise OptionError(
-            "y_score: floats (N,) for more than two classes - pass labels (N,) or scores (N, C)"
-        )
+        raise OptionError("y_score: floats (N,) for more than two classes - pass labels (N,) or scores (N, C)")
     if not classes.shape[0]:
         return score.astype(np.int64)
     low, high = (classes[0], classes[-1]) if classes.shape[0] == 2 else _around(classes[0])
@@ -124,8 +122,7 @@ def _columns_of(rows: Paired, score: Any) -> Any:
     classes = classes_of(rows.y_true)
     if classes.shape[0] != score.shape[1]:
         raise ShapeError(
-            f"y_score: {score.shape[1]} columns for {int(classes.shape[0])} classes in y_true - pass one "
-            "column a class"
+            f"y_score: {score.shape[1]} columns for {int(classes.shape[0])} classes in y_true - pass one column a class"
         )
     return encode(rows.y_true, classes, "y_true")
 
@@ -210,9 +207,7 @@ def _calibration(rows: Paired, score: Any, options: MetricOptions) -> Columns:
     codes = rows.labels() if proba.ndim == 1 else _columns_of(rows, proba)
     confidence, outcome = pointwise.confidence_and_outcome(codes, proba)
     bins = load("scores", rows.backend).bin_of(confidence, options.n_bins)
-    return Columns(
-        np.stack([outcome, confidence]).T, bins, options.n_bins, partial(_calibration_of, norm=options.norm)
-    )
+    return Columns(np.stack([outcome, confidence]).T, bins, options.n_bins, partial(_calibration_of, norm=options.norm))
 
 
 def _calibration_of(sums: Any, weight: Any, *, norm: str) -> Any:

@@ -64,9 +64,7 @@ def _moments(
         scales = 1.0 / (2.0 * negatives), 1.0 / (2.0 * positives)
         for i in range(models):
             for j in range(i, models):
-                up, down = ordering.comoments(
-                    places[i], places[j], labels, *scales, estimates[i], estimates[j]
-                )
+                up, down = ordering.comoments(places[i], places[j], labels, *scales, estimates[i], estimates[j])
                 v10, v01 = float(up) / (positives - 1), float(down) / (negatives - 1)  # synchronises
                 covariance[i, j] = covariance[j, i] = v10 / positives + v01 / negatives
     return estimates, covariance
@@ -98,11 +96,7 @@ def _record(
         if math.isnan(half):
             low = high = math.nan
     elif not math.isnan(error):
-        z = (
-            estimate / error
-            if error > 0.0
-            else (0.0 if estimate == 0.0 else math.copysign(math.inf, estimate))
-        )
+        z = estimate / error if error > 0.0 else (0.0 if estimate == 0.0 else math.copysign(math.inf, estimate))
         pvalue = math.erfc(abs(z) / math.sqrt(2.0))
     return DelongResult(
         estimate=estimate, low=low, high=high, standard_error=error, z=z, pvalue=pvalue,

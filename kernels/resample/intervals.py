@@ -21,9 +21,7 @@ UNDEFINED_SHARE = 0.1
 def check_level(confidence_level: float) -> None:
     """OptionError unless 0 < confidence_level < 1."""
     if not 0.0 < confidence_level < 1.0:
-        raise OptionError(
-            f"confidence_level: {confidence_level} - pass a level between 0 and 1, such as 0.95"
-        )
+        raise OptionError(f"confidence_level: {confidence_level} - pass a level between 0 and 1, such as 0.95")
 
 
 def percentile(replicates: Any, confidence_level: float) -> tuple[Any, Any]:

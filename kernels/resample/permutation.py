@@ -43,9 +43,7 @@ def permutation_test(
     name = metric_name(metric)
     check_option(alternative, "alternative", ALTERNATIVES)
     check_resamples(n_resamples, seed)
-    rows = paired(
-        y_true, y_score, other, cluster=cluster, row_ids=row_ids, nan_policy=nan_policy, backend=backend
-    )
+    rows = paired(y_true, y_score, other, cluster=cluster, row_ids=row_ids, nan_policy=nan_policy, backend=backend)
     problem = build(name, rows, options or MetricOptions())
     first, second = (float(e[0]) for e in problem.estimate(Segments(None, 1)))
     observed = second - first
@@ -90,9 +88,7 @@ def _swapped_cells(problem: Cells, n_resamples: int, seed: int) -> Any:
     """Of each joint cell's rows a Binomial(count, 1/2) swaps: the same law as a coin by row."""
     counts = problem.counts(Segments(None, 1))[0]
     generator = np.random.Generator(np.random.Philox(key=[seed, 1 << 63]))
-    return _cell_difference(
-        problem, counts, generator.binomial(counts, 0.5, size=(n_resamples, counts.shape[0]))
-    )
+    return _cell_difference(problem, counts, generator.binomial(counts, 0.5, size=(n_resamples, counts.shape[0])))
 
 
 def _swapped_weights(problem: Cells, draw: Draw) -> Any:

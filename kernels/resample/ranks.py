@@ -41,9 +41,7 @@ class Ranks:
                 sums = ordering.ranking_sums(self._ordered(ordering, scores, segments), labels)
                 pairs, tp, fp, precision = (host(x) for x in sums)
                 shares.append(tp.astype(np.float64))
-                values.append(
-                    moments.mean(precision, tp) if self.precision else moments.ranking(pairs, tp, fp)
-                )
+                values.append(moments.mean(precision, tp) if self.precision else moments.ranking(pairs, tp, fp))
             result.append(self.combine(values, shares))
         return result
 
@@ -54,9 +52,7 @@ class Ranks:
             values, shares = [], []
             for labels, scores in model.parts:
                 ordered = self._ordered(ordering, scores, segments)
-                value, share = self.walk(
-                    ordered, ordering.flags(ordered, labels), draw.ids[ordered.rows], draw
-                )
+                value, share = self.walk(ordered, ordering.flags(ordered, labels), draw.ids[ordered.rows], draw)
                 values.append(value)
                 shares.append(share)
             result.append(self.combine(values, shares))

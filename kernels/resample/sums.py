@@ -41,10 +41,7 @@ class Sums:
             if segments.codes is not None:
                 kept = codes >= 0
                 codes, values = codes[kept], values[kept]
-            sums = [
-                host(np.bincount(codes, weights=values[:, k], minlength=count))
-                for k in range(values.shape[1])
-            ]
+            sums = [host(np.bincount(codes, weights=values[:, k], minlength=count)) for k in range(values.shape[1])]
             weight = host(np.bincount(codes, minlength=count)).astype(np.float64)
             shape = (segments.count, model.n_bins)
             result.append(model.score(np.stack(sums, axis=-1).reshape(*shape, -1), weight.reshape(shape)))
@@ -82,10 +79,7 @@ class Sums:
 
     def take(self, rows: Any) -> Sums:
         return Sums(
-            [
-                replace(m, values=m.values[rows], bins=None if m.bins is None else m.bins[rows])
-                for m in self.models
-            ],
+            [replace(m, values=m.values[rows], bins=None if m.bins is None else m.bins[rows]) for m in self.models],
             self.backend,
         )
 
@@ -101,9 +95,7 @@ def _leave_one_out(model: Columns, chunk: int = 4096) -> Any:
     values = host(model.values)
     rows, columns = values.shape
     bins = np.zeros(rows, np.int64) if model.bins is None else host(model.bins)
-    sums = np.stack(
-        [np.bincount(bins, weights=values[:, k], minlength=model.n_bins) for k in range(columns)], axis=-1
-    )
+    sums = np.stack([np.bincount(bins, weights=values[:, k], minlength=model.n_bins) for k in range(columns)], axis=-1)
     weight = np.bincount(bins, minlength=model.n_bins).astype(np.float64)
     whole = model.score(sums, weight)
     out = np.empty(rows)

@@ -151,7 +151,7 @@ def test_what_cannot_be_known_says_why() -> None:
     single = ones.copy()
     single[np.flatnonzero(~ones)[0]] = True
     assert undecidable(estimate("roc_auc_score", rows.take(single), prediction[single], CONF)) == (
-        "a class has fewer than two rows"
+        "too few rows of a class (1 of 20)"
     )
     for wrong in (np.nan, np.inf):
         broken = prediction.copy()

@@ -15,9 +15,7 @@ def test_keys_of_secrets_are_known(key: str) -> None:
     assert is_secret(key)
 
 
-@pytest.mark.parametrize(
-    "key", ["max_tokens", "monkey", "key", "primary_key_column", "seed", "tokenizer", "id"]
-)
+@pytest.mark.parametrize("key", ["max_tokens", "monkey", "key", "primary_key_column", "seed", "tokenizer", "id"])
 def test_other_keys_stay_visible(key: str) -> None:
     assert not is_secret(key)
 

@@ -76,9 +76,7 @@ def test_nothing_of_the_future_gets_in(prepare: ModuleType, source: object, year
     flights = source.flights  # type: ignore[attr-defined]
     rng = np.random.default_rng(0)
     for column in AFTERWARDS:
-        garbled = pa.array(
-            rng.integers(-500, 5000, flights.num_rows), mask=rng.random(flights.num_rows) < 0.3
-        )
+        garbled = pa.array(rng.integers(-500, 5000, flights.num_rows), mask=rng.random(flights.num_rows) < 0.3)
         flights = flights.set_column(flights.column_names.index(column), column, garbled)
     flights = flights.take(rng.permutation(flights.num_rows))
     scrambled = prepare.Tables(flights, source.planes, source.weather)  # type: ignore[attr-defined]

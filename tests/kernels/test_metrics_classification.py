@@ -98,9 +98,7 @@ def test_labels_may_be_sparse_text_or_torch() -> None:
     codes = np.array([-5, 2**40, 3])
     for table in (names, codes):
         expected = sklearn.metrics.f1_score(table[true], table[pred], average="macro")
-        assert metrics.f1_score(table[true], table[pred], average="macro") == pytest.approx(
-            expected, rel=1e-12
-        )
+        assert metrics.f1_score(table[true], table[pred], average="macro") == pytest.approx(expected, rel=1e-12)
     got = metrics.accuracy_score(torch.from_numpy(true), torch.from_numpy(pred))
     assert isinstance(got, torch.Tensor)
     assert got.shape == ()

@@ -68,12 +68,8 @@ def test_multiclass_is_scikit_learns(average: str | None, backend: Backend) -> N
             t, s, multi_class="ovr", average=average, sample_weight=placed_w, backend=backend.name
         )
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
-        expected = sklearn.metrics.average_precision_score(
-            label, score, average=average, sample_weight=sample_weight
-        )
-        got = metrics.average_precision_score(
-            t, s, average=average, sample_weight=placed_w, backend=backend.name
-        )
+        expected = sklearn.metrics.average_precision_score(label, score, average=average, sample_weight=sample_weight)
+        got = metrics.average_precision_score(t, s, average=average, sample_weight=placed_w, backend=backend.name)
         np.testing.assert_allclose(get(got), expected, rtol=1e-12)
     if average in ("macro", "weighted"):
         expected = sklearn.metrics.roc_auc_score(label, score, multi_class="ovo", average=average)
@@ -90,13 +86,9 @@ def test_ndcg_is_scikit_learns(backend: Backend) -> None:
         t, s = put(backend, gain, score)
         for k in (None, 1, 5, 40):
             expected = sklearn.metrics.ndcg_score(gain, score, k=k)
-            np.testing.assert_allclose(
-                get(metrics.ndcg_score(t, s, k=k, backend=backend.name)), expected, rtol=1e-12
-            )
+            np.testing.assert_allclose(get(metrics.ndcg_score(t, s, k=k, backend=backend.name)), expected, rtol=1e-12)
     expected = sklearn.metrics.ndcg_score(gain, score, ignore_ties=True, sample_weight=np.arange(20))
-    got = metrics.ndcg_score(
-        t, s, ignore_ties=True, sample_weight=put(backend, np.arange(20)), backend=backend.name
-    )
+    got = metrics.ndcg_score(t, s, ignore_ties=True, sample_weight=put(backend, np.arange(20)), backend=backend.name)
     np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 

@@ -21,9 +21,7 @@ LOSSES = [
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", [(5000,), (40,), (2,), (300, 3)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_are_scikit_learns(
-    name: str, shape: tuple[int, ...], weighted: bool, backend: Backend
-) -> None:
+def test_losses_are_scikit_learns(name: str, shape: tuple[int, ...], weighted: bool, backend: Backend) -> None:
     rng = np.random.default_rng(1)
     true = rng.normal(size=shape) * 30 + 1e5
     pred = true + rng.normal(size=shape)

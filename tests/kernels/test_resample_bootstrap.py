@@ -59,9 +59,7 @@ def test_estimates_are_the_metrics_own(name: str) -> None:
         assert (two.estimate < 0) == GREATER_IS_BETTER[name]
 
 
-@pytest.mark.parametrize(
-    "name", ["roc_auc_score", "average_precision_score", "log_loss", "f1_score", "r2_score"]
-)
+@pytest.mark.parametrize("name", ["roc_auc_score", "average_precision_score", "log_loss", "f1_score", "r2_score"])
 def test_a_replicate_is_the_metric_under_its_weights(name: str) -> None:
     """The proof of the kernels: row weights of the reference, put into the metric as sample_weight."""
     true, a, _ = arguments(name, n=150)
@@ -73,9 +71,7 @@ def test_a_replicate_is_the_metric_under_its_weights(name: str) -> None:
         assert replicates[r] == pytest.approx(called(name, true, a, sample_weight=w), rel=1e-10)
 
 
-@pytest.mark.parametrize(
-    "name", ["roc_auc_score", "average_precision_score", "log_loss", "expected_calibration_error"]
-)
+@pytest.mark.parametrize("name", ["roc_auc_score", "average_precision_score", "log_loss", "expected_calibration_error"])
 def test_backends_give_one_result(name: str, backend: Backend) -> None:
     true, a, b = arguments(name, n=120)
     codes = np.arange(120) % 3
@@ -146,9 +142,7 @@ def test_slices_are_the_rows_of_each_slice() -> None:
         for s, code in enumerate(table.values):
             rows = region == code
             assert table.n[s] == rows.sum()
-            alone = bootstrap(
-                name, true[rows], a[rows], b[rows], row_ids=np.flatnonzero(rows), n_resamples=300
-            )
+            alone = bootstrap(name, true[rows], a[rows], b[rows], row_ids=np.flatnonzero(rows), n_resamples=300)
             assert table.estimate[s] == pytest.approx(alone.estimate, rel=1e-9)
             if alone.resampling == "rows":
                 # Fixed-point scales differ with the number of rows, and with them the last bits.
@@ -237,9 +231,7 @@ def test_multiclass_scores() -> None:
     for name in ("log_loss", "brier_score_loss", "expected_calibration_error", "accuracy_score"):
         given = score.argmax(axis=1) if FAMILY[name] == "cells" else score
         expected = getattr(metrics, name)(true, given)
-        assert bootstrap(name, true, score, n_resamples=50).estimate == pytest.approx(
-            float(expected), rel=1e-12
-        )
+        assert bootstrap(name, true, score, n_resamples=50).estimate == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_many_classes_number_only_cells_that_occur() -> None:

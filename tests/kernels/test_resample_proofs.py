@@ -107,8 +107,6 @@ def test_pairing_gains_power() -> None:
         b = np.clip(a + 0.12 * rng.normal(size=500), 0.01, 0.99)
         both = bootstrap("brier_score_loss", label, a, b, n_resamples=500, seed=seed)
         paired += both.low > 0
-        errors = [
-            bootstrap("brier_score_loss", label, s, n_resamples=500, seed=seed).standard_error for s in (a, b)
-        ]
+        errors = [bootstrap("brier_score_loss", label, s, n_resamples=500, seed=seed).standard_error for s in (a, b)]
         alone += both.estimate > 1.96 * math.hypot(*errors)
     assert paired > 2 * alone + 10

@@ -84,9 +84,7 @@ def test_permutation_refusals() -> None:
         permutation_test("log_loss", [0, 1], [0.5, 0.5], [0.5, 0.5], n_resamples=0)
 
 
-@pytest.mark.parametrize(
-    ("only_a", "only_b"), [(0, 0), (1, 0), (3, 9), (12, 12), (700, 820), (60_000, 60_400)]
-)
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (3, 9), (12, 12), (700, 820), (60_000, 60_400)])
 def test_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> None:
     n = only_a + only_b + 10
     true = np.ones(n, int)

@@ -97,9 +97,7 @@ def test_classes_and_probabilities_stay_on_the_device() -> None:
         metrics.expected_calibration_error(*there(two, first), **quantile),
         metrics.expected_calibration_error(two, first, **quantile),
     )
-    for got, expected in zip(
-        metrics.binary_scores(*there(two, first)), metrics.binary_scores(two, first), strict=True
-    ):
+    for got, expected in zip(metrics.binary_scores(*there(two, first)), metrics.binary_scores(two, first), strict=True):
         same(got, expected)
 
 

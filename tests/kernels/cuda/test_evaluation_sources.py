@@ -87,8 +87,7 @@ def test_scores_are_the_references(dtype: type) -> None:
         table[7] *= dtype(0.9)
         codes = rng.integers(0, classes, 900)
         got, expected = (
-            m.multiclass_sums(codes, table, n_bins=10, eps=keywords["eps"])
-            for m in (scores, reference_scores)
+            m.multiclass_sums(codes, table, n_bins=10, eps=keywords["eps"]) for m in (scores, reference_scores)
         )
         for field, left, right in zip(expected._fields, got, expected, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-11, err_msg=field)
