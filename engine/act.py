@@ -4,7 +4,7 @@ A rule names a metric, a comparison and a threshold; when it holds in `windows` 
 the metric, its action is taken:
 
     log        told to the owner, in the ledger, on the terminal and in the report
-    freeze     and no model is promoted until somebody thaws it (`tidegate promote --thaw`)
+    freeze     and no model is promoted until somebody thaws it (`tidegate promote thaw=true`)
     rollback   and production goes back to the champion before
 
 `metrics_of` says which metrics there are. A metric that is NaN is itself an item, and so is one of the model that was
