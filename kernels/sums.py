@@ -6,7 +6,10 @@ not NaN in one reference and one live column. Arrays live where the input lives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class SortedColumns(NamedTuple):
@@ -98,6 +101,27 @@ class PlacementSums(NamedTuple):
     reference_low: Any
 
 
+class OrderStatistics(NamedTuple):
+    """Values of columns at given positions of their ascending order; K_f positions in column f, all on the host.
+
+    values    F arrays of shape (K_f,), working dtype
+    below     F arrays of shape (K_f,) int64, rows smaller than the value
+    upto      F arrays of shape (K_f,) int64, rows not larger than the value
+    n         (F,) int64, values that are not NaN
+    missing   (F,) int64, NaN values
+    kept      F columns where the input lies, none of them the caller's memory; None where nothing was to be kept
+    ordered   F booleans: whether the kept column is ascending and without NaN, or as it came
+    """
+
+    values: tuple[Any, ...]
+    below: tuple[Any, ...]
+    upto: tuple[Any, ...]
+    n: Any
+    missing: Any
+    kept: tuple[Any, ...]
+    ordered: tuple[bool, ...]
+
+
 class HistogramCounts(NamedTuple):
     """Counts of columns in their own bins; integers, equal bit for bit on every backend and any batch split.
 
@@ -108,6 +132,25 @@ class HistogramCounts(NamedTuple):
 
     counts: tuple[Any, ...]
     missing: Any
+
+
+def order_statistics_of_sorted(
+    columns: SortedColumns, positions: Callable[[int], Any], *, keep: bool
+) -> OrderStatistics:
+    """The order statistics of columns that are sorted; reading device columns synchronises."""
+    n, missing = _host(columns.n), _host(columns.missing)
+    kept = [values[: int(size)] for values, size in zip(columns.values, n, strict=True)]
+    picked = [values[positions(values.shape[0])] for values in kept]
+    below, upto = (
+        tuple(_host(v.searchsorted(at, side=side)).astype(np.int64) for v, at in zip(kept, picked, strict=True))
+        for side in ("left", "right")
+    )
+    held = tuple(kept) if keep else (None,) * len(kept)
+    return OrderStatistics(tuple(_host(v) for v in picked), below, upto, n, missing, held, (True,) * len(kept))
+
+
+def _host(array: Any) -> Any:
+    return array if isinstance(array, np.ndarray) else array.get()
 
 
 def scale_rank_sums(xp: Any, counts: RankCounts, raw: Any) -> RankSums:

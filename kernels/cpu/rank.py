@@ -11,22 +11,24 @@ Cost for n + m values: two sorts, then about 4 ns a value. No memory beyond the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from kernels.cpu import splitter
+from kernels.cpu import selection, splitter
 from kernels.cpu.layout import split_columns
+from kernels.cpu.placement import place
 from kernels.cpu.threads import map_columns
-from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns, scale_rank_sums
+from kernels.sums import Extremes, OrderStatistics, PlacementSums, RankCounts, RankSums, SortedColumns, scale_rank_sums
 
 __all__ = [
     "extremes",
     "extremes_sorted",
     "fit_cells",
+    "order_statistics",
     "placement_sums",
     "rank_counts",
     "rank_sums",
@@ -56,6 +58,11 @@ def sort_columns(columns: Sequence[Any]) -> SortedColumns:
     n = np.array([column.size for column in values], dtype=np.int64)
     total = np.array([column.size for column in columns], dtype=np.int64)
     return SortedColumns(tuple(values), n, total - n)
+
+
+def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:
+    """Values at the positions that `positions` gives for n sorted values, by cells where that pays, else by sorting."""
+    return selection.order_statistics(columns, positions, sort_columns, keep=keep)
 
 
 def rank_counts(reference: SortedColumns, live: SortedColumns) -> RankCounts:
@@ -132,10 +139,10 @@ def placement_sums(reference: SortedColumns, live: SortedColumns) -> PlacementSu
     columns = len(reference.values)
     sums = np.zeros((5, columns), np.int64)
 
-    def place(column: int) -> None:
-        _place(reference.values[column], live.values[column], sums[:, column])
+    def place_column(column: int) -> None:
+        place(reference.values[column], live.values[column], sums[:, column])
 
-    map_columns(place, columns, int(reference.n.sum() + live.n.sum()))
+    map_columns(place_column, columns, int(reference.n.sum() + live.n.sum()))
     return PlacementSums(reference.n, live.n, *sums)
 
 
@@ -285,27 +292,3 @@ def _merge(x, y, integers, floats, full):  # type: ignore[no-untyped-def]
     for t in range(_FLOATS):
         for lane in range(_LANES):
             floats[t] += lanes[t, lane]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _place(x, y, sums):  # type: ignore[no-untyped-def]
-    """u2 and the sums of squares of both placements, 32 bits a word so that nothing overflows."""
-    n, m = x.size, y.size
-    i = j = 0
-    while i < n or j < m:
-        z = x[i] if i < n and (j == m or x[i] <= y[j]) else y[j]
-        i0, j0 = i, j
-        while i < n and x[i] == z:
-            i += 1
-        while j < m and y[j] == z:
-            j += 1
-        p, q = i0 + i, 2 * m - j0 - j
-        sums[0] += (j - j0) * p
-        for side, size, placement in ((1, j - j0, p), (3, i - i0, q)):
-            square = placement * placement
-            low = size * (square & 0xFFFFFFFF)
-            sums[side] += size * (square >> 32) + (low >> 32)
-            sums[side + 1] += low & 0xFFFFFFFF
-    for side in (1, 3):
-        sums[side] += sums[side + 1] >> 32
-        sums[side + 1] &= 0xFFFFFFFF

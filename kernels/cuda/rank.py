@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kernels.cuda.source import launch, module, pointers, suffix
-from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns, scale_rank_sums
+from kernels.sums import (
+    Extremes,
+    OrderStatistics,
+    PlacementSums,
+    RankCounts,
+    RankSums,
+    SortedColumns,
+    order_statistics_of_sorted,
+    scale_rank_sums,
+)
 
 _THREADS = 128  # kThreads, kTile, kIntegers and kFloats of rank.cu
 _TILE = 1024
@@ -72,6 +81,11 @@ def _sort_short(columns: list[Any]) -> list[Any]:
             valid = (column == column).sum()
             results[f] = xp.where(xp.arange(lengths[f]) < valid, results[f], dtype.type(np.nan))
     return results
+
+
+def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:
+    """Values at the positions that `positions` gives for n sorted values, by sorting; synchronises."""
+    return order_statistics_of_sorted(sort_columns(columns), positions, keep=keep)
 
 
 def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:

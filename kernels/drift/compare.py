@@ -9,8 +9,9 @@ import numpy as np
 
 from kernels import dispatch
 from kernels.drift import values, window
-from kernels.drift.binned import counts_of_sorted, padded
-from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
+from kernels.drift.binned import padded
+from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, order
+from kernels.drift.quantiles import counts_of_sorted
 from kernels.drift.table import DriftRow
 from kernels.errors import OptionError
 from kernels.sums import SortedColumns
@@ -23,9 +24,16 @@ class NumericPairs(NamedTuple):
     """The comparable numeric columns of one comparison, side by side."""
 
     columns: list[NumericColumn]
-    reference: SortedColumns
     live: list[Any]
     nulls: Any
+
+    def reference(self) -> SortedColumns:
+        """The reference columns in order, in the dtypes of the live ones."""
+        order(self.columns)
+        sides = zip(self.columns, self.live, strict=True)
+        values = tuple(c.values if c.edges.dtype == v.dtype else c.values.astype(str(v.dtype)) for c, v in sides)
+        n, missing = (np.array(v, dtype=np.int64) for v in zip(*((c.n, c.missing) for c in self.columns), strict=True))
+        return SortedColumns(values, n, missing)
 
 
 def applies(statistic: str, column: Column) -> bool:
@@ -52,7 +60,7 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
     results: dict[str, values.Values] = {}
     if any(name in values.SUMMED for name in statistics):
         ordered = module.sort_columns(numeric.live)
-        sums = module.rank_sums(numeric.reference, ordered)
+        sums = module.rank_sums(numeric.reference(), ordered)
         sums = type(sums)(type(sums.counts)(*map(to_host, sums.counts)), *map(to_host, sums[1:]))
         m, missing = sums.counts.m, to_host(ordered.missing)
         results = {name: values.rank_values(name, sums, sigma) for name in statistics if name in values.RANK}
@@ -61,8 +69,9 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
         found = None
         if any(name in values.EXTREME for name in statistics):
             both = "kuiper" in statistics
-            cells = _fitted_cells(module, numeric)
-            found = module.extremes_sorted(numeric.reference, cells, numeric.live, both=both)
+            reference = numeric.reference()
+            cells = _fitted_cells(module, numeric.columns, reference)
+            found = module.extremes_sorted(reference, cells, numeric.live, both=both)
             n, m, _, missing, d_max, d_min = map(to_host, found)
             for name in statistics:
                 if name in values.EXTREME:
@@ -74,27 +83,27 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
             m = np.array([v.shape[0] for v in numeric.live], dtype=np.int64) - missing
     if binned:
         p, q = padded([c.counts for c in numeric.columns]), padded(live_counts)
-        bins = [c.counts.shape[0] for c in numeric.columns]
+        bins, chance = [c.counts.shape[0] for c in numeric.columns], values.pooled_chance(p, q)
         for name in statistics:
             if name in values.BINNED:
-                results[name] = values.count_values(name, p, q, bins)
+                results[name] = values.count_values(name, p, q, bins, chance)
     missing = missing + numeric.nulls
-    reference = numeric.reference
     if "missing" in statistics:
-        results["missing"] = values.missing_values(reference.n, reference.missing, m, missing)
+        n, lost = (np.array(v, dtype=np.int64) for v in zip(*((c.n, c.missing) for c in numeric.columns), strict=True))
+        results["missing"] = values.missing_values(n, lost, m, missing)
     return column_rows(numeric.columns, results, m, missing, chosen)
 
 
-def _fitted_cells(module: Any, numeric: NumericPairs) -> list[Any]:
+def _fitted_cells(module: Any, columns: list[NumericColumn], reference: SortedColumns) -> list[Any]:
     """Cells of the reference columns, fitted once a profile; None for a column that was converted to compare."""
-    own = [c.values is v for c, v in zip(numeric.columns, numeric.reference.values, strict=True)]
-    new = [c for c, same in zip(numeric.columns, own, strict=True) if same and not c.cells]
+    own = [c.values is v for c, v in zip(columns, reference.values, strict=True)]
+    new = [c for c, same in zip(columns, own, strict=True) if same and not c.cells]
     if new:
         n = np.array([c.n for c in new], dtype=np.int64)
         ordered = SortedColumns(tuple(c.values for c in new), n, np.zeros_like(n))
         for column, cells in zip(new, module.fit_cells(ordered), strict=True):
             column.cells[:] = [cells]
-    return [c.cells[0] if same else None for c, same in zip(numeric.columns, own, strict=True)]
+    return [c.cells[0] if same else None for c, same in zip(columns, own, strict=True)]
 
 
 def column_rows(
@@ -139,10 +148,11 @@ def category_rows(column: CategoricalColumn, counted: dict[Any, int], missing: i
     total = sum(counted.values())
     q = np.array([[*live, total - sum(live)]], dtype=np.int64)
     p = column.counts[None, :]
+    chance = values.pooled_chance(p, q)
     results = {}
     for name in statistics:
         if name in values.CATEGORICAL:
-            results[name] = values.count_values(name, p, q, [p.shape[1]])
+            results[name] = values.count_values(name, p, q, [p.shape[1]], chance)
         elif name == "missing":
             sides = (np.array([v]) for v in (column.n, column.missing, total, missing))
             results[name] = values.missing_values(*sides)

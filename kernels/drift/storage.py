@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
+from kernels.drift.columns import CategoricalColumn, Column, HeldRows, NumericColumn, order
 from kernels.drift.profile import Profile
 from kernels.errors import ProfileError
 
@@ -28,6 +28,7 @@ def save(profile: Profile, path: Path) -> None:
     """Write the profile; device columns are copied to the host first."""
     header: list[dict[str, Any]] = []
     arrays: dict[str, Any] = {}
+    order([column for column in profile.columns if isinstance(column, NumericColumn)])
     for i, column in enumerate(profile.columns):
         entry: dict[str, Any] = {"name": column.name, "missing": column.missing}
         arrays[f"counts_{i}"] = column.counts
@@ -92,7 +93,7 @@ def _column(path: Path, i: int, entry: dict[str, Any], arrays: dict[str, Any]) -
     _require(edges.dtype == values.dtype and bool((edges[1:] > edges[:-1]).all()), path, f"{name}.edges")
     _require(counts.size == edges.size + 1 and counts.sum() == values.size, path, f"{name}.counts")
     sigma = float("nan") if entry["sigma"] is None else float(entry["sigma"])
-    return NumericColumn(name, values, missing, edges, counts, sigma)
+    return NumericColumn(name, HeldRows(values, ascending=True), missing, edges, counts, sigma)
 
 
 def _require(condition: bool, path: Path, field: str) -> None:

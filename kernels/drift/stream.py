@@ -16,9 +16,10 @@ import numpy as np
 from kernels import dispatch
 from kernels.arrays import common_working
 from kernels.drift import values, window
-from kernels.drift.binned import counts_of_sorted, next_up, padded, quantile_edges
+from kernels.drift.binned import padded
 from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
 from kernels.drift.compare import Rows, category_rows, column_rows
+from kernels.drift.quantiles import counts_of_sorted, next_up, quantile_edges
 from kernels.drift.table import Reason
 from kernels.errors import DTypeError, ProfileError, ShapeError
 from kernels.sums import SortedColumns
@@ -134,6 +135,7 @@ def _numeric(column: NumericColumn, counts: LiveCounts, statistics: Sequence[str
     n, m = np.array([column.n]), np.array([int(fine.sum())])
     expected = counts_of_sorted(_sorted(column), [grid]).counts[0]
     coarse = np.diff(np.concatenate([[0], np.cumsum(fine)[np.searchsorted(grid, column.edges)], m]))
+    p, q = padded([column.counts]), padded([coarse])
     results: dict[str, values.Values] = {}
     errors: dict[str, Any] = {}
     for name in statistics:
@@ -141,7 +143,7 @@ def _numeric(column: NumericColumn, counts: LiveCounts, statistics: Sequence[str
             results[name], errors[name] = _bounds(name, grid, expected, fine)
         elif name in values.BINNED:
             bins = [column.counts.size]
-            results[name] = values.count_values(name, padded([column.counts]), padded([coarse]), bins)
+            results[name] = values.count_values(name, p, q, bins, values.pooled_chance(p, q))
         elif name in values.SUMMED:
             unknown = np.array([np.nan])
             results[name] = values.Values(unknown, unknown, [Reason.NEEDS_ROWS])

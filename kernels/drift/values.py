@@ -107,18 +107,22 @@ def _explain(reasons: list[Reason], rules: list[tuple[Any, Reason]]) -> list[Rea
     return explained
 
 
-def count_values(name: str, p: Any, q: Any, bins: Any) -> Values:
+def count_values(name: str, p: Any, q: Any, bins: Any, chance: Any) -> Values:
     """Any binned or categorical statistic of (F, B) counts; `bins` (F,) is how many of the B each column
-    has."""
+    has, `chance` is `pooled_chance` of the counts."""
     reasons = emptiness(p.sum(1), q.sum(1))
     if name in ("tv", "linf"):
         return Values(variation(p, q, total=name == "tv"), np.full(p.shape[0], np.nan), reasons)
-    statistic, df = pooled_chi_square(p, q)
-    with np.errstate(invalid="ignore"):
-        chance = np.where(df > 0, pvalues.chi_square(statistic, np.maximum(df, 1)), 1.0)
     if name in DIVERGENCES:
         return Values(distances(name, p, q, PSEUDOCOUNT, bins), chance, reasons)
     return Values(chi_square_statistic(p, q)[0], chance, reasons)
+
+
+def pooled_chance(p: Any, q: Any) -> Any:
+    """(F,) p-values of the chi-square test on the pooled bins, which all distances of the same counts share."""
+    statistic, df = pooled_chi_square(p, q)
+    with np.errstate(invalid="ignore"):
+        return np.where(df > 0, pvalues.chi_square(statistic, np.maximum(df, 1)), 1.0)
 
 
 def pooled_chi_square(p: Any, q: Any) -> tuple[Any, Any]:

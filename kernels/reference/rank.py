@@ -5,12 +5,20 @@ O((n + m) log(n + m)) time and memory; integers of any size are exact because th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from kernels.sums import Extremes, PlacementSums, RankCounts, RankSums, SortedColumns
+from kernels.sums import (
+    Extremes,
+    OrderStatistics,
+    PlacementSums,
+    RankCounts,
+    RankSums,
+    SortedColumns,
+    order_statistics_of_sorted,
+)
 
 
 def split_columns(table: Any) -> list[Any]:
@@ -26,6 +34,11 @@ def sort_columns(columns: Sequence[Any]) -> SortedColumns:
         np.array([column.size for column in kept], dtype=np.int64),
         np.array([c.size - k.size for c, k in zip(columns, kept, strict=True)], dtype=np.int64),
     )
+
+
+def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:
+    """Values at the positions that `positions` gives for n sorted values, by sorting the columns."""
+    return order_statistics_of_sorted(sort_columns(columns), positions, keep=keep)
 
 
 def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.spatial import distance
 
 from kernels import drift
-from kernels.drift.binned import quantile_edges
+from kernels.drift.quantiles import quantile_edges
 from kernels.errors import OptionError, ShapeError
 from kernels.reference import rank
 

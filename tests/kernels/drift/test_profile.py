@@ -81,6 +81,25 @@ def test_large_windows_take_the_cells_and_stay_exact() -> None:
     assert [row.value for row in doubles] == [row.value for row in table]
 
 
+def test_the_reference_is_a_copy_and_sorted_when_first_needed() -> None:
+    reference, live = windows(4, 60_000, 900)
+    table = np.asfortranarray(reference)
+    fitted = Profile.fit(table)
+    column = fitted.columns[0]
+    assert isinstance(column, NumericColumn)
+    table[:] = 0.0
+    before = fitted.compare(live, ("psi", "chisquare", "missing"))
+    assert not column.held.ascending
+    ks = fitted.compare(live, ("ks",))
+    assert column.held.ascending
+    assert (column.values == np.sort(reference[:, 0])).all()
+    assert fitted.compare(live, ("psi", "chisquare", "missing")) == before
+    assert before.row("2", "psi").value == drift.psi(reference[:, 2], live[:, 2], backend="reference")
+    assert ks.row("2", "ks").value == drift.ks_2samp(reference[:, 2], live[:, 2]).statistic
+    counts = fitted.count([live])
+    assert fitted.compare_counts(counts, ("psi", "chisquare", "missing")) == before
+
+
 def test_backends_agree() -> None:
     reference, live = windows()
     fitted = Profile.fit(reference)
