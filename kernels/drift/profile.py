@@ -1,7 +1,9 @@
 """A reference window fitted once, compared with many live windows.
 
-Shapes: N reference rows, M live rows, F columns. A profile holds its sorted columns, so every statistic stays
+Shapes: N reference rows, M live rows, F columns. A profile holds its columns, so every statistic stays
 exact; comparisons give host results, whatever the backend.
+
+References below about 300 rows: see the note on false alarms in `Profile.fit`.
 """
 
 from __future__ import annotations
