@@ -258,7 +258,7 @@ class Decision:
     policy: str
     action: Action
     reason: str
-    waiting: Money  # expected loss of keeping the champion over the horizon of the config
+    waiting: Money  # expected loss of keeping the champion over the horizon
     acting: Money  # expected cost of one attempt, whether it passes its gate or not
     probability: float  # that acting pays, the chance to fail the gate included; NaN where that is undecidable
     currency: str

@@ -157,8 +157,8 @@ def decisions(cycles: Sequence[Cycle]) -> Markup:
     money = ("waiting costs", "acting costs")
     columns = ("window", "decision", *money, "acting pays", "policy", "why")
     lead = (
-        f"Expected loss of waiting one more window against expected cost of acting ({currency or 'money'}); "
-        "whiskers are one standard deviation. Acting includes the chance that the new model fails its gate."
+        f"Expected loss of keeping the model over the horizon against expected cost of acting ({currency or 'money'}); "
+        "whiskers are one standard deviation. Whether acting pays includes the chance that the model fails its gate."
     )
     return parts.section(
         "decisions",

@@ -37,7 +37,7 @@ class ColumnSchema:
     """One column. A bound of None is not checked."""
 
     kind: str  # integer, float, string, time or boolean
-    role: str  # id, time, feature, slice or label
+    role: str  # id, time, feature, slice, cluster or label
     missing: float = 0.0  # share of rows without a value
     minimum: float | None = None
     maximum: float | None = None
@@ -99,6 +99,9 @@ def infer(
     roles |= {column: "slice" for column in columns.slices if column not in roles}
     if columns.label in table.column_names:
         roles[columns.label] = "label"
+    cluster = getattr(columns, "cluster", "")  # a date, a customer: known, but its values are new in every window
+    if cluster in table.column_names and cluster not in roles:
+        roles[cluster] = "cluster"
     for name in roles:
         if name not in table.column_names:
             raise DataError(name, "the reference has no such column", "read it with the same data config")

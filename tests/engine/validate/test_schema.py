@@ -195,3 +195,11 @@ def test_two_constants_that_differ_are_not_constant(rows: pa.Table) -> None:
     assert widen(schemas[0], schemas[0]).columns["b"].constant
     g = dataclasses.replace(old, columns={"g": dataclasses.replace(old.columns["g"], categories=("q",))})
     assert not widen(old, g).columns["g"].constant
+
+
+def test_a_cluster_column_is_known_and_its_values_are_free() -> None:
+    names = {"id": "id", "time": "at", "label": "y", "numeric": ["x"], "categorical": [], "slices": []}
+    rows = {"id": [1, 2], "at": np.array(["2024-01-01", "2024-01-02"], "datetime64[us]"), "x": [0.5, 1.5]}
+    found = infer(pa.table(rows | {"day": ["mon", "tue"]}), SimpleNamespace(**names, cluster="day"))
+    assert found.columns["day"].role == "cluster"
+    assert found.columns["day"].categories is None
