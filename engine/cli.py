@@ -29,13 +29,19 @@ VERBS = {
     "evaluate": "a stored model on a labelled window, with intervals, by slice",
     "validate": "is a window fit for use",
     "drift": "what changed between two windows, or between any two files (reference=a.parquet live=b.parquet)",
-    "history": "the ledger: every decision, verdict and stage change",
+    "history": "the ledger: every decision, verdict and stage change (window=, kind=, limit=)",
+    "live": "what was in production at a moment, and what brought it there (--at 2026-03-01T12:00)",
+    "why": "what a window, decision or verdict rests on, made again from its recorded evidence (why 2026-05)",
+    "verify": "is the record whole: hash chain, heads, evidence, every byte of every model",
+    "card": "the model card: data, metrics with intervals, gates, history, limits (card <id>)",
     "promote": "move a model to a stage by hand (artifact=, stage=, reason=, actor=)",
-    "rollback": "production goes back to the champion before (reason=, actor=, rehearse=true)",
+    "rollback": "production goes back to the champion before (reason=, actor=, --rehearse)",
+    "gc": "remove models that no ledger mentions (--rehearse, --older-than 7d)",
     "report": "the HTML report of a loop, from its ledger",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
 }
 TRAINING = ("loop", "train", "sweep", "evaluate")  # these import torch; the others must not
+ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
 examples:
@@ -44,6 +50,8 @@ examples:
   tidegate sweep experiment=flights train.lr='tag(log, interval(1e-4, 1e-1))' model.width='choice(64, 128)'
   tidegate drift reference=a.parquet live=b.parquet         any two files, no project around them
   tidegate history experiment=flights --json | jq .
+  tidegate why 2013-05 experiment=flights                   each decision of a window, replayed bit for bit
+  tidegate live --at 2026-03-01T12:00 experiment=flights    a time without a zone is UTC
 
 every verb takes: key=value overrides, --json, --cfg job (show the config), --config-dir DIR (your own conf/), --help
 completion in bash: eval "$(tidegate completion)\""""
@@ -55,6 +63,11 @@ CHOICES = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
+# Flags of our own, and the key or override that each one is.
+KEYS = {"--at": "at", "--older-than": "older_than"}
+SWITCHES = {"--rehearse": "rehearse=true"}
+NAMED = {"why": "of", "card": "artifact", "live": "at"}  # the key that a bare word sets: `tidegate why 2026-05`
+TEXTS = ("of", "at", "artifact", "window", "against", "actor")  # 12e4 is the beginning of an id, and no number
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "
     "own loop.name=",
@@ -100,6 +113,7 @@ def run(argv: list[str]) -> int:
         return _refuse(f"command line:{verb}: no such verb - {_nearest(verb, list(VERBS))}")
     try:
         flags, overrides = split([word for word in rest if word != "--json"])
+        overrides = [spelled(verb, word) for word in overrides]
         return _dispatch(verb, flags, overrides, as_json="--json" in rest)
     except KeyboardInterrupt:
         print("interrupted - the same command goes on where it stopped", file=sys.stderr)
@@ -169,7 +183,8 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
     if verb in SEARCHING:
         # what the command line says goes before what the config says: other keys to search, or one value for a key
         config.search.space = space or {k: v for k, v in config.search.space.items() if not composer.sets(k)}
-    module = import_module("engine.verbs" if verb in TRAINING else "engine.desk")
+    home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk"
+    module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     code, answer = call(config, composer, quiet=False)
     if as_json:
@@ -187,6 +202,10 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
             flags.append(word)
         elif not word.startswith("-"):
             overrides.append(word)
+        elif word in SWITCHES:
+            overrides.append(SWITCHES[word])
+        elif word in KEYS:
+            overrides.append(f"{KEYS[word]}={_value(word, next(rest, None))}")
         else:
             _check_flag(word)
             flags.append(word)
@@ -203,8 +222,18 @@ def _check_flag(name: str) -> None:
         raise ConfigError(f"command line:{name}", "this flag of Hydra is not supported", REFUSED[name])
     known = (*WITH_VALUE, *ALONE)
     if name not in known:
-        cure = _nearest(name, ["--json", *(flag for flag in known if flag.startswith("--"))])
+        cure = _nearest(name, ["--json", *KEYS, *SWITCHES, *(flag for flag in known if flag.startswith("--"))])
         raise ConfigError(f"command line:{name}", "there is no such flag", cure)
+
+
+def spelled(verb: str, word: str) -> str:
+    """An override as Hydra reads it: a bare word gets the key of its verb, and what must be text is quoted."""
+    key, equals, value = word.partition("=")
+    if not equals and verb in NAMED and not word.startswith("~"):
+        key, value = NAMED[verb], word
+    if key not in TEXTS or not value or value == "null" or value[0] in "'\"":
+        return word
+    return f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _value(flag: str, value: str | None) -> str:

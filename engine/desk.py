@@ -1,12 +1,12 @@
-"""The verbs that look and move, and never train: validate, drift, history, promote, rollback, report, doctor.
+"""The verbs that look at windows and machines, and never train: validate, drift, report, doctor.
 
-They work with the loop killed, the tracker down and no GPU; none of them imports torch.
+They work with the loop killed, the tracker down and no GPU; none of them imports torch. Those over the ledger are in
+archive.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,15 @@ import pyarrow as pa
 
 from engine import doctor as checkup
 from engine import durable
+from engine.archive import existing_ledger, ledger_exists
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, DataError, TidegateError
 from engine.monitor.drift import Reference, compare
-from engine.promote import rollback as way
 from engine.promote.ledger import Ledger
-from engine.promote.store import Store
-from engine.records import Cycle, DriftOutcome, Stage, digest, from_plain, to_plain
+from engine.records import Cycle, DriftOutcome, from_plain, to_plain
 from engine.report.html import render
-from engine.report.tables import drift_table, history_table, validation_table
+from engine.report.tables import drift_table, validation_table
 from engine.report.terminal import make_console
 from engine.schema import Composer, Config
 from engine.scores import GREATER_IS_BETTER
@@ -32,22 +31,6 @@ from engine.validate import validate as check_window
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
-
-
-def ledger_exists(config: Config) -> bool:
-    """Is there a ledger already, as far as a path can tell: a server's is there once the server is."""
-    kind, _, path = config.ledger_url.partition(":///")
-    return not kind.startswith("sqlite") or Path(path).exists()
-
-
-@contextmanager
-def existing_ledger(config: Config) -> Iterator[Ledger]:
-    """The loop's ledger; ConfigError where it has none yet, so that looking never creates one."""
-    if not ledger_exists(config):
-        where = config.ledger_url.partition(":///")[2]
-        raise ConfigError(where, "there is no ledger", "run `tidegate loop` first, or set out= or loop.name=")
-    with Ledger.open(config.ledger_url, config.loop.name) as ledger:
-        yield ledger
 
 
 def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
@@ -130,82 +113,6 @@ def _kind(kind: pa.DataType) -> str:
     if any(is_text(kind) for is_text in text) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
         return "categorical"
     return str(kind)
-
-
-def history(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """Every row of the ledger, the hash chain proved on the way."""
-    with existing_ledger(config) as ledger:
-        count = ledger.verify()
-        rows = ledger.rows()
-        shown = [row for row in rows if row.kind != "cycle"]
-        make_console(quiet).show(history_table(shown))
-        heads = {stage.value: head.model for stage in Stage if (head := ledger.head(stage)) is not None}
-    listed = [
-        {
-            "seq": r.seq,
-            "id": r.id,
-            "kind": r.kind,
-            "window": r.window,
-            "model": r.model,
-            "at": str(r.at),
-            "hash": r.hash,
-        }
-        | ({"payload": r.payload} if r.kind != "cycle" else {})
-        for r in rows
-    ]
-    return 0, {"loop": config.loop.name, "verified": count, "heads": heads, "rows": to_plain(listed)}
-
-
-def promote(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """A person's word: a stage change, or the end of a freeze."""
-    actor, reason = _who(config)
-    console = make_console(quiet)
-    with existing_ledger(config) as ledger:
-        if config.thaw:
-            freezes = ledger.rows("freeze")
-            if not freezes or not freezes[-1].payload["frozen"]:
-                raise ConfigError("thaw", "promotions are not frozen", "nothing to do")
-            count = len(freezes)
-            payload = {"frozen": False, "reason": reason, "actor": actor}
-            ledger.append("freeze", digest("thaw", config.loop.name, count), payload)
-            console.note(f"thawed by {actor}: {reason}")
-            return 0, payload
-        if not config.artifact or not config.stage:
-            raise ConfigError(
-                "promote", "which model, and where to", "add artifact=<beginning of its id> stage=production"
-            )
-        try:
-            target = Stage(config.stage)
-        except ValueError as error:
-            cure = f"choose one of {', '.join(s.value for s in Stage)}"
-            raise ConfigError("stage", f"{config.stage!r} is no stage", cure) from error
-        store = Store(config.store_folder)
-        changes = way.promote(ledger, store, model=config.artifact, target=target, reason=reason, actor=actor)
-    return _moved(console, changes)
-
-
-def rollback(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """The champion before comes back, the present one is quarantined."""
-    actor, reason = _who(config)
-    with existing_ledger(config) as ledger:
-        store = Store(config.store_folder)
-        changes = way.rollback(ledger, store, reason=reason, actor=actor, rehearse=config.rehearse)
-    return _moved(make_console(quiet), changes, "rehearsed: " if config.rehearse else "")
-
-
-def _who(config: Config) -> tuple[str, str]:
-    if not config.actor:
-        raise ConfigError("actor", "a change by hand needs a name", "add actor=<you>")
-    if not config.reason:
-        raise ConfigError("reason", "a change by hand needs a reason", "add reason='...'")
-    return config.actor, config.reason
-
-
-def _moved(console: Any, changes: Sequence[Any], prefix: str = "") -> Answer:
-    for change in changes:
-        source = change.source.value if change.source else "new"
-        console.note(f"{prefix}{change.model[:12]} {source} -> {change.target.value} (generation {change.generation})")
-    return 0, {"changes": to_plain(list(changes))}
 
 
 def report(config: Config, composer: Composer, quiet: bool = False) -> Answer:

@@ -6,6 +6,8 @@
     |   |-- DataError             a window, a column, a label
     |   `-- ArtifactError         a model file that is missing, cut short or altered
     |-- ConflictError             a compare-and-swap was lost; the message says who won
+    |   |-- OvertakenError        of a stage: somebody else moved a model first
+    |   `-- LeaseError            of a whole loop: another process runs it
     `-- LedgerError               the record contradicts itself (broken chain, unknown schema)
 
 Every InputError reads `file:field: what is wrong - what to do`, so that a person can act on the last line of a log.
@@ -54,6 +56,14 @@ class ArtifactError(InputError):
 
 class ConflictError(TidegateError):
     """Somebody else changed the head first; nothing was written."""
+
+
+class OvertakenError(ConflictError):
+    """Somebody else moved a model first."""
+
+
+class LeaseError(ConflictError):
+    """Another process runs this loop."""
 
 
 class LedgerError(TidegateError):

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.errors import ConfigError
-from engine.records import Estimate, EvaluationReport, Outcome, RuleResult, Verdict
+from engine.records import Candidate, Estimate, EvaluationReport, Outcome, RuleResult, Verdict
 
 KINDS = ("floor", "superiority", "noninferiority")
 MIN_ROWS = 30
@@ -115,6 +115,13 @@ def judge(
         first=first,
         holdout_uses=holdout_uses,
     )
+
+
+def untrained(candidate: Candidate, *, champion: str, window: str) -> Verdict:
+    """The verdict where no trial of a sweep gave a model."""
+    reasons = sorted({t.reason for t in candidate.trials if t.reason}) or ["no reason was recorded"]
+    why = f"no trial of {len(candidate.trials)} finished: {reasons[0]}"
+    return Verdict(gate="offline", model="", champion=champion, window=window, outcome=Outcome.FAIL, reason=why)
 
 
 def _together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.past import Past
+from engine.past import Past, open_window
 from engine.promotion import Promotion
 from engine.records import Action, Cycle, Window, digest
 from engine.setting import Confs, Ports
@@ -40,6 +40,7 @@ class Loop:
         """One window, from its rows to what must happen because of it."""
         before = dict(self.ports.watch.laps)
         name = self.steps.names[index]
+        open_window(self.ports.ledger, id, name, index)
         past = Past(self.ports.ledger, name)
         mature = self.steps.mature(index)
         window = self.steps.read(name, labelled=index <= mature)

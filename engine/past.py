@@ -1,8 +1,8 @@
 """What the ledger says of the time before one window. The loop has no memory of its own, so a kill has nothing to take.
 
-A Past is a snapshot of the rows, without those of the window at hand: a cycle that was killed half-way and runs again
-sees what it saw the first time, and finds its own finished steps by their ids instead. What a person did meanwhile it
-does see: their rows belong to no window.
+A Past is the rows before the one that opened the window (`open_window`): the loop's look at the ledger is itself a row,
+written once. So a cycle that was killed half-way and runs again, and every other process that runs it, sees what it saw
+the first time, whatever a person does meanwhile; it finds its own finished steps by their ids.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from engine.act import metrics_of
 from engine.decide import Attempt
 from engine.promote.chain import Row
+from engine.promote.entries import OPENED
 from engine.promote.ledger import Ledger
 from engine.promote.stages import HEADS
 from engine.records import (
@@ -27,6 +28,7 @@ from engine.records import (
     StageChange,
     ValidationReport,
     Verdict,
+    digest,
     find,
     from_plain,
 )
@@ -34,11 +36,19 @@ from engine.records import (
 T = TypeVar("T")
 
 
+def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
+    """Fix what the cycle of a window looks at: all that the ledger holds now. Once; doing it again changes nothing."""
+    ledger.append(OPENED, digest(OPENED, id), {"window": window, "index": index})
+
+
 class Past:
     """Questions to one loop's ledger about the time before `window`."""
 
     def __init__(self, ledger: Ledger, window: str) -> None:
-        self.rows: list[Row] = [row for row in ledger.rows() if row.window != window]
+        rows = ledger.rows()
+        opened = next((row.seq for row in rows if row.kind == OPENED and row.window == window), len(rows) + 1)
+        # Rows of the window itself may be older than its opening only where an earlier release began it.
+        self.rows: list[Row] = [row for row in rows if row.seq < opened and row.window != window]
 
     def _all(self, kind: str, cls: type[T], model: str | None = None) -> list[T]:
         rows = [row for row in self.rows if row.kind == kind and (model is None or row.model == model)]

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from engine import challenger
-from engine.gate import RuleConf, judge
+from engine.gate import RuleConf, judge, untrained
 from engine.past import Past
-from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict
+from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict, digest, to_plain
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
-from engine.steps import Steps, verdict_id
+from engine.steps import Steps, evaluation_key, verdict_id
 
 
 class Promotion:
@@ -57,9 +58,9 @@ class Promotion:
         report, candidate = cycle.evaluation, cycle.candidate
         assert candidate is not None  # train() came before
         if report is None:
-            reasons = sorted({t.reason for t in candidate.trials if t.reason}) or ["no reason was recorded"]
-            why = f"no trial of {len(candidate.trials)} finished: {reasons[0]}"
-            return self.steps.verdict(cycle, self._verdict("offline", "", cycle, Outcome.FAIL, why))[0]
+            verdict = untrained(candidate, champion=self.steps.champion(cycle), window=cycle.window)
+            inputs = {"candidate": digest("candidate", candidate.decision), "champion": verdict.champion}
+            return self.steps.verdict(cycle, verdict, inputs)[0]
         uses = past.holdout_uses(report.fingerprint)
         cycle, _ = self._judge(cycle, report, self.confs.gate.rules, "offline", uses=uses)
         return cycle
@@ -73,10 +74,14 @@ class Promotion:
         if verdict.outcome is not Outcome.PASS:
             return self._move(cycle, model, Stage.CANDIDATE, Stage.RETIRED, verdict)
         cycle = self._move(cycle, model, Stage.CANDIDATE, Stage.STAGING, verdict)
+        if not _reached(cycle, model, Stage.STAGING):
+            return cycle
         cycle, cold = self.steps.verdict(cycle, self._cold(cycle, model))
         if cold.outcome is not Outcome.PASS:
             return self._move(cycle, model, Stage.STAGING, Stage.QUARANTINED, cold)
         cycle = self._move(cycle, model, Stage.STAGING, Stage.PREPRODUCTION, cold)
+        if not _reached(cycle, model, Stage.PREPRODUCTION):
+            return cycle
         if not champion:
             why = "first model of all: there is none to shadow"
             return self._move(cycle, model, Stage.PREPRODUCTION, Stage.PRODUCTION, cold, why)
@@ -110,19 +115,27 @@ class Promotion:
         *,
         uses: int = 0,
     ) -> tuple[Cycle, Verdict]:
+        directions = {r.metric: GREATER_IS_BETTER[r.metric] for r in rules.values() if r.metric in GREATER_IS_BETTER}
+        told: dict[str, Any] = {
+            "gate": gate,
+            "greater_is_better": directions,
+            "holdout_uses": uses,
+            "max_holdout_uses": self.confs.gate.max_holdout_uses,
+        }
         with self.ports.watch.lap("gate"):
-            verdict = judge(
-                report,
-                rules,
-                gate=gate,
-                greater_is_better=GREATER_IS_BETTER,
-                holdout_uses=uses,
-                max_holdout_uses=self.confs.gate.max_holdout_uses,
-            )
-        return self.steps.verdict(cycle, verdict)
+            verdict = judge(report, rules, **told)
+        kind = "shadow" if gate == "shadow" else "evaluation"
+        judged = digest(*evaluation_key(kind, report.model, report.champion, report.fingerprint))
+        in_order = [{"name": name, **to_plain(rule)} for name, rule in rules.items()]  # the first one gives the reason
+        return self.steps.verdict(cycle, verdict, {**told, "evaluation": judged, "rules": in_order})
 
     def _move(
         self, cycle: Cycle, model: str, source: Stage, target: Stage, verdict: Verdict, reason: str = ""
     ) -> Cycle:
         said = reason or f"{verdict.gate} gate: {verdict.reason}"
         return self.steps.move(cycle, model, source, target, said, verdict_id(verdict))
+
+
+def _reached(cycle: Cycle, model: str, stage: Stage) -> bool:
+    """Did this cycle bring the model there: not where a person was faster."""
+    return any(change.model == model and change.target is stage for change in cycle.changes)

@@ -47,7 +47,7 @@ class Config:
     trust: list[str] = field(default_factory=list)
     """Packages whose model classes may be named in `model._target_`; TIDEGATE_TRUST adds to them."""
     window: str | None = None
-    """validate, drift, evaluate: the window to look at; null: the newest."""
+    """validate, drift, evaluate, history: the window to look at; null: the newest (history: all)."""
     against: str | None = None
     """drift: the window to compare with; null: the one before."""
     reference: str | None = None
@@ -55,7 +55,7 @@ class Config:
     live: str | None = None
     """drift: the file to look at."""
     artifact: str | None = None
-    """evaluate, promote: a model by the beginning of its id; null: the champion."""
+    """evaluate, promote, card: a model by the beginning of its id; null: the champion."""
     stage: str | None = None
     """promote: where to."""
     reason: str | None = None
@@ -63,9 +63,21 @@ class Config:
     actor: str | None = None
     """promote, rollback: who."""
     rehearse: bool = False
-    """rollback: do everything but keep it."""
+    """promote, rollback, gc: do everything but keep it."""
     thaw: bool = False
     """promote: let promotions happen again after a freeze."""
+    of: str | None = None
+    """why: a window, or the beginning of the id of a decision, verdict, stage change or model."""
+    at: str | None = None
+    """live: a moment, such as 2026-03-01T12:00; without a zone it is UTC; null: now."""
+    kind: str | None = None
+    """history: rows of this kind alone, such as verdict or stage."""
+    limit: int | None = None
+    """history: the newest rows alone, this many."""
+    older_than: str = "1d"
+    """gc: keep what is younger, such as 12h or 7d: it may belong to a decision that is under way."""
+    ledgers: list[str] | None = None
+    """gc: URLs of all other ledgers whose models lie in this store."""
 
     loop: LoopConf = field(default_factory=LoopConf)
     data: DataConf | None = None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from engine import challenger, founding
+from engine import __version__, challenger, founding
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
 from engine.data.tables import clusters
 from engine.decide import Evidence, decide
-from engine.errors import DataError, InputError
+from engine.errors import DataError, InputError, OvertakenError
 from engine.intervals import Rows
 from engine.monitor import Mature, Monitor
 from engine.past import Past
@@ -23,6 +23,7 @@ from engine.records import (
     ActionItem,
     Candidate,
     Cycle,
+    Decision,
     EvaluationReport,
     Stage,
     StageChange,
@@ -60,13 +61,26 @@ class Steps:
         row = self.ports.ledger.find(id)
         return None if row is None else from_plain(cls, row.payload)
 
-    def record(self, kind: str, id: str, value: T, cycle: Cycle, *, model: str = "") -> T:
+    def record(
+        self,
+        kind: str,
+        id: str,
+        value: T,
+        cycle: Cycle,
+        *,
+        model: str = "",
+        inputs: Mapping[str, Any] | None = None,
+    ) -> T:
         """Write a record, once: the one that the ledger holds under this id, which counts from here on.
 
-        It may be an earlier one: from before a kill, or of another process that was faster.
+        It may be an earlier one: from before a kill, or of another process that was faster. `inputs` is what it was
+        made from; engine/replay.py makes it again.
         """
+        made_from = None if inputs is None else {**inputs, "version": __version__}
         with self.ports.watch.lap("ledger"):
-            row = self.ports.ledger.append(kind, id, to_plain(value), window=cycle.window, model=model)
+            row = self.ports.ledger.append(
+                kind, id, to_plain(value), window=cycle.window, model=model, inputs=made_from
+            )
         return from_plain(type(value), row.payload)
 
     def once(self, cls: type[T], kind: str, key: tuple[str, ...], cycle: Cycle, model: str, make: Callable[[], T]) -> T:
@@ -75,9 +89,10 @@ class Steps:
         value = self.recorded(cls, id)
         return self.record(kind, id, make(), cycle, model=model) if value is None else value
 
-    def verdict(self, cycle: Cycle, verdict: Verdict) -> tuple[Cycle, Verdict]:
+    def verdict(self, cycle: Cycle, verdict: Verdict, inputs: Mapping[str, Any] | None = None) -> tuple[Cycle, Verdict]:
         """The cycle with a verdict on one gate, pair of models and window; the recorded one, where there is one."""
-        recorded = self.record("verdict", verdict_id(verdict), verdict, cycle, model=verdict.model)
+        id = verdict_id(verdict)
+        recorded = self.record("verdict", id, verdict, cycle, model=verdict.model, inputs=inputs)
         return replace(cycle, verdicts=(*cycle.verdicts, recorded)), recorded
 
     # ---- time, windows, models ------------------------------------------------------------------------------------
@@ -174,7 +189,10 @@ class Steps:
             return Mature(window=window.name, rows=rows, prediction=model.predict(table))
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
-        """Is acting worth it."""
+        """Is acting worth it. A window is decided once: also where somebody edits the config before it is over."""
+        known = self.ports.ledger.rows("decision", cycle.window)
+        if known:
+            return replace(cycle, decision=from_plain(Decision, known[0].payload))
         champion = self.champion(cycle)
         realised = cycle.monitor.performance.metrics if cycle.monitor and cycle.monitor.performance else ()
         baseline = past.baseline(champion, self.primary) if champion else None
@@ -196,9 +214,11 @@ class Steps:
             attempts=past.attempts(self.index_of, self.primary),
             tuned_at=past.tuned_at(self.index_of),
         )
+        evidence = from_plain(Evidence, to_plain(evidence))  # what the ledger can hold of it is what decides
         with self.ports.watch.lap("decide"):
             decision = decide(evidence, self.confs.decide)
-        decision = self.record("decision", decision.id, decision, cycle, model=champion)
+        inputs = {"evidence": evidence, "conf": self.confs.decide}
+        decision = self.record("decision", decision.id, decision, cycle, model=champion, inputs=inputs)
         return replace(cycle, decision=decision)
 
     def _age(self, past: Past, champion: str, mature: int) -> int:
@@ -286,7 +306,7 @@ class Steps:
     def judged(self, cycle: Cycle, kind: str, model: str, window: Window) -> EvaluationReport:
         """A model beside the champion on the labelled rows of a window; recorded under `kind`."""
         champion = self.champion(cycle)
-        key = (kind, model, champion, window.fingerprint)
+        key = evaluation_key(kind, model, champion, window.fingerprint)
         return self.once(EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window))
 
     def _evaluate(self, model: str, champion: str, window: Window) -> EvaluationReport:
@@ -335,7 +355,11 @@ class Steps:
         reason: str,
         evidence: str = "",
     ) -> Cycle:
-        """One stage change, in the ledger and in the cycle."""
+        """One stage change, in the ledger and in the cycle.
+
+        Where a person moved that model meanwhile, or put another one into production, their word stands: the change
+        is not made, and that is said.
+        """
         change = StageChange(
             id=digest("stage", model, source, target, cycle.window),
             model=model,
@@ -346,9 +370,28 @@ class Steps:
             decision=cycle.decision.id if cycle.decision else "",
             evidence=evidence,
         )
-        with self.ports.watch.lap("ledger"):
-            changed = self.ports.ledger.change(change)
+        try:
+            with self.ports.watch.lap("ledger"):
+                changed = self.ports.ledger.change(change, expected_generation=self._seen(change, cycle))
+        except OvertakenError as error:
+            self.ports.console.warn(f"{cycle.window}: {model[:12]} does not go to {target.value}: {error}")
+            return cycle
         return replace(cycle, changes=(*cycle.changes, changed))
+
+    def _seen(self, change: StageChange, cycle: Cycle) -> int | None:
+        """The generation of production in which the champion that the evidence is about holds it; None elsewhere."""
+        if change.target is not Stage.PRODUCTION or self.ports.ledger.find(change.id) is not None:
+            return None
+        generation, head = self.ports.ledger.generation(Stage.PRODUCTION), self.ports.ledger.head(Stage.PRODUCTION)
+        if (head.model if head else "") != self.champion(cycle):
+            now = f"{head.model[:12]} is" if head else "nothing is"
+            raise OvertakenError(f"{now} in production now, and the evidence is about another champion")
+        return generation
+
+
+def evaluation_key(kind: str, model: str, champion: str, fingerprint: str) -> tuple[str, ...]:
+    """One evaluation for one pair of models and rows; its digest is the id of its row."""
+    return kind, model, champion, fingerprint
 
 
 def verdict_id(verdict: Verdict) -> str:

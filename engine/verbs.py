@@ -1,4 +1,5 @@
-"""The verbs that run models: loop, train, sweep, evaluate. Those that only look or move are in desk.py.
+"""The verbs that run models: loop, train, sweep, evaluate. Those that only look or move are in desk.py and
+archive.py.
 
 Each takes (config, composer) and gives (exit code, the object that --json prints).
 """
@@ -7,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import challenger, checks, desk, founding
+from engine import archive, challenger, checks, desk, founding
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
 from engine.loop import Loop
@@ -38,6 +39,7 @@ NEGATIVE = 3
 # Laps of the stopwatch -> what people are told the time went to; what is not here is our own overhead.
 SHOWN = {
     "start": "starting Python",
+    "wait": "waiting for another process",
     "read": "reading",
     "validate": "statistics",
     "monitor": "statistics",
@@ -56,12 +58,12 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     watch.laps["start"] = _since_process_start()
     watch.began -= watch.laps["start"]
     console = make_console(quiet, config.evaluate.primary)
-    with opened(config, composer, console, watch) as (confs, ports):
+    with opened(config, composer, console, watch, alone=True) as (confs, ports):
         runner = Loop(confs, ports)
         console.header(config.loop.name, len(runner.steps.names), config.folder)
         ports.tracker.start(config.loop.name, confs.plain)
         with watch.lap("other"):
-            cycles = [_reviewed(cycle, ports) for cycle in runner.run()]
+            cycles = [_reviewed(cycle, ports, config) for cycle in runner.run()]
         with watch.lap("track"):
             page = desk.write_report(config, ports.ledger, cycles)
             ports.tracker.page(page.read_text())
@@ -83,22 +85,23 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if champion else NEGATIVE), answer
 
 
-def _reviewed(cycle: Cycle, ports: Ports) -> Cycle:
+def _reviewed(cycle: Cycle, ports: Ports, config: Config) -> Cycle:
     """Show a cycle on the terminal and to the tracker."""
     ports.console.cycle(cycle)
     with ports.watch.lap("track"):
         for change in cycle.changes:
             if change.target is Stage.PRODUCTION:
-                _show_model(change.model, ports)
+                _show_model(change.model, ports, config)
         ports.tracker.cycle(cycle)
         ports.tracker.trials(cycle)
     return cycle
 
 
-def _show_model(model: str, ports: Ports) -> None:
-    """The files of a model that reached production, for people and the tracker; a damaged one stops no loop."""
+def _show_model(model: str, ports: Ports, config: Config) -> None:
+    """Files and card of a model that reached production, for people and the tracker; a damaged one stops no loop."""
     try:
         folder = ports.store.export(model, ports.folder / "models" / model[:12])
+        archive.write_card(config, ports.ledger, ports.store, model)
     except ArtifactError as error:
         ports.console.warn(str(error))
         return
@@ -134,8 +137,13 @@ def _count(words: Iterable[str]) -> dict[str, int]:
 
 
 @contextmanager
-def opened(config: Config, composer: Composer, console: Console, watch: Stopwatch) -> Iterator[tuple[Confs, Ports]]:
-    """Everything a loop works with; all of it is checked before anything is written, and closed in the end."""
+def opened(
+    config: Config, composer: Composer, console: Console, watch: Stopwatch, *, alone: bool = False
+) -> Iterator[tuple[Confs, Ports]]:
+    """Everything a loop works with; all of it is checked before anything is written, and closed in the end.
+
+    `alone` waits until no other process runs this loop, and keeps others waiting.
+    """
     trusted = trusted_packages(config.trust)
     confs = confs_of(config, trusted)
     source = ParquetSource(config.need_data)
@@ -143,10 +151,14 @@ def opened(config: Config, composer: Composer, console: Console, watch: Stopwatc
     search = make_search(config)
     with watch.lap("start"):
         check(config, composer, trusted)
-    if not desk.ledger_exists(config):
+    if not archive.ledger_exists(config):
         with watch.lap("read"):
             _check_founding(confs, source, names)
-    with Ledger.open(config.ledger_url, config.loop.name) as ledger:
+    with Ledger.open(config.ledger_url, config.loop.name) as ledger, ExitStack() as stack:
+        if alone:
+            with watch.lap("wait"):
+                lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
+                stack.enter_context(lease)
         search.start()
         try:
             yield (
@@ -298,7 +310,7 @@ def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     if not config.window and not newest:
         raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")
     window = source.read(config.window or newest[0], labelled=True)
-    with desk.existing_ledger(config) as ledger:
+    with archive.existing_ledger(config) as ledger:
         head = ledger.head(Stage.PRODUCTION)
         if config.artifact is None and head is None:
             raise ConfigError("artifact", "nothing is in production", "name a model: artifact=<beginning of its id>")

@@ -15,6 +15,8 @@ class PromoteConf:
     """SQLAlchemy URL, such as postgresql+psycopg://host/db; null: SQLite in <out>/ledger.db."""
     store: str | None = None
     """Folder of the model artifacts; null: <out>/store."""
+    owner: str | None = None
+    """Who answers for the models; their cards say so."""
     cold_check: bool = True
     """Load the artifact in a fresh process and compare its predictions before preproduction."""
     shadow_windows: int = 1

@@ -94,18 +94,19 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
-    def write(self, body: Callable[[sa.Connection], T]) -> T:
+    def write(self, body: Callable[[sa.Connection], T], *, lasting: bool = True) -> T:
         """Run `body` in one transaction and commit it; as a whole again where it lost its turn or its
         connection.
 
-        What `body` raises undoes the transaction and is passed on.
+        What `body` raises undoes the transaction and is passed on. A write that is not `lasting` (a sign of life) is no
+        effect that tests count.
         """
         deadline = time.monotonic() + PATIENCE
         attempt = 0
         with self._explained():
             while True:
                 try:
-                    return self._once(body)
+                    return self._once(body, lasting)
                 except sa.exc.DBAPIError as error:
                     if not _passing(error) or time.monotonic() > deadline:
                         raise
@@ -124,14 +125,17 @@ class Database:
         """Give the connections back."""
         self.engine.dispose()
 
-    def _once(self, body: Callable[[sa.Connection], T]) -> T:
+    def _once(self, body: Callable[[sa.Connection], T], lasting: bool) -> T:
         with self.engine.connect() as connection:
             connection.execution_options(write=True)
             transaction = connection.begin()
             try:
                 result = body(connection)
                 with durable.reported(self._path):
-                    durable.perform(durable.Step("commit", self._path), transaction.commit)
+                    if lasting:
+                        durable.perform(durable.Step("commit", self._path), transaction.commit)
+                    else:
+                        transaction.commit()
             except BaseException:
                 with contextlib.suppress(sa.exc.SQLAlchemyError):  # the first error is the one to tell
                     transaction.rollback()

@@ -16,6 +16,13 @@ from engine.records import Stage, canonical
 
 STAGE = "stage"  # kind of the rows that move models
 VERDICT = "verdict"
+INPUTS = "inputs"  # kind of the rows that say what a decision or verdict was made from
+OPENED = "opened"  # kind of the row that begins a window: what is before it is all that its cycle looks at
+
+
+def inputs_id(id: str) -> str:
+    """The id of the row that says what the row `id` was made from."""
+    return f"{id}:{INPUTS}"
 
 
 class Entries:

@@ -20,7 +20,8 @@ from engine.errors import InputError, LedgerError
 from engine.promote import chain, stages, transition
 from engine.promote.chain import Head, Row, Tip
 from engine.promote.database import Database
-from engine.promote.entries import STAGE, Entries, text
+from engine.promote.entries import INPUTS, STAGE, Entries, inputs_id, text
+from engine.promote.lease import Lease
 from engine.promote.names import check_key, check_name
 from engine.promote.tables import rows
 from engine.records import Stage, StageChange, from_plain, to_plain
@@ -36,6 +37,7 @@ class Ledger:
 
     def __init__(self, database: Database, loop: str, now: Callable[[], datetime]) -> None:
         self._database, self.loop, self._now = database, loop, now
+        self._lease: Lease | None = None
 
     @classmethod
     def open(cls, url: str, loop: str, *, now: Callable[[], datetime] = utc_now) -> Ledger:
@@ -63,13 +65,41 @@ class Ledger:
         """Give the connections back."""
         self._database.close()
 
+    @contextmanager
+    def leased(self, seconds: float, *, wait: float | None, say: Callable[[str], None]) -> Iterator[Lease]:
+        """Run this loop alone for the time of the block: see lease.py. Writes of this ledger are fenced meanwhile.
+
+        Args:
+            seconds: without a sign of life, after which another process may take over.
+            wait: seconds to wait for the process that runs it now; None: as long as it takes.
+            say: told in one line for whom this process waits.
+
+        Raises:
+            LeaseError: another process still runs it after `wait`; or, of a write in the block, runs it now.
+        """
+        with Lease(self._database, self.loop, seconds, self._now).held(wait, say) as self._lease:
+            try:
+                yield self._lease
+            finally:
+                self._lease = None
+
     # ---- write ---------------------------------------------------------------------------------------------
 
-    def append(self, kind: str, id: str, payload: Mapping[str, Any], *, window: str = "", model: str = "") -> Row:
+    def append(
+        self,
+        kind: str,
+        id: str,
+        payload: Mapping[str, Any],
+        *,
+        window: str = "",
+        model: str = "",
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Row:
         """Append one row; a second one of the same id writes nothing and returns the first.
 
         `window` and `model` are what rows are found by; where they are not given, they are taken from the
-        payload.
+        payload. `inputs` is what the payload was made from: a row of its own before it, in the same transaction,
+        so that it can be made again from the ledger alone.
 
         Raises:
             InputError: an id, kind, window or model that is no key; stage changes, which go through `change`.
@@ -80,15 +110,19 @@ class Ledger:
         check_name(kind, "ledger:kind")
         check_key(id, "ledger:id")
         plain = to_plain(payload)
+        made_from = None if inputs is None else to_plain(inputs)
+        if inputs is not None:
+            check_key(inputs_id(id), "ledger:id")
         window = check_key(window or str(plain.get("window", "")), "ledger:window", empty=True)
         model = check_key(model or str(plain.get("model", "")), "ledger:model", empty=True)
 
         def body(connection: sa.Connection) -> Row:
-            entries = self._entries(connection)
-            entries.lock()
+            entries = self._locked(connection)
             first = entries.first(id, kind)
             if first:
                 return first
+            if made_from is not None:
+                entries.append(kind=INPUTS, id=inputs_id(id), window=window, model=model, payload=made_from)
             return entries.append(kind=kind, id=id, window=window, model=model, payload=plain)
 
         return self._database.write(body)
@@ -140,8 +174,7 @@ class Ledger:
         stages.check_transition(change)
 
         def body(connection: sa.Connection) -> tuple[StageChange, ...]:
-            entries = self._entries(connection)
-            entries.lock()
+            entries = self._locked(connection)
             if entries.first(change.id, STAGE):
                 return transition.move_of(entries, change.id)
             done = transition.move(entries, change, expected_generation, displaced)
@@ -173,10 +206,12 @@ class Ledger:
         with self._reading() as entries:
             return entries.stage_of(model)
 
-    def rows(self, kind: str | None = None) -> list[Row]:
-        """All rows (of that kind), oldest first."""
+    def rows(self, kind: str | None = None, window: str | None = None) -> list[Row]:
+        """All rows (of that kind, of that window), oldest first."""
+        wanted = [rows.c.kind == kind] if kind else []
+        wanted += [] if window is None else [rows.c.window == window]
         with self._reading() as entries:
-            return list(entries.read(*([rows.c.kind == kind] if kind else [])))
+            return list(entries.read(*wanted))
 
     def find(self, id: str) -> Row | None:
         """The row of that id."""
@@ -234,6 +269,14 @@ class Ledger:
 
     def _entries(self, connection: sa.Connection) -> Entries:
         return Entries(connection, self.loop, self._now)
+
+    def _locked(self, connection: sa.Connection) -> Entries:
+        """To write with: the end of the chain is ours, and so is the lease, where this process runs the loop alone."""
+        entries = self._entries(connection)
+        entries.lock()
+        if self._lease:
+            self._lease.check(connection)
+        return entries
 
     @contextmanager
     def _reading(self) -> Iterator[Entries]:

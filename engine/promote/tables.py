@@ -57,6 +57,18 @@ heads = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("since", sa.Text, nullable=False),
 )
+# One row a loop: which process runs it (lease.py). `beat` counts its signs of life; `holder` is empty once it ended.
+leases = sa.Table(
+    "tidegate_lease",
+    metadata,
+    sa.Column("loop", sa.Text, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("since", sa.Text, nullable=False),
+    sa.Column("seen", sa.Text, nullable=False),
+)
 # A backstop below the code: the database itself cannot hold one model in two of these stages.
 sa.Index(
     "tidegate_head_model",
@@ -86,7 +98,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION tidegate_refuse()
 
 
 def _first(connection: sa.Connection) -> None:
-    metadata.create_all(connection, checkfirst=False)
+    metadata.create_all(connection, tables=[schema, chains, rows, heads], checkfirst=False)
     if connection.dialect.name == "sqlite":
         statements: tuple[str, ...] = tuple(_REFUSE_SQLITE.format(verb=v) for v in ("UPDATE", "DELETE"))
     else:
@@ -96,7 +108,11 @@ def _first(connection: sa.Connection) -> None:
     connection.execute(schema.insert().values(version=0))
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+def _second(connection: sa.Connection) -> None:
+    metadata.create_all(connection, tables=[leases], checkfirst=False)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _second)
 
 
 def version(connection: sa.Connection) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.errors import ConflictError, InputError
+from engine.errors import InputError, OvertakenError
 from engine.promote import stages
 from engine.promote.chain import Head, Row
 from engine.promote.entries import STAGE, VERDICT, Entries
@@ -32,18 +32,18 @@ def move(
 
 
 def _check_current(entries: Entries, change: StageChange, expected_generation: int | None) -> None:
-    """ConflictError, saying who was faster, where the world is not as the caller believes."""
+    """OvertakenError, saying who was faster, where the world is not as the caller believes."""
     actual = entries.stage_of(change.model)
     if actual is not change.source:
         place = actual.value if actual else "in no stage"
-        raise ConflictError(f"{_mover(entries, change)}: {change.model} is {place} now")
+        raise OvertakenError(f"{_mover(entries, change)}: {change.model} is {place} now")
     guarded = change.target if change.target in stages.HEADS else change.source
     if expected_generation is None or guarded not in stages.HEADS:
         return
     head = entries.heads().get(guarded)
     if (head.generation if head else 0) != expected_generation:
         winner = _holder(entries, head) if head else f"nobody has held {guarded.value} yet"
-        raise ConflictError(f"{winner}; expected generation {expected_generation}")
+        raise OvertakenError(f"{winner}; expected generation {expected_generation}")
 
 
 def _mover(entries: Entries, change: StageChange) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from engine.records import Cycle
 from engine.report import evidence, happened
+from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
-from engine.report.tables import LedgerRow
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CHAPTERS = (

@@ -1,10 +1,9 @@
-"""Reports and verdicts as tables of rich: what `drift`, `validate`, `gate` and `history` print."""
+"""Reports and verdicts as tables of rich: what `drift`, `validate` and `why` print."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -23,36 +22,8 @@ STYLES = {
 """The colour of a word; the word itself is always there, so that nothing is said by colour alone."""
 
 
-class LedgerRow(Protocol):
-    """What the history needs of a row of the ledger."""
-
-    @property
-    def seq(self) -> int:
-        """Place in the chain."""
-
-    @property
-    def kind(self) -> str:
-        """decision, candidate, evaluation, verdict, stage, action, cycle."""
-
-    @property
-    def window(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def model(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def at(self) -> str:
-        """When it was written: ISO 8601 in UTC."""
-
-    @property
-    def hash(self) -> str:
-        """What ties the row to all rows before it."""
-
-    @property
-    def payload(self) -> Mapping[str, Any]:
-        """The record, as `to_plain` wrote it."""
+FREE = ("reason", "what happened", "why", "fault")
+"""Columns of free text: they alone may break into lines."""
 
 
 def styled(word: str, style: str | None = None) -> Text:
@@ -60,23 +31,9 @@ def styled(word: str, style: str | None = None) -> Text:
     return Text(words.clean(word), style=STYLES.get(word, "") if style is None else style)
 
 
-def history_table(rows: Iterable[LedgerRow]) -> str:
-    """The ledger as text, oldest first, one line a row: time, window, kind, model, what it says."""
-    lines = [
-        (str(row.seq), _time(row.at), row.window or words.NONE, row.kind, words.short(row.model), _said(row))
-        for row in rows
-    ]
-    if not lines:
-        return "The ledger is empty: no window has been run yet."
-    table = _table(("no", "right"), "time (UTC)", "window", "kind", "model", "what happened")
-    for line in lines:
-        table.add_row(*(Text(words.clean(words.brief(cell))) for cell in line))
-    return plain(table)
-
-
 def drift_table(report: DriftReport) -> RenderableType:
     """Every column, those that moved first; below it the contract under which that was decided."""
-    table = _table(
+    table = table_of(
         "column", "kind", "statistic", ("effect", "right"), ("floor", "right"), ("adjusted p", "right"),
         ("rows", "right"), ("missing", "right"), "outcome", "reason",
     )  # fmt: skip
@@ -102,7 +59,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
     )
     if not open_checks:
         return summary
-    table = _table("check", "column", "severity", "outcome", "observed", "expected", "reason")
+    table = table_of("check", "column", "severity", "outcome", "observed", "expected", "reason")
     for check in sorted(open_checks, key=lambda c: order[c.severity.value]):
         table.add_row(*_check_cells(check))
     return Group(table, summary)
@@ -110,7 +67,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
 
 def verdict_table(verdict: Verdict) -> RenderableType:
     """The rules of a gate with their intervals, and its sentence."""
-    table = _table("rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason")
+    table = table_of("rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason")
     for result in verdict.rules:
         table.add_row(*_rule_cells(result))
     against = f" against {words.short(verdict.champion)}" if verdict.champion else ""
@@ -132,11 +89,12 @@ def plain(renderable: RenderableType, width: int = 160) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
 
 
-def _table(*columns: str | tuple[str, str]) -> Table:
+def table_of(*columns: str | tuple[str, str]) -> Table:
+    """An empty table; (name, "right") aligns a column. The last ones, of free text, take the width that is left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         name, side = (column, "left") if isinstance(column, str) else column
-        free = name in ("reason", "what happened")
+        free = name in FREE
         table.add_column(
             name,
             justify="right" if side == "right" else "left",
@@ -182,29 +140,3 @@ def _rule_cells(result: RuleResult) -> Sequence[Text]:
         Text(words.about(result.rows_needed)),
         Text(words.clean(result.reason)),
     )
-
-
-def _time(at: str) -> str:
-    return at[:19].replace("T", " ")
-
-
-def _said(row: LedgerRow) -> str:
-    """What a row says, in a few words."""
-    said = row.payload
-    if row.kind == "stage":
-        return f"{said.get('source') or 'new'} -> {said.get('target')}: {said.get('reason', '')}"
-    if row.kind == "verdict":
-        return f"gate {said.get('gate')} {said.get('outcome')}: {said.get('reason', '')}"
-    if row.kind == "decision":
-        return f"{said.get('action')}: {said.get('reason', '')}"
-    if row.kind == "action":
-        return f"{said.get('severity')} {said.get('rule')}: {said.get('action')}, {said.get('message', '')}"
-    if row.kind == "candidate":
-        value = said.get("value")
-        shown = words.UNDECIDABLE if value is None else words.number(float(value), 4)
-        return f"{len(said.get('trials', ()))} trials, best {said.get('metric')} {shown}"
-    if row.kind == "evaluation":
-        return f"on {said.get('window')}, {said.get('n_rows', 0):,} rows"
-    if row.kind == "cycle":
-        return f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
-    return ""

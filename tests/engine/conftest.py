@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.engine.promote import servers
 from tests.engine.world import LAST, YOUNG, Answer, World, make_world
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[servers.Server]:
+    programs = servers.binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with servers.serve(programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +70,10 @@ def line(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
         return captured.err.rstrip("\n")
 
     return read
+
+
+@pytest.fixture
+def postgresql_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database on a server that the tests start."""
+    server: servers.Server = request.getfixturevalue("postgresql")
+    return server.database()

@@ -220,12 +220,12 @@ def test_the_command_line_decides_what_is_searched(
 
 
 def test_a_fault_of_ours_is_a_traceback_and_1(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import desk
+    from engine import archive
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(desk, "history", fail)
+    monkeypatch.setattr(archive, "history", fail)
     answer = fresh.ask("history")
     assert answer.code == 1
     assert "Traceback" in answer.err

@@ -1,4 +1,4 @@
-"""The verbs that look and move: each on a loop that has ended, or on files of no loop at all."""
+"""The verbs that look at windows: each on a loop that has ended, or on files of no loop at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 
 from engine import cli
 from engine.data.tables import write_parquet
-from engine.records import Stage
 from tests.engine.world import LAST, TURN, WINDOWS, Answer, World
 
 Line = Callable[[], str]
@@ -27,14 +26,13 @@ def files(folder: Path) -> dict[str, int]:
 def test_looking_writes_nothing(ended: tuple[World, Answer]) -> None:
     world, _ = ended
     before = files(world.out)
-    for verb in ("validate", "drift", "history", "doctor"):
+    for verb in ("validate", "drift", "doctor"):
         assert world.ask(verb).code in (0, 3)
-    assert world.ask("rollback", "actor=ada", "reason=test", "rehearse=true").code == 0
     assert files(world.out) == before
 
 
 def test_looking_makes_no_folder(fresh: World) -> None:
-    for verb in ("validate", "drift", "history", "doctor", "report", "evaluate"):
+    for verb in ("validate", "drift", "doctor", "report", "evaluate"):
         fresh.ask(verb)
     assert not fresh.out.exists()
 
@@ -138,17 +136,7 @@ def test_files_by_the_columns_of_a_project(new: World, tmp_path: Path) -> None:
     assert {c["column"] for c in answer.value["columns"]} == {"pull", "push", "noise", "colour"}
 
 
-# ---- history, report, doctor ---------------------------------------------------------------------------------------
-
-
-def test_history(ended: tuple[World, Answer]) -> None:
-    world, loop = ended
-    answer = world.ask("history")
-    assert answer.code == 0
-    assert answer.value["verified"] == len(answer.value["rows"]) == len(world.rows())
-    assert answer.value["heads"] == {"production": loop.value["champion"]}
-    assert answer.err.count("verdict") >= 4
-    assert [row["seq"] for row in answer.value["rows"]] == list(range(1, answer.value["verified"] + 1))
+# ---- report, doctor ------------------------------------------------------------------------------------------------
 
 
 def test_report_is_made_again_from_the_ledger(old: World) -> None:
@@ -170,42 +158,3 @@ def test_doctor_looks_at_the_ledger(ended: tuple[World, Answer], fresh: World) -
     broken = fresh.ask("doctor")
     assert broken.code == 3
     assert {f["what"]: f["state"] for f in broken.value["findings"]}["ledger"] == "bad"
-
-
-# ---- promote and rollback ------------------------------------------------------------------------------------------
-
-
-def test_rollback_and_back_again(old: World) -> None:
-    champion = old.cycles()[LAST].champion_after
-    first = old.cycles()["2026-02"].champion_after
-    rehearsed = old.ask("rollback", "actor=ada", "reason=too slow", "rehearse=true")
-    assert "rehearsed: " in rehearsed.err
-    done = old.ask("rollback", "actor=ada", "reason=too slow")
-    assert done.code == 0
-    moves = [(c["model"], c["target"], c["actor"], c["route"]) for c in done.value["changes"]]
-    assert moves == [(first, "production", "ada", "rollback"), (champion, "quarantined", "ada", "rollback")]
-    assert done.value == rehearsed.value
-    for stage in ("candidate", "production"):
-        answer = old.ask("promote", f"artifact={champion[:8]}", f"stage={stage}", "actor=ada", "reason=mended")
-        assert answer.code == 0
-    with old.ledger() as ledger:
-        head = ledger.head(Stage.PRODUCTION)
-        assert head is not None
-        assert head.model == champion
-        ledger.verify()
-
-
-def test_a_move_that_is_not_allowed(old: World, line: Line) -> None:
-    champion, before = old.cycles()[LAST].champion_after, old.rows()
-    assert old.run("promote", f"artifact={champion}", "stage=staging", "actor=ada", "reason=why not") == 2
-    assert line().startswith(f"stage:{champion}: production -> staging is not allowed by manual - from production")
-    assert old.run("promote", f"artifact={champion}", "stage=production", "actor=ada", "reason=again") == 2
-    assert line() == f"stage:{champion}: it is in production already - nothing to do"
-    assert old.run("promote", f"artifact={champion}", "stage=retired", "actor=loop", "reason=who") == 2
-    assert line().startswith(f"stage:{champion}: a manual change without a name - say who")
-    assert old.rows() == before
-
-
-def test_nothing_to_go_back_to(grown: World, line: Line) -> None:
-    assert grown.run("rollback", "actor=ada", "reason=test") == 2
-    assert line().startswith("production: there is no earlier champion to go back to - retrain, or promote another")

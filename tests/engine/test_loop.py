@@ -218,21 +218,21 @@ def test_what_a_person_did_in_the_middle_of_a_window_counts(grown: World) -> Non
     def die(step: durable.Step, execute: Callable[[], None]) -> None:
         nonlocal commits
         commits += step.operation == "commit"
-        if commits == 4:
+        if commits == 6:  # the lease, the opening, three of the shadow
             raise Killed
         execute()
 
     with durable.intercept(die), pytest.raises(Killed):
         grown.run("loop", "loop.until=2026-07")
     rows = [row for row in grown.rows() if row.window == "2026-07"]
-    assert [row.kind for row in rows] == ["shadow", "verdict", "stage", "stage"]
+    assert [row.kind for row in rows] == ["opened", "shadow", "inputs", "verdict", "stage", "stage"]
     assert grown.run("rollback", "actor=ada", "reason=it is wrong") == 0
     assert grown.run("loop", "loop.until=2026-07") == 0
     cycles = grown.cycles()
     assert cycles["2026-07"].champion == cycles["2026-07"].champion_after == cycles["2026-02"].champion_after
     with grown.ledger() as ledger:
         ledger.verify()
-        assert ledger.stage_of(rows[0].model) is Stage.QUARANTINED
+        assert ledger.stage_of(rows[1].model) is Stage.QUARANTINED
 
 
 def test_an_interrupt_ends_with_130_and_the_same_command_goes_on(grown: World) -> None:

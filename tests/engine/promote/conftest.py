@@ -15,15 +15,6 @@ from engine.records import Stage, StageChange
 from tests.engine.promote import servers
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[servers.Server]:
-    programs = servers.binaries()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with servers.serve(programs) as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":

@@ -16,7 +16,10 @@ from engine.records import Stage
 from tests.engine.promote.conftest import bring
 
 SCHEMAS = Path(__file__).parent / "schemas"  # <version>.sql: the dump of a ledger of that release
-RELEASED = {1: (21, "3558a37d5c6852e0382218d58cc4eb10b7b9da8f0b1796598fa77e89a3c0533e")}  # rows, last hash
+RELEASED = {  # rows, last hash
+    1: (21, "3558a37d5c6852e0382218d58cc4eb10b7b9da8f0b1796598fa77e89a3c0533e"),
+    2: (24, "2b9555c2a7961dba0e6d293ff975f65ff482afdd0f4bf11627dd6c61472ae183"),
+}
 
 
 def load(version: int, path: Path) -> str:

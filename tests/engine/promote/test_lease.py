@@ -1,0 +1,216 @@
+"""One process runs a loop at a time: a dead one is replaced once, a slow one is fenced."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from engine.errors import LeaseError
+from engine.promote import lease
+from engine.promote.ledger import Ledger
+from tests.engine.promote.conftest import bring
+
+ROOT = Path(__file__).parents[3]
+SECONDS = 1.0  # of the leases below
+SIZES = [pytest.param(1, id="small"), pytest.param(20, id="full", marks=pytest.mark.slow)]
+Record = Callable[[str, object], None]
+
+
+class Process:
+    """A holder, spoken to line by line."""
+
+    def __init__(self, url: str, machine: str = "here", seconds: float = SECONDS) -> None:
+        command = [sys.executable, "-m", "tests.engine.promote.holder", url, str(seconds), machine]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def heard(self, within: float = 60.0) -> list[object]:
+        """The next thing it says."""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], within)
+        assert ready, f"nothing said in {within} s"
+        said: list[object] = json.loads(self.process.stdout.readline())
+        return said
+
+    def write(self, id: str) -> list[object]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{id}\n")
+        self.process.stdin.flush()
+        return self.heard()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.kill()  # ends a frozen process, too
+        self.process.wait()
+        self.process.stdout.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+
+@pytest.fixture
+def started(url: str) -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def start(machine: str = "here") -> Process:
+        processes.append(Process(url, machine))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.end()
+
+
+def who_holds(processes: list[Process], within: float) -> tuple[Process, int]:
+    """The one process that says that it holds the lease, and in which generation."""
+    outputs = {process.process.stdout: process for process in processes}
+    ready, _, _ = select.select(list(outputs), [], [], within)
+    assert len(ready) == 1, f"{len(ready)} hold it after {within} s"
+    holder = outputs[ready[0]]
+    said, generation = holder.heard()
+    assert said == "held"
+    assert isinstance(generation, int)
+    return holder, generation
+
+
+@pytest.mark.parametrize("rounds", SIZES)
+@pytest.mark.parametrize("machine", ["here", "elsewhere"])
+def test_a_killed_holder_is_replaced_once(
+    started: Callable[..., Process], machine: str, rounds: int, record_property: Record
+) -> None:
+    """Two wait; one of them gets it: at once where it can be seen that the holder is gone, else after the lease."""
+    holder = started(machine)
+    assert holder.heard() == ["held", 1]
+    waiting = [started(machine)]
+    assert waiting[0].heard()[0] == "waiting"
+    longest = 0.0
+    for turn in range(rounds):
+        waiting.append(started(machine))
+        assert waiting[-1].heard()[0] == "waiting"
+        holder.signal(signal.SIGKILL)
+        holder.process.wait()
+        died = time.monotonic()
+        holder, generation = who_holds(waiting, 30)
+        longest = max(longest, time.monotonic() - died)
+        assert generation == turn + 2
+        waiting.remove(holder)
+        assert waiting[0].heard()[0] == "waiting", "the other one is told who was faster"
+        assert holder.write(f"row {turn}") == ["wrote", f"row {turn}"]
+    assert longest < 2 * SECONDS + (0 if rounds > 1 else 5), "a busy machine may be slow once"
+    record_property(
+        f"a dead worker is replaced once ({'seen to be gone' if machine == 'here' else 'by time'})",
+        f"{rounds} of {rounds} killed, replaced within {longest / SECONDS:.2f} leases",
+    )
+
+
+@pytest.mark.parametrize("rounds", SIZES)
+def test_a_frozen_holder_is_fenced(
+    started: Callable[..., Process], ledger: Ledger, url: str, rounds: int, record_property: Record
+) -> None:
+    holder = started()
+    assert holder.heard() == ["held", 1]
+    for turn in range(rounds):
+        assert holder.write(f"early {turn}") == ["wrote", f"early {turn}"]
+        holder.signal(signal.SIGSTOP)
+        rival = started()
+        assert rival.heard()[0] == "waiting"
+        assert who_holds([rival], 30)[1] == turn + 2
+        holder.signal(signal.SIGCONT)
+        said, line = holder.write(f"late {turn}")
+        assert said == "refused"
+        assert str(line).startswith(f"loop world: it is run by process {rival.process.pid} on ")
+        assert str(line).endswith(" UTC now, and this late write is refused")
+        holder = rival
+    with Ledger.open(url, "world") as seen:
+        assert [row.id for row in seen.rows()] == [f"early {turn}" for turn in range(rounds)]
+        seen.verify()
+    record_property("a slow worker is fenced", f"{rounds} of {rounds} late writes refused")
+
+
+def test_a_holder_that_lives_keeps_it(started: Callable[..., Process]) -> None:
+    holder = started("elsewhere")
+    assert holder.heard() == ["held", 1]
+    rival = started("here")
+    said, line = rival.heard()
+    assert said == "waiting"
+    assert str(line).startswith(f"loop world is run by process {holder.process.pid} on ")
+    assert str(line).endswith(" UTC: waiting until it ends")
+    with pytest.raises(AssertionError, match="nothing said"):
+        rival.heard(within=2.5 * SECONDS)
+    assert holder.process.stdin is not None
+    holder.process.stdin.close()
+    assert rival.heard(within=SECONDS) == ["held", 2], "given back, not run out"
+
+
+@contextmanager
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As another machine sees us."""
+    with monkeypatch.context() as patched:
+        patched.setattr(lease, "machine", lambda: "elsewhere")
+        yield
+
+
+def test_who_does_not_wait_is_told_who_runs_it(ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ledger.leased(60, wait=0, say=pytest.fail), elsewhere(monkeypatch), Ledger.open(url, ledger.loop) as other:
+        started = time.monotonic()
+        with (
+            pytest.raises(LeaseError, match=rf"^loop flights is run by process {os.getpid()} on .*: end it, or wait"),
+            other.leased(60, wait=0, say=pytest.fail),
+        ):
+            pass
+        assert time.monotonic() - started < 5
+        assert LeaseError.exit_code == 1
+
+
+def test_a_process_takes_its_own_lease_again(ledger: Ledger, url: str) -> None:
+    """It was interrupted in the middle, and the same process starts over."""
+    with (
+        ledger.leased(60, wait=0, say=pytest.fail) as first,
+        Ledger.open(url, ledger.loop) as again,
+        again.leased(60, wait=0, say=pytest.fail) as second,
+    ):
+        assert (first.generation, second.generation) == (1, 2)
+        again.append("decision", "mine", {})
+        with pytest.raises(LeaseError, match="this late write is refused"):
+            ledger.append("decision", "late", {})
+        with pytest.raises(LeaseError, match="this late write is refused"):
+            bring(ledger, "late")
+    assert [row.id for row in ledger.rows()] == ["mine"]
+
+
+def test_people_are_not_fenced(ledger: Ledger, url: str) -> None:
+    """A lease is about the loop: a person moves models while it runs."""
+    with ledger.leased(60, wait=0, say=pytest.fail), Ledger.open(url, ledger.loop) as person:
+        bring(person, "a")
+        ledger.append("decision", "d", {})
+    assert ledger.verify() == 5
+
+
+def test_loops_of_one_database_have_leases_of_their_own(ledger: Ledger, url: str) -> None:
+    with (
+        ledger.leased(60, wait=0, say=pytest.fail),
+        Ledger.open(url, "other") as other,
+        other.leased(60, wait=0, say=pytest.fail) as held,
+    ):
+        assert held.generation == 1
+
+
+def test_a_number_that_another_process_got_is_not_the_holder() -> None:
+    me = lease.Holder.this()
+    assert not me.gone()
+    assert lease.Holder(**{**vars(me), "started": "1"}).gone()
+    assert lease.Holder(**{**vars(me), "pid": 4_000_000}).gone()
+    assert not lease.Holder(**{**vars(me), "pid": 4_000_000, "machine": "other"}).gone(), "who knows"
+    assert not lease.Holder(**{**vars(me), "pid": 4_000_000, "machine": "", "started": ""}).gone()
