@@ -297,9 +297,16 @@ class _Shown(Exception):
 
 @contextmanager
 def _hydra_process(argv: list[str]) -> Iterator[None]:
-    """Hydra reads the command line from sys.argv, and hands errors on to us only if the environment says so."""
-    before, told = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    """Hydra reads the command line from sys.argv, and hands errors on to us only if the environment says so.
+
+    It would compose the whole config once more to learn its own mode. There is one: we refuse --multirun.
+    """
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    before, told, mode = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), Hydra.get_mode
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
+    Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]
     try:
         yield
     except SystemExit as ended:  # how Hydra ends after --help
@@ -307,7 +314,7 @@ def _hydra_process(argv: list[str]) -> Iterator[None]:
             raise
         raise _Shown from None
     finally:
-        sys.argv = before
+        sys.argv, Hydra.get_mode = before, mode  # type: ignore[method-assign]
         if told is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:

@@ -142,6 +142,11 @@ def make_world(folder: Path, *, windows: Sequence[str] = WINDOWS, rows: int = RO
         table, label = rows_of(index, rows)
         write_parquet(table, folder / "windows" / f"{name}.parquet")
         write_parquet(label, folder / "labels" / f"{name}.parquet")
+    return configure(folder)
+
+
+def configure(folder: Path) -> World:
+    """Write the config of a world alone; its windows come later."""
     write(folder / "conf" / "data" / "world.yaml", DATA.format(folder=folder))
     write(folder / "conf" / "experiment" / "world.yaml", EXPERIMENT.format(folder=folder))
     return World(folder, folder / "run")

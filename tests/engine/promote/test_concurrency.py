@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from engine.promote.ledger import Ledger
 from engine.records import Stage
 from tests.engine.promote import contest, servers
 
+Record = Callable[[str, object], None]
 SMALL = (6, 20)  # processes, rounds
 FULL = (16, 500)
 SIZES = [pytest.param(*SMALL, id="small"), pytest.param(*FULL, id="full", marks=pytest.mark.slow)]
 
 
-def one_winner(url: str, processes: int, rounds: int, build: tuple[int, ...] = ()) -> None:
+def one_winner(url: str, processes: int, rounds: int, build: tuple[int, ...] = ()) -> str:
+    """Let them fight it out, and prove it; the figure."""
     reports = contest.run(contest.promote, processes, url=url, rounds=rounds, build=build)
     assert [r.fault for r in reports if r.fault] == []
     with Ledger.open(url, "contest") as ledger:
@@ -37,18 +40,22 @@ def one_winner(url: str, processes: int, rounds: int, build: tuple[int, ...] = (
         assert ledger.generation(Stage.PRODUCTION) == rounds
     seconds = sorted(s for r in reports for s in r.seconds)
     p50, p99 = (seconds[int(len(seconds) * q)] * 1e3 for q in (0.5, 0.99))
-    print(f"{rounds} of {rounds} rounds, {processes} processes: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    return f"{rounds} of {rounds} rounds, {processes} processes, every loser told; p50 {p50:.1f} ms, p99 {p99:.1f} ms"
 
 
 @pytest.mark.parametrize(("processes", "rounds"), SIZES)
-def test_one_winner_a_round(url: str, processes: int, rounds: int) -> None:
-    one_winner(url, processes, rounds)
+def test_one_winner_a_round(url: str, processes: int, rounds: int, record_property: Record) -> None:
+    where = "SQLite journal" if url.startswith("sqlite") else "PostgreSQL"
+    record_property(f"one winner ({where})", one_winner(url, processes, rounds))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "rounds"), [SMALL, FULL])
-def test_one_winner_a_round_with_a_write_ahead_log(tmp_path: Path, processes: int, rounds: int) -> None:
-    one_winner(f"sqlite:///{tmp_path}/ledger.db", processes, rounds, build=(3, 51, 3))
+def test_one_winner_a_round_with_a_write_ahead_log(
+    tmp_path: Path, processes: int, rounds: int, record_property: Record
+) -> None:
+    figure = one_winner(f"sqlite:///{tmp_path}/ledger.db", processes, rounds, build=(3, 51, 3))
+    record_property("one winner (SQLite WAL)", figure)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,12 @@ def test_one_winner_a_round_with_a_write_ahead_log(tmp_path: Path, processes: in
 )
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_everybody_may_start_on_an_empty_database(
-    kind: str, processes: int, databases: int, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str,
+    processes: int,
+    databases: int,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Record,
 ) -> None:
     if kind == "sqlite":
         urls = [f"sqlite:///{tmp_path}/{i}/ledger.db" for i in range(databases)]
@@ -71,10 +83,12 @@ def test_everybody_may_start_on_an_empty_database(
         with Ledger.open(url, "contest") as ledger:
             assert sorted(row.id for row in ledger.rows()) == sorted(f"d{i}" for i in range(processes))
             assert ledger.verify() == processes
+    started = sum(len(r.won) for r in reports)
+    record_property(f"first start ({kind})", f"{started} of {processes * databases} opened an empty database at once")
 
 
 @pytest.mark.slow
-def test_a_server_that_crashes_loses_nothing_that_was_acknowledged() -> None:
+def test_a_server_that_crashes_loses_nothing_that_was_acknowledged(record_property: Record) -> None:
     programs = servers.binaries()
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
@@ -101,11 +115,12 @@ def test_a_server_that_crashes_loses_nothing_that_was_acknowledged() -> None:
             found = [row.hash for row in ledger.rows()]
             assert sorted(found) == sorted(h for r in reports for h in r.won.values())
             assert ledger.verify() == 4 * 600
-    print(f"{len(found)} of {len(found)} acknowledged rows after {crashes} crashes")
+    record_property("a server that crashes", f"{len(found)} acknowledged rows are there after {crashes} crashes")
     assert crashes > 2
 
 
-def test_each_window_is_decided_once(url: str) -> None:
+def test_a_decision_that_many_make_is_recorded_once(url: str) -> None:
+    """Of whole loops: tests/engine/test_recovery.py."""
     windows = 40
     reports = contest.run(contest.decide, 3, url=url, windows=windows)
     assert [r.fault for r in reports if r.fault] == []
