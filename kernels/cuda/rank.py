@@ -92,6 +92,18 @@ def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *,
     return order_statistics_of_sorted(sort_columns(columns), positions, keep=keep)
 
 
+def quantiles(ordered: SortedColumns, parts: int) -> tuple[Any, Any, Any]:
+    """Values of sorted columns of one dtype at positions floor(k n / parts), k = 0 .. parts, and the rows smaller than
+    each and not larger: three (F, parts + 1) arrays, 0 for a column without rows."""
+    xp, columns = module(), len(ordered.values)
+    values = xp.empty((columns, parts + 1), ordered.values[0].dtype)
+    below, upto = xp.empty(values.shape, np.int64), xp.empty(values.shape, np.int64)
+    args = (pointers(ordered.values), xp.ascontiguousarray(ordered.n), np.int32(parts), values, below, upto)
+    grid = (-(-(parts + 1) // _THREADS), columns)
+    launch("rank", f"rank_pick_{suffix(values.dtype)}", grid, _THREADS, args)
+    return values, below, upto
+
+
 def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
     """Sizes and extremes of D(z) of unsorted columns; sorts the reference, and the live columns only where short.
 

@@ -124,7 +124,8 @@ def extremes(reference: Sequence[Any], cells: Sequence[Cells], live: Sequence[An
 
 def _blocks(live: Sequence[Any]) -> int:
     """Blocks a column: a device full of them in all, but none with too few rows."""
-    total, longest = (f(column.shape[0] for column in live) for f in (sum, max))
+    rows = [int(column.shape[0]) for column in live]
+    total, longest = sum(rows), max(rows)
     return max(1, -(-longest // max(_ROWS_A_BLOCK, total // _BLOCKS)))
 
 

@@ -103,7 +103,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         if name in READS:
             _waits(name)
         if callable(found):
-            return lambda *args, **keywords: wrap(found(*unwrap(args), **unwrap(keywords)))
+            return lambda *args, **keywords: _call(found, name, args, keywords)
         return wrap(found)
 
     def __getitem__(self, key: Any) -> Any:
@@ -145,6 +145,8 @@ ndarray.__module__ = "cupy"
 def _call(function: Any, name: str, args: Any, keywords: Any) -> Any:
     if name in SIZED_BY_VALUES:
         _waits(name)
+    if "initial" in keywords or (name != "where" and "where" in keywords):
+        raise TypeError(f"{name}: CuPy's reductions know neither initial nor where")
     host = name in ("asarray", "array")
     with np.errstate(all="ignore"):
         return wrap(function(*unwrap(args, host=host), **unwrap(keywords)))

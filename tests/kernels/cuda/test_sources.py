@@ -50,7 +50,7 @@ def test_no_source_asks_for_fast_math_or_float_atomics(name: str) -> None:
 def test_launchers_name_the_sizes_of_their_sources() -> None:
     for launcher, name, constants in (
         (rank, "rank", {"kThreads": "_THREADS", "kIntegers": "_INTEGERS", "kFloats": "_FLOATS"}),
-        (histogram, "histogram", {"kThreads": "_THREADS", "kFew": "_FEW"}),
+        (histogram, "histogram", {"kThreads": "_THREADS", "kFew": "_FEW", "kShared": "_SHARED"}),
         (pairwise, "pairwise", {"kThreads": "_THREADS"}),
     ):
         text = (source.HERE / f"{name}.cu").read_text()
