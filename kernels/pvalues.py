@@ -186,7 +186,7 @@ def _marsaglia_tsang_wang(xp: Any, n: Any, d: Any) -> Any:
     inside = (rows < size) & (columns < size) & (rows - columns + 1.0 >= 0)
     factorial = xp.asarray(_FACTORIAL)[xp.clip(rows - columns + 1.0, 0.0, None).astype(np.int64)]
     power = xp.where(inside, entries / factorial, 0.0)
-    result = xp.broadcast_to(xp.eye(_SIZE), power.shape)
+    result = xp.zeros_like(power) + xp.eye(_SIZE)
     whole = n.astype(np.int64)[:, None, None]
     for bit in range(_SMALL.bit_length()):
         result = xp.where((whole >> bit) & 1 == 1, xp.matmul(result, power), result)

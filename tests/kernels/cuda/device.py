@@ -156,7 +156,7 @@ class Module:
     """The module `cupy`: NumPy's functions over device arrays; asarray and array alone accept host data."""
 
     ndarray = ndarray
-    cuda = SimpleNamespace(is_available=lambda: True)
+    cuda = SimpleNamespace(is_available=lambda: True, Device=lambda index: contextlib.nullcontext())
     __spec__ = None
 
     def __getattr__(self, name: str) -> Any:
