@@ -198,27 +198,61 @@ def refuse_missing(count: int, name: str) -> None:
 
 
 def wrap_like(result: Any, template: Array) -> Any:
-    """`result` (NumPy or CuPy) in the library of `template`, sharing memory and staying on its device."""
+    """`result` (NumPy or CuPy) in the library of `template`, staying on its device.
+
+    A CUDA tensor is a copy in torch's own memory, which ``record_stream`` and the caching allocator know.
+    """
     if library_of(template) != "torch":
         return result
     torch = sys.modules["torch"]  # the caller's tensor has imported it; kernels itself never does
     if isinstance(result, np.ndarray | np.generic):
         return torch.from_numpy(np.ascontiguousarray(result))
-    return torch.from_dlpack(result)
+    return torch.from_dlpack(result).clone()
 
 
 @contextlib.contextmanager
 def stream_of(x: Array) -> Iterator[None]:
-    """Run CuPy work on the current stream of the library of `x`, so that ordering is implicit.
+    """Run CuPy work as work of the library of `x`, on its device.
 
-    CuPy arrays already use CuPy's current stream and CPU arrays have none; only CUDA tensors of torch need
-    the change.
+    CuPy arrays use CuPy's current stream and memory pool, and CPU arrays neither. For CUDA tensors of torch the work
+    runs on torch's current stream, so that ordering is implicit, and its workspace comes from torch's caching
+    allocator, so that no second pool competes for the memory. Inputs are used on that stream alone, as torch's own
+    operators use them.
     """
-    if library_of(x) != "torch" or x.device.type != "cuda":
+    if device_of(x) == "cpu":
         yield
         return
-    cupy = namespace(device_of(x))
-    torch = sys.modules["torch"]
-    handle = torch.cuda.current_stream(x.device).cuda_stream
-    with cupy.cuda.Device(x.device.index or 0), cupy.cuda.ExternalStream(handle, x.device.index or 0):
+    cupy = load_cupy()
+    with contextlib.ExitStack() as stack:
+        if library_of(x) == "cupy":
+            stack.enter_context(cupy.cuda.Device(x.device.id))
+        else:
+            index = x.device.index or 0
+            torch = sys.modules["torch"]
+            handle = torch.cuda.current_stream(index).cuda_stream
+            stack.enter_context(cupy.cuda.Device(index))
+            stack.enter_context(cupy.cuda.Stream.from_external(_Handle(handle)))
+            stack.enter_context(cupy.cuda.using_allocator(_torch_allocator(cupy, torch, handle).malloc))
         yield
+
+
+class _Handle:
+    """A raw stream in the form of the CUDA stream protocol, which the streams of older torch do not speak."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+
+def _torch_allocator(cupy: Any, torch: Any, handle: int) -> Any:
+    """A CuPy allocator over torch's caching allocator, for one stream."""
+
+    def allocate(size: int, device: int) -> int:
+        return int(torch.cuda.caching_allocator_alloc(size, device, handle))
+
+    def free(address: int, device: int) -> None:
+        torch.cuda.caching_allocator_delete(address)
+
+    return cupy.cuda.PythonFunctionAllocator(allocate, free)

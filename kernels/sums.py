@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.arrays import device_of, namespace
+
 
 class SortedColumns(NamedTuple):
     """Columns in ascending order: the input of the rank primitive.
@@ -140,7 +142,7 @@ def order_statistics_of_sorted(
     """The order statistics of columns that are sorted; reading device columns synchronises."""
     n, missing = _host(columns.n), _host(columns.missing)
     kept = [values[: int(size)] for values, size in zip(columns.values, n, strict=True)]
-    picked = [values[positions(values.shape[0])] for values in kept]
+    picked = [v[namespace(device_of(v)).asarray(positions(v.shape[0]))] for v in kept]
     below, upto = (
         tuple(_host(v.searchsorted(at, side=side)).astype(np.int64) for v, at in zip(kept, picked, strict=True))
         for side in ("left", "right")

@@ -25,7 +25,7 @@ import pytest
 from scipy import stats
 
 from kernels import drift
-from kernels.cpu import rank
+from kernels.cpu import histogram, rank
 from kernels.drift import Profile
 
 FLOOR = {
@@ -33,6 +33,8 @@ FLOOR = {
     "seven": 60.0,
     "sort": 1 / 2.5,
     "binned": 10.0,
+    "many bins": 6.0,
+    "many bins by search": 15.0,
     "evidently": 100.0,
     "nannyml": 10.0,
     "profile": 1.7,
@@ -119,6 +121,19 @@ def test_four_binned_statistics_against_numpys_psi(benchmark: Any, windows: tupl
     x, y = windows
     mine = ours(benchmark, lambda: Profile.fit(x).compare(y, BINNED))
     settle(benchmark, "binned", mine, COLUMNS * seconds(lambda: numpy_psi(x[:, 0], y[:, 0])))
+
+
+@pytest.mark.parametrize("name", ["many bins", "many bins by search"])
+def test_256_quantile_bins_against_numpy(benchmark: Any, windows: tuple[Any, Any], name: str) -> None:
+    x, y = windows
+    edges = [np.sort(x[:, f])[np.arange(1, 256) * len(x) // 256] for f in range(COLUMNS)]
+    mine = ours(benchmark, lambda: histogram.bin_counts(y, edges))
+    closed = np.concatenate([[-np.inf], edges[0], [np.inf]])
+    one = {
+        "many bins": lambda: np.histogram(y[:, 0], closed),
+        "many bins by search": lambda: np.bincount(np.searchsorted(edges[0], y[:, 0], "right"), minlength=256),
+    }[name]
+    settle(benchmark, name, mine, COLUMNS * seconds(one))
 
 
 def test_compare_to_a_fitted_profile(benchmark: Any, windows: tuple[Any, Any]) -> None:

@@ -49,6 +49,22 @@ __device__ T block_reduce(T value, T* scratch, Op op) {
   return scratch[0];
 }
 
+// Running sums of one value a thread, its own included. `scratch` holds blockDim.x values.
+template <typename T>
+__device__ T block_scan(T value, T* scratch) {
+  const unsigned t = threadIdx.x;
+  __syncthreads();  // scratch may still be read from the scan before
+  scratch[t] = value;
+  __syncthreads();
+  for (unsigned step = 1; step < blockDim.x; step *= 2) {
+    const T before = t >= step ? scratch[t - step] : T(0);
+    __syncthreads();
+    scratch[t] += before;
+    __syncthreads();
+  }
+  return scratch[t];
+}
+
 // First index in [first, last) whose value is not below z.
 template <typename T>
 __device__ int64 lower_bound(const T* values, int64 first, int64 last, T z) {

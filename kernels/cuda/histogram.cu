@@ -1,13 +1,15 @@
 // The histogram primitive: every column in its own bins, one read of the data, integer counts.
 //
 // Up to 16 edges live in registers: each thread counts x >= edge for all of them, and a block writes once, so there is
-// neither an atomic nor shared memory in the inner loop. Beyond, a block keeps edges and counters in shared memory and
-// finds the bin by halving. Atomics add integers only: their order does not show.
-#include "common.cuh"
+// neither an atomic nor shared memory in the inner loop. Beyond, a block keeps edges, a table of cells and counters in
+// shared memory, and a value finds its bin through the table; only more than 2048 edges stay outside and are searched by
+// halving. Atomics add integers only: their order does not show.
+#include "cells.cuh"
 
 constexpr int kThreads = 256;
 constexpr int kFew = 16;
-constexpr int kShared = 2048;  // edges of 8 bytes and counters of 4 in shared memory: 24 KB
+constexpr int kFirst = 10;  // edges that every column compares; deciles need no more
+constexpr int kShared = 2048;  // edges of 8 bytes, counters of 4 and cells of 2 in shared memory: 28 KB
 
 // counts (columns, width + 2): entry k holds #(x >= edge k) for few edges and the rows of bin k for many; entry `width`
 // the rows that are not NaN, and the last entry the rows that are.
@@ -31,7 +33,11 @@ __device__ void few(const uint64* columns, const int64* strides, const int64* si
     valid += known;
     missing += 1 - known;
 #pragma unroll
-    for (int k = 0; k < kFew; ++k) above[k] += value >= edge[k];
+    for (int k = 0; k < kFirst; ++k) above[k] += value >= edge[k];
+    if (used > kFirst) {  // the same for the whole block
+#pragma unroll
+      for (int k = kFirst; k < kFew; ++k) above[k] += value >= edge[k];
+    }
   }
   uint64* out = counts + column * (width + 2);
 #pragma unroll
@@ -50,9 +56,11 @@ __device__ void few(const uint64* columns, const int64* strides, const int64* si
 
 template <typename T>
 __device__ void many(const uint64* columns, const int64* strides, const int64* sizes, const T* edges,
-                     const int64* edge_counts, int width, uint64* counts) {
+                     const int64* edge_counts, int width, const uint16* starts, const double* mappings, int cells,
+                     uint64* counts) {
   __shared__ T near_edges[kShared];
   __shared__ unsigned near_counts[kShared + 2];
+  __shared__ uint16 near_start[kShared + 1];
   const int64 column = blockIdx.y;
   const T* x = reinterpret_cast<const T*>(columns[column]);
   const int64 stride = strides[column], size = sizes[column];
@@ -63,25 +71,19 @@ __device__ void many(const uint64* columns, const int64* strides, const int64* s
   if (near) {
     for (int k = threadIdx.x; k < used; k += kThreads) near_edges[k] = border[k];
     for (int k = threadIdx.x; k < used + 2; k += kThreads) near_counts[k] = 0;
-    border = near_edges;
+    for (int k = threadIdx.x; k <= cells; k += kThreads) near_start[k] = starts[column * (cells + 1) + k];
   }
   __syncthreads();
+  const double low = mappings[2 * column], scale = mappings[2 * column + 1];
   for (int64 row = int64(blockIdx.x) * kThreads + threadIdx.x; row < size; row += int64(gridDim.x) * kThreads) {
     const T value = x[row * stride];
-    int first = 0, last = used;
-    while (first < last) {
-      const int middle = (first + last) / 2;
-      if (border[middle] <= value) {
-        first = middle + 1;
-      } else {
-        last = middle;
-      }
-    }
     const bool known = value == value;
     if (near) {
-      atomicAdd(near_counts + (known ? first : used + 1), 1u);
+      const int bin = known ? bin_of(value, near_edges, near_start, low, scale, cells) : used + 1;
+      atomicAdd(near_counts + bin, 1u);
     } else {
-      atomicAdd(out + (known ? first : width + 1), uint64(1));
+      const int64 bin = known ? run_end(border, int64(0), int64(used), value) : width + 1;
+      atomicAdd(out + bin, uint64(1));
     }
   }
   __syncthreads();
@@ -131,8 +133,17 @@ __device__ void codes(const uint64* columns, const int64* strides, const int64* 
   }                                                                                                                   \
   extern "C" __global__ void __launch_bounds__(kThreads)                                                              \
       histogram_many_##name(const uint64* columns, const int64* strides, const int64* sizes, const type* edges,       \
-                            const int64* edge_counts, int width, uint64* counts) {                                    \
-    many<type>(columns, strides, sizes, edges, edge_counts, width, counts);                                           \
+                            const int64* edge_counts, int width, const uint16* starts, const double* mappings,        \
+                            int cells, uint64* counts) {                                                              \
+    many<type>(columns, strides, sizes, edges, edge_counts, width, starts, mappings, cells, counts);                  \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                              \
+      histogram_table_##name(const type* edges, const int64* edge_counts, int width, int cells, uint16* starts,       \
+                             double* mappings) {                                                                      \
+    const int64 column = blockIdx.x;                                                                                  \
+    const int used = int(edge_counts[column]);                                                                        \
+    fill_table<type>(edges + column * width, used <= kShared ? used : 0, cells, starts + column * (cells + 1),        \
+                     mappings + 2 * column);                                                                          \
   }
 
 HISTOGRAM_KERNELS(float, f32)

@@ -10,8 +10,9 @@ import numpy as np
 from kernels.cuda.source import launch, module, pointers, suffix
 from kernels.sums import HistogramCounts
 
-_THREADS = 256  # kThreads and kFew of histogram.cu
+_THREADS = 256  # kThreads, kFew and kShared of histogram.cu
 _FEW = 16
+_SHARED = 2048
 _ROWS_A_BLOCK = 1 << 14  # enough rows to pay for the write at the end of a block
 
 
@@ -27,27 +28,48 @@ def bin_counts(columns: Any, edges: Sequence[Any]) -> HistogramCounts:
     missing = xp.zeros(len(listed), np.int64)
     for dtype in {str(column.dtype) for column in listed}:
         members = [f for f, column in enumerate(listed) if str(column.dtype) == dtype]
-        width = max(1, *(len(edges[f]) for f in members))
-        padded = np.zeros((len(members), width), dtype)
-        for borders, f in zip(padded, members, strict=True):
-            borders[: len(edges[f])] = edges[f]
-        sizes = np.array([len(edges[f]) for f in members], dtype=np.int64)
-        found = xp.zeros((len(members), width + 2), np.uint64)
-        name = "few" if width <= _FEW else "many"
-        head, grid = _columns([listed[f] for f in members])
-        args = (*head, xp.asarray(padded), xp.asarray(sizes), np.int32(width), found)
-        launch("histogram", f"histogram_{name}_{suffix(dtype)}", grid, _THREADS, args)
-        tallied = found.astype(np.int64)
+        found, lost = bin_matrix([listed[f] for f in members], *edge_matrix([edges[f] for f in members]))
+        missing[members] = lost
         for row, f in enumerate(members):
-            used = len(edges[f])
-            if name == "many":
-                counts[f] = tallied[row, : used + 1]
-            else:  # entry k counts x >= edge k
-                all_rows = tallied[row, width : width + 1]
-                above = xp.concatenate([all_rows, tallied[row, :used], xp.zeros(1, np.int64)])
-                counts[f] = above[:-1] - above[1:]
-            missing[f] = tallied[row, width + 1]
+            counts[f] = found[row, : len(edges[f]) + 1]
     return HistogramCounts(tuple(counts), missing)
+
+
+def edge_matrix(edges: Sequence[Any]) -> tuple[Any, Any]:
+    """F ascending host arrays of one dtype as an (F, W) device array, filled up with zeros, and their (F,) lengths."""
+    xp = module()
+    padded = np.zeros((len(edges), max(1, *(len(edge) for edge in edges))), edges[0].dtype)
+    for row, edge in zip(padded, edges, strict=True):
+        row[: len(edge)] = edge
+    return xp.asarray(padded), xp.asarray(np.array([len(edge) for edge in edges], dtype=np.int64))
+
+
+def bin_matrix(columns: Any, edges: Any, used: Any) -> tuple[Any, Any]:
+    """(F, W + 1) int64 counts between device edges, 0 beyond the bins of a column, and the (F,) NaN.
+
+    columns   (N, F) array, or F arrays of shape (N_f,), one working dtype, any stride
+    edges     (F, W) of that dtype, each row ascending over its first `used` (F,) int64 entries
+    """
+    xp, (count, width) = module(), edges.shape
+    listed = [columns[:, f] for f in range(count)] if hasattr(columns, "ndim") else list(columns)
+    found = xp.zeros((count, width + 2), np.uint64)
+    head, grid = _columns(listed)
+    name = suffix(edges.dtype)
+    args = (*head, xp.ascontiguousarray(edges), xp.ascontiguousarray(used), np.int32(width))
+    if width <= _FEW:  # entry k counts x >= edge k, entry `width` all rows
+        launch("histogram", f"histogram_few_{name}", grid, _THREADS, (*args, found))
+        tallied = found.astype(np.int64)
+        above = xp.concatenate([tallied[:, width : width + 1], tallied[:, :width]], axis=1)
+        counts = above.copy()
+        counts[:, :-1] -= above[:, 1:]
+    else:
+        cells = np.int32(min(_SHARED, 1 << (2 * width - 1).bit_length()))
+        start, mapping = xp.empty((count, int(cells) + 1), np.uint16), xp.empty((count, 2), np.float64)
+        launch("histogram", f"histogram_table_{name}", (count, 1), _THREADS, (*args[3:], cells, start, mapping))
+        launch("histogram", f"histogram_many_{name}", grid, _THREADS, (*args, start, mapping, cells, found))
+        tallied = found.astype(np.int64)
+        counts = tallied[:, : width + 1]
+    return counts, tallied[:, width + 1]
 
 
 def code_counts(columns: Sequence[Any], categories: Sequence[int]) -> tuple[Any, ...]:

@@ -202,6 +202,23 @@ extern "C" __global__ void rank_fold_f64(const double* partial, int64 tiles, int
   fold(partial, tiles, width, -1, -1, result);
 }
 
+// The values of sorted columns at floor(k n / parts), k = 0 .. parts, and the rows below and up to each; 0 without rows.
+template <typename T>
+__device__ void pick(const uint64* columns, const int64* ns, int parts, T* values, int64* below, int64* upto) {
+  const int64 column = blockIdx.y, n = ns[column];
+  const T* x = reinterpret_cast<const T*>(columns[column]);
+  const int k = blockIdx.x * blockDim.x + threadIdx.x;
+  if (k > parts) return;
+  const int64 out = column * (parts + 1) + k;
+  values[out] = T(0), below[out] = 0, upto[out] = 0;
+  if (n > 0) {
+    const int64 position = k < parts ? k * n / parts : n - 1;
+    values[out] = x[position];
+    below[out] = lower_bound(x, int64(0), position, x[position]);
+    upto[out] = run_end(x, position, n, x[position]);
+  }
+}
+
 // Sort columns of at most `capacity` values in shared memory, one block a column; `capacity` is a power of 2. Values
 // beyond the end are padded by `top`, the largest value of the type; NaN has been replaced by it before.
 template <typename T>
@@ -238,6 +255,10 @@ __device__ void sort_block(const uint64* columns, const int64* sizes, int capaci
       rank_placements_##name(const uint64* x, const uint64* y, const int64* n, const int64* m, int64 tiles,           \
                              int64* words) {                                                                          \
     placements<type>(x, y, n, m, tiles, words);                                                                       \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                              \
+      rank_pick_##name(const uint64* columns, const int64* ns, int parts, type* values, int64* below, int64* upto) {  \
+    pick<type>(columns, ns, parts, values, below, upto);                                                              \
   }                                                                                                                   \
   extern "C" __global__ void rank_sort_##name(const uint64* columns, const int64* sizes, int capacity, type top,      \
                                               const uint64* results) {                                                \

@@ -1,4 +1,7 @@
-"""The rank primitive on CUDA: sorts, then one merge launch for all columns of a dtype. No host synchronisation."""
+"""The rank primitive on CUDA: sorts, then one merge launch for all columns of a dtype. No host synchronisation.
+
+Kolmogorov-Smirnov and Kuiper alone sort no long live column; see `kernels.cuda.splitter`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels.cuda import splitter
 from kernels.cuda.source import launch, module, pointers, suffix
 from kernels.sums import (
     Extremes,
@@ -88,25 +92,62 @@ def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *,
     return order_statistics_of_sorted(sort_columns(columns), positions, keep=keep)
 
 
+def quantiles(ordered: SortedColumns, parts: int) -> tuple[Any, Any, Any]:
+    """Values of sorted columns of one dtype at positions floor(k n / parts), k = 0 .. parts, and the rows smaller than
+    each and not larger: three (F, parts + 1) arrays, 0 for a column without rows."""
+    xp, columns = module(), len(ordered.values)
+    values = xp.empty((columns, parts + 1), ordered.values[0].dtype)
+    below, upto = xp.empty(values.shape, np.int64), xp.empty(values.shape, np.int64)
+    args = (pointers(ordered.values), xp.ascontiguousarray(ordered.n), np.int32(parts), values, below, upto)
+    grid = (-(-(parts + 1) // _THREADS), columns)
+    launch("rank", f"rank_pick_{suffix(values.dtype)}", grid, _THREADS, args)
+    return values, below, upto
+
+
 def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
-    """Sizes and extremes of D(z) of unsorted columns, by sort and merge; both are always exact here."""
-    a, b = sort_columns(reference), sort_columns(live)
-    counts = rank_counts(a, b)
-    return Extremes(a.n, b.n, a.missing, b.missing, counts.d_max, counts.d_min)
+    """Sizes and extremes of D(z) of unsorted columns; sorts the reference, and the live columns only where short.
+
+    Without `both` only the larger of d_max and -d_min is exact; see `kernels.cuda.splitter`.
+    """
+    ordered = sort_columns(reference)
+    long = [column.shape[0] > _BLOCK_SORT for column in live]
+    return extremes_sorted(ordered, fit_cells(ordered) if any(long) else [None] * len(long), live, both=both)
 
 
-def fit_cells(reference: SortedColumns) -> list[None]:
-    """Nothing to fit: live columns are sorted."""
-    return [None] * len(reference.values)
+def fit_cells(reference: SortedColumns) -> list[splitter.Cells | None]:
+    """What `extremes_sorted` needs to know of each reference column; None for a column without rows."""
+    return splitter.fit_cells(reference)
 
 
 def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
-    """As `extremes` for a reference that is sorted already."""
+    """As `extremes` for a reference that is sorted already, with its cells or None.
+
+    Live columns of up to 4096 rows are sorted, all in one launch. A longer one would be a launch of 60 us at least and
+    36 bytes a row; the cells take seven launches for all columns and two reads.
+    """
     xp = module()
-    reference = reference._replace(n=xp.asarray(reference.n), missing=xp.asarray(reference.missing))
-    b = sort_columns(live)
-    counts = rank_counts(reference, b)
-    return Extremes(reference.n, b.n, reference.missing, b.missing, counts.d_max, counts.d_min)
+    n, lost = xp.asarray(reference.n), xp.asarray(reference.missing)
+    m, missing, d_max, d_min = xp.zeros((4, len(live)), np.int64)
+    by_cells: dict[tuple[str, int], list[int]] = {}
+    by_sort = []
+    for f, (x, y) in enumerate(zip(reference.values, live, strict=True)):
+        if cells[f] is not None and y.shape[0] > _BLOCK_SORT and x.dtype == y.dtype:
+            by_cells.setdefault((str(x.dtype), cells[f].splitters.shape[0]), []).append(f)
+        else:
+            by_sort.append(f)
+    for members in by_cells.values():
+        sides = ([side[f] for f in members] for side in (reference.values, cells, live))
+        found = splitter.extremes(*sides, both=both)
+        for whole, part in zip((m, missing, d_max, d_min), found, strict=True):
+            whole[members] = part
+    if by_sort:
+        index = xp.asarray(np.array(by_sort, dtype=np.int64))
+        a = SortedColumns(tuple(reference.values[f] for f in by_sort), n[index], lost[index])
+        b = sort_columns([live[f] for f in by_sort])
+        counts = rank_counts(a, b)
+        for whole, part in zip((m, missing, d_max, d_min), (b.n, b.missing, counts.d_max, counts.d_min), strict=True):
+            whole[by_sort] = part
+    return Extremes(n, m, lost, missing, d_max, d_min)
 
 
 def rank_counts(reference: SortedColumns, live: SortedColumns) -> RankCounts:

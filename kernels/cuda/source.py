@@ -19,6 +19,9 @@ HERE = Path(__file__).parent
 OPTIONS = ("--std=c++17", "--fmad=false")
 """No fused multiply-add and never fast math: sums agree with the host to the last rounding of each operation."""
 
+FREE_SHARED = 48 * 1024
+"""Bytes of shared memory that a kernel may use without asking."""
+
 SUFFIX = {"float32": "f32", "float64": "f64", "int64": "i64", "uint64": "u64"}
 
 
@@ -44,8 +47,17 @@ def _compiled(source: str) -> Any:
 
 
 def launch(source: str, kernel: str, grid: tuple[int, int], block: int, args: tuple[Any, ...], shared: int = 0) -> None:
-    """Launch one kernel; scalars in `args` are NumPy scalars of the parameter's type."""
-    _compiled(source).get_function(kernel)(grid, (block,), args, shared_mem=shared)
+    """Launch one kernel; scalars in `args` are NumPy scalars of the parameter's type, arrays are contiguous."""
+    function = _compiled(source).get_function(kernel)
+    if shared > FREE_SHARED:
+        function.max_dynamic_shared_size_bytes = shared
+    function(grid, (block,), args, shared_mem=shared)
+
+
+def shared_limit() -> int:
+    """Bytes of shared memory that one block may ask for on the current device: 99 to 227 KB."""
+    runtime = module().cuda.runtime
+    return int(runtime.deviceGetAttribute(runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, runtime.getDevice()))
 
 
 def suffix(dtype: Any) -> str:

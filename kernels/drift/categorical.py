@@ -3,7 +3,7 @@
 Shapes: N reference rows, M live rows, F columns, C categories; inputs (N,) with (M,), or (N, F) with (M, F),
 of integer codes 0 .. C - 1; negative codes are missing values, and are counted and left out. A code above
 every code of the reference is an unseen category and counts as one. Columns of strings belong to `Profile`.
-No pseudocount, no pooling; results () or (F,) float64. Finding C reads one number a window back to the host
+No pseudocount, no pooling; results () or (F,) float64. Finding C reads one number back to the host
 (a device synchronisation on CUDA).
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels import dispatch, pvalues
 from kernels.arrays import Array
-from kernels.drift.binned import chi_square_statistic, padded
+from kernels.drift.binned import chi_square_statistic
 from kernels.drift.pairs import Pair, TestResult, paired
 from kernels.errors import DTypeError
 
@@ -34,8 +34,7 @@ def chi2_contingency(reference: Array, live: Array, *, backend: str | None = Non
         p_value = pvalues.chi_square(statistic, df)
         n, m = p.sum(1), q.sum(1)
         known = (n > 0) & (m > 0) & (df > 0)
-        on = pair.xp.asarray
-        return pair.test(on(statistic), on(p_value), on(n), on(m), on(missing), on(missing_live), on(known))
+        return pair.test(statistic, p_value, n, m, missing, missing_live, known)
 
 
 def total_variation_distance(reference: Array, live: Array, *, backend: str | None = None) -> Any:
@@ -57,16 +56,15 @@ def linf_distance(reference: Array, live: Array, *, backend: str | None = None) 
 def _gap(reference: Array, live: Array, backend: str | None, *, total: bool) -> Any:
     with paired(reference, live, "histogram", "omit", backend) as pair:
         p, q, missing, missing_live = _counts(pair)
-        on = pair.xp.asarray
-        known = on((p.sum(1) > 0) & (q.sum(1) > 0))
-        return pair.finish(on(variation(p, q, total=total)), on(missing), on(missing_live), known)
+        known = (p.sum(1) > 0) & (q.sum(1) > 0)
+        return pair.finish(variation(p, q, total=total), missing, missing_live, known)
 
 
 def variation(p: Any, q: Any, *, total: bool) -> Any:
     """Total variation or largest gap of (F, C) counts; float64 (F,)."""
     n, m = p.sum(1, dtype=np.float64), q.sum(1, dtype=np.float64)
     gaps = np.abs(p / np.maximum(n, 1.0)[:, None] - q / np.maximum(m, 1.0)[:, None])
-    return 0.5 * gaps.sum(1) if total else gaps.max(axis=1, initial=0.0)
+    return 0.5 * gaps.sum(1) if total else gaps.max(axis=1)
 
 
 def _counts(pair: Pair) -> tuple[Any, Any, Any, Any]:
@@ -76,7 +74,7 @@ def _counts(pair: Pair) -> tuple[Any, Any, Any, Any]:
             raise DTypeError(f"{name}: dtype {table.dtype} is not integer - pass category codes")
     rank = dispatch.load("rank", pair.backend)
     columns = rank.split_columns(pair.reference), rank.split_columns(pair.live)
-    size = int(pair.reference.max()) + 1 if pair.reference.size else 0
+    size = int(pair.reference.max()) + 1 if pair.reference.size else 0  # synchronises
     sizes = [max(size, 0)] * pair.reference.shape[1]
-    p, q = (padded(pair.primitive.code_counts(side, sizes)) for side in columns)
+    p, q = (pair.xp.stack(pair.primitive.code_counts(side, sizes)) for side in columns)
     return p[:, :-1], q[:, :-1], p[:, -1], q[:, -1]

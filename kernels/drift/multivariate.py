@@ -210,7 +210,7 @@ def _median_distance(xp: Any, x: Any) -> float:
     sample = x[:: max(1, -(-x.shape[0] // _MEDIAN_ROWS))]
     squares = (sample * sample).sum(1)
     distances = xp.maximum(squares[:, None] + squares - 2.0 * (sample @ sample.T), 0.0)
-    upper = distances[np.triu_indices(sample.shape[0], 1)]
+    upper = distances[tuple(xp.asarray(index) for index in np.triu_indices(sample.shape[0], 1))]
     return float(xp.sqrt(xp.median(upper))) or 1.0  # one number read back: synchronises on CUDA
 
 

@@ -36,23 +36,60 @@ def quantile_bins(found: OrderStatistics, bins: int) -> tuple[list[Any], Histogr
     """Edges of every column and the counts between them; `found` begins with `quantile_positions`."""
     edges, counts = [], []
     for values, below, upto, n in zip(found.values, found.below, found.upto, found.n, strict=True):
-        at, low, high = (v[: bins + 1] for v in (values, below, upto))
-        atom = np.flatnonzero(at[1:] == at[:-1]) + 1
-        # the first of equal candidates counts: the largest number is its own next one
-        candidates = np.concatenate([at[1:-1], at[atom], next_up(at[atom])])
-        edge, first = np.unique(candidates, return_index=True)
-        left = np.concatenate([low[1:-1], low[atom], high[atom]])[first]
-        edges.append(edge)
-        counts.append(np.diff(np.concatenate([[0], left, [int(n)]])).astype(np.int64))
+        if n == 0:
+            edges.append(values[:0])
+            counts.append(np.zeros(1, np.int64))
+            continue
+        at, low, high = (v[None, : bins + 1] for v in (values, below, upto))
+        grid, left, used = quantile_grid(np, at, low, high, np.array([n]))
+        edges.append(grid[0, : used[0]])
+        counts.append(np.diff(np.concatenate([[0], left[0, : used[0]], [n]])).astype(np.int64))
     return edges, HistogramCounts(tuple(counts), found.missing)
+
+
+def quantile_grid(xp: Any, at: Any, below: Any, upto: Any, n: Any) -> tuple[Any, Any, Any]:
+    """Edges of F columns of one dtype from the values at their `quantile_positions`, without a size that depends on
+    values: device arrays never wait.
+
+    at            (F, B + 1) ascending
+    below, upto   (F, B + 1) int64, rows smaller than each value, and rows not larger
+    n             (F,) int64
+
+    Returns (F, B + 1) ascending edges, of which the first `used` (F,) count and the others are the largest number; and
+    (F, B + 1) int64, the rows below each edge, n beyond `used`. B + 1 suffice: a value needs two of the B + 1 positions
+    to have an edge behind it as well.
+    """
+    parts = at.shape[1] - 1
+    atom = at[:, 1:] == at[:, :-1]
+    values = xp.concatenate([at[:, 1:-1], next_up(at[:, 1:])], axis=1)
+    left = xp.concatenate([below[:, 1:-1], upto[:, 1:]], axis=1)
+    chosen = xp.concatenate([xp.ones_like(atom[:, 1:]), atom], axis=1) & (n > 0)[:, None]
+    top = at.dtype.type(np.inf if at.dtype.kind == "f" else np.iinfo(at.dtype).max)
+    largest = chosen & (values == top)
+    ends_at_top = largest.any(axis=1)
+    below_top = xp.where(largest, left, n[:, None]).min(axis=1)  # the largest number is its own next one
+    values = xp.where(chosen, values, top)
+    values, left = _along(xp, xp.argsort(values, axis=1), values, left)
+    fresh = values < top
+    fresh[:, 1:] &= values[:, 1:] > values[:, :-1]
+    place = xp.arange(values.shape[1])
+    values, left = _along(xp, xp.argsort(xp.where(fresh, place, place.shape[0]), axis=1), values, left)
+    distinct = fresh.sum(axis=1)
+    inner, last = place < distinct[:, None], (place == distinct[:, None]) & ends_at_top[:, None]
+    edges = xp.where(inner, values, top)
+    rows = xp.where(inner, left, xp.where(last, below_top[:, None], n[:, None]))
+    return edges[:, : parts + 1], rows[:, : parts + 1], distinct + ends_at_top
+
+
+def _along(xp: Any, order: Any, *arrays: Any) -> list[Any]:
+    return [xp.take_along_axis(array, order, axis=1) for array in arrays]
 
 
 def next_up(values: Any) -> Any:
     """The next representable number of each value; the largest one stays."""
     if values.dtype.kind == "f":
         return np.nextafter(values, values.dtype.type(np.inf))
-    top = np.iinfo(values.dtype).max
-    return np.where(values < top, values + (values < top).astype(values.dtype), values)
+    return values + (values < np.iinfo(values.dtype).max).astype(values.dtype)
 
 
 def counts_of_sorted(columns: SortedColumns, edges: Sequence[Any]) -> HistogramCounts:

@@ -1,7 +1,8 @@
 """One body of tests for every backend.
 
-The fixture `backend` runs each test on the reference, on the CPU, on the CUDA code over a host shim (no GPU: launchers
-and kernels run on the CPU, threads in shuffled order), and on a GPU where there is one (``pytest -m gpu``).
+The fixture `backend` runs each test on the reference, on the CPU, on the CUDA code over a stand-in (no GPU: launchers
+work on the strict arrays of `device.py`, and kernels run on the CPU, threads in shuffled order), and on a GPU where
+there is one (``pytest -m gpu``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kernels.cuda import source
 
 sys.path.insert(0, str(Path(__file__).parent / "cuda"))
 
+import device
 import shim
 
 
@@ -62,22 +64,28 @@ def shimmed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     def pointers(arrays: Any) -> Any:
         return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
 
-    primitives = ("rank", "histogram", "pairwise", "ordering", "resample", "scores")
     # Imported before anything is replaced, or a first import would keep the replacements for good.
-    modules = {primitive: importlib.import_module(f"kernels.cuda.{primitive}") for primitive in primitives}
+    modules = {name: importlib.import_module(f"kernels.cuda.{name}") for name in device.LAUNCHERS}
     monkeypatch.setattr(source, "module", lambda: np)
-    for primitive, module in modules.items():
-        for name, replacement in (("module", lambda: np), ("launch", launch), ("pointers", pointers)):
+    for launcher, module in modules.items():
+        replacements = {
+            "module": lambda: np,
+            "launch": launch,
+            "pointers": pointers,
+            "shared_limit": lambda: device.SHARED,
+        }
+        for name, replacement in replacements.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, replacement)
-        monkeypatch.setitem(dispatch.TABLE[primitive], "reference", f"kernels.cuda.{primitive}")
+        if launcher in dispatch.TABLE:
+            monkeypatch.setitem(dispatch.TABLE[launcher], "reference", f"kernels.cuda.{launcher}")
 
 
-@pytest.fixture(params=["reference", "cpu", "shim", pytest.param("cuda", marks=pytest.mark.gpu)])
-def backend(request: pytest.FixtureRequest) -> Backend:
+@pytest.fixture(params=["reference", "cpu", "stand-in", pytest.param("cuda", marks=pytest.mark.gpu)])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     if request.param == "cuda" and not has_device():
         pytest.skip("no CUDA device")
-    if request.param == "shim":
-        request.getfixturevalue("shimmed")
-        return Backend("reference")
+    if request.param == "stand-in":
+        device.install(monkeypatch, seed=1)
+        return Backend("cuda", device=True)
     return Backend(request.param, device=request.param == "cuda")

@@ -31,7 +31,7 @@ def test_cpu_equals_reference(rows: list[float], borders: list[float]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint64"])
-@pytest.mark.parametrize("bins", [0, 1, 9, 32, 33, 700])
+@pytest.mark.parametrize("bins", [0, 1, 9, 48, 49, 700])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_any_number_of_edges_and_layout(dtype: str, bins: int, order: str) -> None:
     rng = np.random.default_rng(bins)
@@ -47,6 +47,17 @@ def test_edges_too_close_or_too_far_for_cells(spread: float) -> None:
     rng = np.random.default_rng(1)
     rows = np.concatenate([edges, np.nextafter(edges, np.inf), rng.choice(edges, 500), [np.inf, -np.inf, 0.0]])
     assert_same([rows], [edges])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint64"])
+def test_rows_at_the_ends_of_their_dtype(dtype: str) -> None:
+    """The largest number is an edge and a row, and nearly all edges share one cell."""
+    kind = np.dtype(dtype)
+    low, top = (-np.inf, np.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    for ends in ([low, top], [top], []):
+        edges = np.unique(np.array([*range(70), *ends], dtype=kind))
+        rows = np.array([low, top, 0, 1, 69, 70, *range(50)], dtype=kind)
+        assert_same([rows], [edges])
 
 
 def test_worked_example(backend: Any) -> None:

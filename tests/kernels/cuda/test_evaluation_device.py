@@ -3,14 +3,11 @@ the shim."""
 
 from __future__ import annotations
 
-import importlib
-import sys
 from typing import Any
 
 import device
 import numpy as np
 import pytest
-import shim
 
 from kernels import metrics
 from kernels.errors import DeviceError
@@ -22,20 +19,7 @@ from tests.kernels.test_resample_bootstrap import arguments
 @pytest.fixture(autouse=True)
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """CuPy is the stand-in; kernels launch on the host."""
-
-    def launch(name: str, kernel: str, grid: Any, block: int, args: tuple[Any, ...], shared: int = 0) -> None:
-        shim.build(name).launch(kernel, grid=grid, block=block, args=device.unwrap(args), shared=shared)
-
-    def pointers(arrays: Any) -> Any:
-        return device.wrap(np.array([array.values.ctypes.data for array in arrays], dtype=np.uint64))
-
-    cupy = device.Module()
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    for primitive in ("rank", "ordering", "resample", "scores"):
-        module = importlib.import_module(f"kernels.cuda.{primitive}")
-        for name, replacement in (("module", lambda: cupy), ("launch", launch), ("pointers", pointers)):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, replacement)
+    device.install(monkeypatch)
 
 
 def there(*arrays: Any) -> Any:

@@ -14,7 +14,7 @@ from kernels.reference import histogram as reference_histogram
 from kernels.reference import rank as reference_rank
 
 SOURCES = sorted(path.stem for path in source.HERE.glob("*.cu"))
-REGISTERS = {"rank": 96, "histogram": 128, "pairwise": 64}
+REGISTERS = {"rank": 96, "histogram": 128, "pairwise": 64, "splitter": 64}
 """Upper bounds, so that a change that costs occupancy is seen; measured 16 to 80."""
 
 
@@ -50,13 +50,31 @@ def test_no_source_asks_for_fast_math_or_float_atomics(name: str) -> None:
 def test_launchers_name_the_sizes_of_their_sources() -> None:
     for launcher, name, constants in (
         (rank, "rank", {"kThreads": "_THREADS", "kIntegers": "_INTEGERS", "kFloats": "_FLOATS"}),
-        (histogram, "histogram", {"kThreads": "_THREADS", "kFew": "_FEW"}),
+        (histogram, "histogram", {"kThreads": "_THREADS", "kFew": "_FEW", "kShared": "_SHARED"}),
         (pairwise, "pairwise", {"kThreads": "_THREADS"}),
     ):
         text = (source.HERE / f"{name}.cu").read_text()
         for constant, python in constants.items():
             assert f"constexpr int {constant} = {getattr(launcher, python)};" in text
     assert f"constexpr int kItems = {rank._TILE // rank._THREADS};" in (source.HERE / "rank.cu").read_text()
+
+
+@pytest.mark.parametrize(("shared", "asked"), [(0, None), (48 * 1024, None), (160_000, 160_000)])
+def test_shared_memory_beyond_48_kilobytes_is_asked_for(
+    shared: int, asked: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    class Function:
+        max_dynamic_shared_size_bytes = None
+
+        def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
+            calls.append((grid, block, args, shared_mem, self.max_dynamic_shared_size_bytes))
+
+    compiled = type("Compiled", (), {"get_function": lambda self, kernel: Function()})()
+    monkeypatch.setattr(source, "_compiled", lambda name: compiled)
+    source.launch("splitter", "splitter_count_f32", (2, 3), 1024, (1,), shared)
+    assert calls == [((2, 3), (1024,), (1,), shared, asked)]
 
 
 WINDOWS = {
