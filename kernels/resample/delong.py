@@ -39,7 +39,7 @@ def delong(
     rows = paired(y_true, score_a, score_b, nan_policy=nan_policy, backend=backend)
     for x, name in ((rows.y_true, "y_true"), *((score, "score") for score in rows.scores)):
         check_ndim(x, name, 1)
-    labels = rows.labels()
+    labels = rows.labels(alone=True)
     ordering = load("ordering", rows.backend)
     places = ordering.placements_of([as_working(score, "score") for score in rows.scores], labels)
     n, positives = int(labels.shape[0]), int(labels.sum(dtype=np.int64))  # synchronises

@@ -32,6 +32,8 @@ class SliceIntervals:
     standard_error: Any
     undefined: Any
     """Replicates in which the metric was undefined, int64; see BootstrapResult.undefined."""
+    perfect: Any
+    """bool: the metric is the calibration error and 0 is not excluded; see BootstrapResult.note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,11 +58,13 @@ class BootstrapResult:
     confidence_level: float
     n_resamples: int
     method: str
-    """"percentile" or "bca"."""
+    """"percentile", "bca", or "inversion" for the calibration error."""
     resampling: str
     """"rows" (Poisson weights by row or cluster) or "cells" (multinomial counts)."""
     seed: int
     backend: str
+    note: str = ""
+    """What a reader of the interval must know: that it is one-sided, or wider than its level; else empty."""
     slices: dict[str, SliceIntervals] = field(default_factory=dict)
 
 

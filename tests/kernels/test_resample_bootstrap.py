@@ -54,7 +54,9 @@ def test_estimates_are_the_metrics_own(name: str) -> None:
     two = bootstrap(getattr(metrics, name), true, a, b, n_resamples=64)
     assert two.estimate == pytest.approx(called(name, true, b) - called(name, true, a), rel=1e-9)
     assert two.estimates == pytest.approx((called(name, true, a), called(name, true, b)), rel=1e-12)
-    assert two.low < two.estimate < two.high
+    assert two.low < two.high
+    if name != "expected_calibration_error":  # its interval is about the truth, not about an estimate that is biased
+        assert two.low < two.estimate < two.high
     if name != "expected_calibration_error":  # noise in the scores need not spoil their calibration
         assert (two.estimate < 0) == GREATER_IS_BETTER[name]
 

@@ -121,6 +121,8 @@ def test_intervals_are_the_hosts(name: str) -> None:
         {"method": "bca", "slices": slices},
     ):
         keywords: dict[str, Any] = {"n_resamples": 24, "seed": 2}
+        if name == "expected_calibration_error" and "method" in extra:
+            continue  # its interval has a method of its own
         placed = {k: there(v) if isinstance(v, np.ndarray) else v for k, v in extra.items()}
         expected = bootstrap(name, true, a, b, **keywords, **extra)
         got = bootstrap(name, *there(true, a, b), **keywords, **placed)
