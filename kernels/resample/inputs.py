@@ -65,13 +65,13 @@ def paired(
     scores = [as_native(s, name) for s, name in ((y_score, "y_score"), (other, "other")) if s is not None]
     for score, name in zip(scores, ("y_score", "other"), strict=False):
         check_ndim(score, name, 1, 2)
-    codes = {name: _integers(x, f"slices[{name!r}]") for name, x in columns.items()}
+    codes = {name: integers(x, f"slices[{name!r}]") for name, x in columns.items()}
     keys = cluster if cluster is not None else row_ids
     lengths = {"y_true": true, "y_score": scores[0], "other": scores[1] if len(scores) > 1 else None}
     n = check_same_length(**lengths, **{f"slices_{name}": x for name, x in codes.items()})
     ids = None
     if keys is not None:
-        ids = _integers(keys, "cluster" if cluster is not None else "row_ids").astype(np.uint64)
+        ids = integers(keys, "cluster" if cluster is not None else "row_ids").astype(np.uint64)
         check_same_length(y_true=true, ids=ids)
     lost = _missing(true, *scores)
     missing = 0 if isinstance(lost, bool) else int(lost.sum())  # synchronises
@@ -104,7 +104,8 @@ def _columns(slices: Any) -> dict[str, Array]:
     return dict(slices) if isinstance(slices, Mapping) else {"slice": slices}
 
 
-def _integers(x: Array, name: str) -> Any:
+def integers(x: Array, name: str) -> Any:
+    """Codes (N,) as int64 on their device; DTypeError for what is not an integer."""
     native = as_native(x, name)
     check_ndim(native, name, 1)
     if native.dtype.kind not in "biu":

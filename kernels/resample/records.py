@@ -68,6 +68,27 @@ class BootstrapResult:
     slices: dict[str, SliceIntervals] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DelongSlices:
+    """One slicing column. Arrays have one entry a slice, in the order of `values`; NaN where undefined."""
+
+    values: Any
+    """The distinct codes of the column, ascending."""
+    n: Any
+    """Rows of each slice, int64; so are positives and negatives."""
+    positives: Any
+    negatives: Any
+    enough: Any
+    """bool: n >= min_rows. Slices that are too small keep their estimate alone."""
+    estimate: Any
+    """AUROC of score_a, or of score_b minus that of score_a."""
+    low: Any
+    high: Any
+    standard_error: Any
+    z: Any
+    pvalue: Any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelongResult:
     """AUROC of one model, or the paired difference of two, with its variance by DeLong, DeLong and
@@ -90,6 +111,7 @@ class DelongResult:
     negatives: int
     confidence_level: float
     backend: str
+    slices: dict[str, DelongSlices] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
