@@ -21,7 +21,7 @@ from kernels.primitives import CalibrationSums
 from kernels.resample.cells import MANY_ROWS, CalibrationCells, Cells
 from kernels.resample.inputs import Paired, host
 from kernels.resample.problems import Problem
-from kernels.resample.ranks import Ranked, Ranks
+from kernels.resample.ranks import Part, Ranked, Ranks
 from kernels.resample.sums import Calibration, Columns, Sums
 
 AVERAGED = ("f1_score", "precision_score", "recall_score")
@@ -122,16 +122,31 @@ def _matrix_score(name: str, count: int, options: MetricOptions) -> Callable[[An
 def _ranks(name: str, rows: Paired, options: MetricOptions) -> Ranks:
     if options.average not in ("auto", "binary", "macro", "weighted"):
         raise OptionError(f"average: {options.average!r} for {name} - use macro or weighted")
+    if options.multi_class == "ovo" and name != "roc_auc_score":
+        raise OptionError(f"multi_class: 'ovo' for {name} - only roc_auc_score knows it")
     models = []
     for raw in rows.scores:
         score = as_working(raw, "y_score")
         if score.ndim == 1:
-            models.append(Ranked([(rows.labels(alone=name == "roc_auc_score"), score)]))
+            models.append(Ranked([Part(rows.labels(alone=name == "roc_auc_score"), score)]))
             continue
-        codes = _columns_of(rows, score)
-        columns = range(score.shape[1])
-        models.append(Ranked([((codes == c).astype(np.uint8), score[:, c].copy()) for c in columns]))
+        codes, count = _columns_of(rows, score), int(score.shape[1])
+        if options.multi_class == "ovo":
+            models.append(Ranked(_against_each_other(codes, score)))
+        else:
+            models.append(Ranked([Part((codes == c).astype(np.uint8), score[:, c].copy()) for c in range(count)]))
     return Ranks(models, name == "average_precision_score", options.average == "weighted", rows.backend)
+
+
+def _against_each_other(codes: Any, score: Any) -> list[Part]:
+    """Every pair of classes, both ways: class a by its column among the rows of a and b (Hand and Till 2001)."""
+    columns = range(int(score.shape[1]))
+    return [
+        Part((codes == a).astype(np.uint8), score[:, a].copy(), (codes == a) | (codes == b))
+        for a in columns
+        for b in columns
+        if a != b
+    ]
 
 
 def _columns_of(rows: Paired, score: Any) -> Any:
