@@ -92,7 +92,8 @@ def as_native(x: Array, name: str = "x") -> Any:
         return x
     if isinstance(x, np.ma.MaskedArray):
         raise DTypeError(f"{name}: a masked array - fill the masked values with NaN first")
-    return np.asarray(x)
+    native = np.asarray(x)
+    return native if native.dtype.isnative else native.astype(native.dtype.newbyteorder("="))
 
 
 def as_working(x: Array, name: str = "x") -> Any:
@@ -195,6 +196,18 @@ def refuse_missing(count: int, name: str) -> None:
     """MissingValueError when `count` is not zero; used under ``nan_policy="raise"``."""
     if count:
         raise MissingValueError(f"{name}: {count} NaN - drop them or use nan_policy='omit'")
+
+
+def missing_rows(x: Any) -> Any:
+    """Rows of x (N,) or (N, C) that hold a NaN, or False when there are none."""
+    if x.dtype.kind != "f" or x.size == 0:
+        return False
+    # One NaN makes the sum NaN, and a sum is far cheaper than a mask; inf - inf only costs the slower look.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if not np.isnan(x.sum()):  # synchronises
+            return False
+    mask = np.isnan(x)
+    return mask if mask.ndim == 1 else mask.any(axis=1)
 
 
 def wrap_like(result: Any, template: Array) -> Any:

@@ -52,6 +52,15 @@ class BinarySums(NamedTuple):
     outside: Any  # int64 (): rows whose probability is below 0 or above 1
 
 
+class CalibrationSums(NamedTuple):
+    """Sums of one pass over confidences and their outcomes, by bin of the confidence and by outcome."""
+
+    rows: Any  # int64 (B, 2)
+    confidence: Any  # float64 (B, 2): sum of the confidence
+    square: Any  # float64 (B, 2): sum of its square
+    outside: Any  # int64 (): rows whose confidence is not within [0, 1]
+
+
 class MulticlassSums(NamedTuple):
     """Sums of one pass over a problem of C classes; rows with a NaN are counted and left out."""
 

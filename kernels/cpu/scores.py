@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from kernels.cpu.threads import map_columns, thread_count
-from kernels.primitives import BinarySums, MulticlassSums, RegressionSums
+from kernels.primitives import BinarySums, CalibrationSums, MulticlassSums, RegressionSums
 
 BLOCK = 2048
 LANES = 16
@@ -60,6 +60,15 @@ def multiclass_sums(codes: Any, proba: Any, *, n_bins: int, eps: float) -> Multi
         floats[0], floats[1], counts[3 : 3 + n_bins], counts[3 + n_bins :], confidence,
         counts[0], counts[1], counts[2],
     )  # fmt: skip
+
+
+def calibration_sums(outcome: Any, confidence: Any, *, n_bins: int) -> CalibrationSums:
+    """outcome (N,) uint8 in {0, 1}; confidence (N,) float32 or float64. Bins as for binary_sums."""
+    arguments = (np.ascontiguousarray(outcome), np.ascontiguousarray(confidence), _edges(n_bins))
+    cells = 2 * n_bins
+    floats, counts = _by_block(_calibration, arguments, (2 * cells, np.float64), (cells + 1, np.int64))
+    by_cell = floats.reshape(n_bins, 2, 2)  # (bin, outcome, first or second moment)
+    return CalibrationSums(counts[:cells].reshape(n_bins, 2), by_cell[:, :, 0], by_cell[:, :, 1], counts[cells])
 
 
 def regression_sums(y_true: Any, y_pred: Any, *, alpha: float) -> RegressionSums:
@@ -290,6 +299,38 @@ def _binary(labels, proba, edges, threshold, eps, start, stop, floats, counts, c
         counts[block, cells] = missing
         counts[block, cells + 1] = outside
         confidence[block] = total[0, :cells] + total[1, :cells] + total[2, :cells] + total[3, :cells]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _calibration(outcome, confidence, edges, start, stop, floats, counts):
+    rows, n_bins = outcome.shape[0], edges.shape[0] - 1
+    cell = np.empty(BLOCK, np.int64)
+    for block in range(start, stop):
+        first = block * BLOCK
+        n = min(BLOCK, rows - first)
+        hit, sure = outcome[first : first + n], confidence[first : first + n]
+        outside = 0
+        for i in range(n):
+            p = np.float64(sure[i])
+            outside += np.int64(not (p >= 0.0 and p <= 1.0))
+            cell[i] = 2 * _bin_of(p if p == p else 0.0, edges, n_bins) + np.int64(hit[i])
+        count = np.zeros((4, 2 * n_bins), np.int64)  # four copies, as in _tally
+        total = np.zeros((4, 4 * n_bins), np.float64)
+        whole = n - n % 4
+        for i in range(0, whole, 4):
+            for copy in range(4):
+                p, at = np.float64(sure[i + copy]), cell[i + copy]
+                count[copy, at] += 1
+                total[copy, 2 * at] += p
+                total[copy, 2 * at + 1] += p * p
+        for i in range(whole, n):
+            p, at = np.float64(sure[i]), cell[i]
+            count[0, at] += 1
+            total[0, 2 * at] += p
+            total[0, 2 * at + 1] += p * p
+        counts[block, : 2 * n_bins] = count[0] + count[1] + count[2] + count[3]
+        counts[block, 2 * n_bins] = outside
+        floats[block] = total[0] + total[1] + total[2] + total[3]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kernels.cuda.source import launch, module, suffix
-from kernels.primitives import BinarySums, MulticlassSums, RegressionSums
+from kernels.primitives import BinarySums, CalibrationSums, MulticlassSums, RegressionSums
 
 THREADS = 256  # kThreads, kRows, kClassThreads and kFixed of scores.cu
 ROWS = 8192
@@ -64,6 +64,17 @@ def multiclass_sums(codes: Any, proba: Any, *, n_bins: int, eps: float) -> Multi
         loss, square, counts[:n_bins], counts[n_bins : 2 * n_bins], counts[2 * n_bins : 3 * n_bins] / FIXED,
         *counts[3 * n_bins :],
     )  # fmt: skip
+
+
+def calibration_sums(outcome: Any, confidence: Any, *, n_bins: int) -> CalibrationSums:
+    """outcome (N,) uint8 in {0, 1}; confidence (N,) float32 or float64. Bins as for binary_sums."""
+    xp = module()
+    p = confidence.astype(np.float64)
+    cell = 2 * bin_of(p, n_bins) + outcome
+    rows, first, second = (
+        xp.bincount(cell, weights=w, minlength=2 * n_bins).reshape(n_bins, 2) for w in (None, p, p * p)
+    )
+    return CalibrationSums(rows.astype(np.int64), first, second, (~((p >= 0) & (p <= 1))).sum())
 
 
 def regression_sums(y_true: Any, y_pred: Any, *, alpha: float) -> RegressionSums:

@@ -55,7 +55,8 @@ def matthews(matrix: Any) -> Any:
     rows, correct = true.sum(axis=-1), _diagonal(matrix).sum(axis=-1)
     covariance = correct * rows - (true * pred).sum(axis=-1)
     spread = (rows**2 - (pred**2).sum(axis=-1)) * (rows**2 - (true**2).sum(axis=-1))
-    return _ratio(covariance, np.sqrt(np.maximum(spread, 0.0)))
+    varied = ((true > 0).sum(axis=-1) > 1) & ((pred > 0).sum(axis=-1) > 1)  # weights may round to a spread
+    return np.where(varied, _ratio(covariance, np.sqrt(np.maximum(spread, 0.0))), np.nan)
 
 
 def _averaged(
@@ -81,11 +82,16 @@ def _averaged(
     if average == "macro":
         return _mean_known(values)
     if average == "weighted":
-        known = ~np.isnan(values)
-        weight = np.where(known, true, 0.0)
-        mean = _ratio((weight * np.where(known, values, 0.0)).sum(axis=-1), weight.sum(axis=-1))
-        return np.where(true.sum(axis=-1) > 0, mean, zero_division)
+        return weighted_mean(values, true)
     return values
+
+
+def weighted_mean(values: Any, weight: Any) -> Any:
+    """Mean of the values (..., C) that are defined; their plain mean when no weight is left, as in scikit-learn."""
+    weight = np.where(np.isnan(values), 0.0, weight)
+    total = weight.sum(axis=-1)
+    mean = _ratio((weight * np.where(weight > 0, values, 0.0)).sum(axis=-1), total)
+    return np.where(total > 0, mean, _mean_known(values))
 
 
 def _diagonal(matrix: Any) -> Any:

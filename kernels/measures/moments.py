@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 NORMS = ("l1", "l2", "max")
+FLAT = 2.0**-30
+"""A spread below this share of its second moment is rounding: the values are constant."""
 
 
 def mean(total: Any, weight: Any) -> Any:
@@ -27,11 +29,12 @@ def determination(residual: Any, first: Any, second: Any, weight: Any) -> Any:
     """R^2 = 1 - residual / (second - first^2 / weight).
 
     first and second are sums of (y - c) and (y - c)^2 for one constant c near the mean of y, without which
-    the difference would cancel. NaN for fewer than two rows of weight and for constant y, where scikit-learn
-    says 0.0 or 1.0.
+    the difference would cancel. NaN without rows of weight and for constant y (up to rounding, see FLAT),
+    where scikit-learn says 0.0 or 1.0.
     """
     spread = second - mean(first, weight) * first
-    return np.where((spread > 0) & (weight > 0), 1.0 - residual / np.where(spread > 0, spread, 1.0), np.nan)
+    known = spread > FLAT * second
+    return np.where(known & (weight > 0), 1.0 - residual / np.where(known, spread, 1.0), np.nan)
 
 
 def calibration_error(outcome: Any, confidence: Any, rows: Any, *, norm: str = "l1") -> Any:

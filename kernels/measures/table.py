@@ -44,6 +44,8 @@ class MetricOptions:
 
     average: str = "auto"
     """Classes: "auto" is "binary" for two (the greater label is positive) and "macro" for more."""
+    multi_class: str = "ovr"
+    """AUROC of scores (N, C): "ovr" is each class against the rest, "ovo" each against each."""
     threshold: float = 0.5
     """A floating score (N,) is a probability, and predicts the greater label from this value on."""
     n_bins: int = 15
@@ -54,6 +56,8 @@ class MetricOptions:
     def __post_init__(self) -> None:
         if self.average not in ("auto", "binary", "macro", "weighted", "micro"):
             raise OptionError(f"average: {self.average!r} - use auto, binary, macro, weighted or micro")
+        if self.multi_class not in ("ovr", "ovo"):
+            raise OptionError(f"multi_class: {self.multi_class!r} - use ovr or ovo")
         if self.n_bins < 1:
             raise OptionError(f"n_bins: {self.n_bins} - pass at least 1")
         if not 0.0 <= self.alpha <= 1.0:

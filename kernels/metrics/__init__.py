@@ -8,8 +8,11 @@ Missing values: nan_policy="raise" (default) raises MissingValueError, because a
 not be scored on the rest in silence; "omit" leaves the rows out; "propagate" gives NaN. Looking for them, and
 for the classes, waits for a CUDA device once.
 
-Undefined values (no rows, one class only) are NaN, never a silent 0.0 or 1.0; where scikit-learn differs the
-function says so. Errors: ShapeError, DTypeError, DeviceError, OptionError, MissingValueError,
+Undefined values (no rows, no weight, one class only) are NaN, never a silent 0.0 or 1.0; where scikit-learn
+differs the function says so. Weights are finite and not negative. Sums are float64 whatever the dtype of the
+predictions; scikit-learn sums float32 log losses in float32.
+
+Errors: ShapeError, DTypeError, DeviceError, OptionError, MissingValueError,
 BackendUnavailable of kernels.errors. Counts are int64 and, with AUROC, equal on every backend bit for bit;
 other values agree to 1e-12.
 """

@@ -72,7 +72,8 @@ def precision_score(
     class).
 
     Where nothing was predicted positive the value is zero_division: NaN by default, where scikit-learn warns
-    and says 0.0. A mean over classes leaves NaN ones out, as scikit-learn does with zero_division=nan.
+    and says 0.0. A mean over classes leaves NaN ones out, as scikit-learn does with zero_division=nan; a
+    weighted mean without any weight left is the plain mean, or NaN.
     """
     return _averaged(
         confusion.precision, y_true, y_pred, labels, pos_label, average, sample_weight, zero_division,
@@ -122,7 +123,7 @@ def _averaged(
 ) -> Any:  # fmt: skip
     check_option(average, "average", confusion.AVERAGES)
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
-    everything, matrix = _table(data, extra=labels)
+    everything, matrix = _table(data, extra=None if average == "binary" else labels)
     positive = 1
     if average == "binary":
         positive = _positive_index(everything, pos_label)
@@ -151,11 +152,7 @@ def _some_classes(metric: Any, matrix: Any, kept: Any, average: str | None, zero
         true, pred = matrix.sum(axis=1)[kept].sum(), matrix.sum(axis=0)[kept].sum()
         pooled = np.stack([np.zeros_like(tp), pred - tp, true - tp, tp]).reshape(2, 2).astype(np.float64)
         return metric(pooled, average="binary", positive=1, zero_division=float(zero_division))
-    known = ~np.isnan(values)
-    weight = np.where(known, matrix.sum(axis=1)[kept] if average == "weighted" else 1.0, 0.0)
-    total = weight.sum()
-    mean = (np.where(known, values, 0.0) * weight).sum() / np.where(total > 0, total, 1.0)
-    return np.where(total > 0, mean, zero_division)
+    return confusion.weighted_mean(values, matrix.sum(axis=1)[kept] if average == "weighted" else 1.0)
 
 
 def _positive_index(classes: Any, pos_label: Any) -> int:

@@ -14,15 +14,18 @@ import numpy as np
 from kernels.arrays import (
     Array,
     as_native,
+    as_working,
     check_nan_policy,
     check_ndim,
     check_same_length,
     library_of,
+    missing_rows,
     refuse_missing,
     working_dtype,
     wrap_like,
 )
 from kernels.dispatch import backend_for, load
+from kernels.errors import OptionError
 
 
 class Rows(NamedTuple):
@@ -46,31 +49,20 @@ def rows(
     true, pred = as_native(y_true, "y_true"), as_native(y_pred, "y_pred")
     check_ndim(true, "y_true", *true_ndims)
     check_ndim(pred, "y_pred", *ndims)
-    weight = None if sample_weight is None else as_native(sample_weight, "sample_weight").astype(np.float64)
+    weight = None if sample_weight is None else as_working(sample_weight, "sample_weight").astype(np.float64)
     if weight is not None:
         check_ndim(weight, "sample_weight", 1)
+        if weight.size and (float(weight.min()) < 0.0 or float(weight.max()) == np.inf):  # synchronises
+            raise OptionError("sample_weight: a weight below 0 or infinite - pass finite weights of 0 and above")
     check_same_length(y_true=true, y_pred=pred, sample_weight=weight)
-    missing = _missing(true) | _missing(pred) | _missing(weight)
+    missing = missing_rows(true) | missing_rows(pred) | (False if weight is None else missing_rows(weight))
     if isinstance(missing, bool) or not missing.any():  # synchronises
         return Rows(true, pred, weight, chosen, False)
     if nan_policy == "raise":
         refuse_missing(int(missing.sum()), "y_true, y_pred, sample_weight")
-    if nan_policy == "propagate":
-        return Rows(true, pred, weight, chosen, True)
-    kept = ~missing
-    return Rows(true[kept], pred[kept], None if weight is None else weight[kept], chosen, False)
-
-
-def _missing(x: Any) -> Any:
-    """Rows of x (N,) or (N, C) that hold a NaN, or False when there are none."""
-    if x is None or x.dtype.kind != "f" or x.size == 0:
-        return False
-    # One NaN makes the sum NaN, and a sum is far cheaper than a mask; inf - inf only costs the slower look.
-    with np.errstate(invalid="ignore", over="ignore"):
-        if not np.isnan(x.sum()):  # synchronises
-            return False
-    mask = np.isnan(x)
-    return mask if mask.ndim == 1 else mask.any(axis=1)
+    kept = ~missing  # what propagates is scored on the rest, so that its shape is known, and then made NaN
+    undefined = nan_policy == "propagate"
+    return Rows(true[kept], pred[kept], None if weight is None else weight[kept], chosen, undefined)
 
 
 def floating(x: Any, name: str) -> Any:

@@ -45,7 +45,7 @@ def roc_auc_score(
     if data.undefined:
         return inputs.result(np.full_like(score, np.nan, shape=(), dtype=np.float64), y_score)
     if score.ndim == 1:
-        codes = codes_.binary_codes(data.y_true, data.backend)
+        codes = codes_.binary_codes(data.y_true, data.backend, alone=True)  # one class has no AUROC
         return inputs.result(_binary_auroc(codes, score, data.weight, data.backend), y_score)
     check_option(multi_class, "multi_class", ("ovr", "ovo"))
     codes, count = _class_codes(data.y_true, score, labels)
@@ -102,6 +102,8 @@ def ndcg_score(
             f"y_score: shape {tuple(data.y_pred.shape)} is not that of y_true {tuple(data.y_true.shape)} - "
             "pass one score per document"
         )
+    if data.y_pred.shape[1] < 2:
+        raise ShapeError(f"y_score: {data.y_pred.shape[1]} documents a query - pass at least 2, for one has no order")
     if k is not None and k < 1:
         raise OptionError(f"k: {k} - pass at least 1, or None for all places")
     values = ndcg_by_query(data.y_true, data.y_pred, k=k, ignore_ties=ignore_ties)
@@ -124,10 +126,11 @@ def _binary_auroc(codes: Any, score: Any, weight: Any, backend: str) -> Any:
         counts = inputs.primitive("rank", backend).rank_counts(down, up)
         return moments.ranking(counts.u2[0], counts.n[0], counts.m[0])
     tp, fp, _ = _weighted_walk(codes, score, weight, backend)
-    before = np.concatenate([np.zeros_like(tp[:1]), tp[:-1]])
-    pairs = (np.diff(fp, prepend=np.zeros_like(fp[:1])) * (before + tp)).sum()
-    positives, negatives = tp[-1:].sum(), fp[-1:].sum()
-    return moments.ranking(pairs, positives, negatives)
+    # Rates instead of weights: a product of two tiny or huge weights would leave float64.
+    tpr, fpr = moments.mean(tp, tp[-1:].sum()), moments.mean(fp, fp[-1:].sum())
+    before = np.concatenate([np.zeros_like(tpr[:1]), tpr[:-1]])
+    area = (np.diff(fpr, prepend=np.zeros_like(fpr[:1])) * (before + tpr)).sum() / 2.0
+    return area if tpr.shape[0] else np.full_like(area, np.nan)
 
 
 def _binary_precision(codes: Any, score: Any, weight: Any, backend: str) -> Any:
@@ -153,6 +156,8 @@ def _weighted_walk(codes: Any, score: Any, weight: Any, backend: str) -> tuple[A
 
 def _class_codes(y_true: Any, score: Any, labels: Any) -> tuple[Any, int]:
     classes = codes_.classes_of(y_true) if labels is None else np.asarray(labels, like=y_true)
+    if labels is not None and not bool((classes[1:] > classes[:-1]).all()):  # synchronises
+        raise OptionError("labels: not ascending, or one twice - name each class once, in ascending order")
     if classes.shape[0] != score.shape[1]:
         raise ShapeError(
             f"y_score: {score.shape[1]} columns for {classes.shape[0]} classes - pass one column a class, or "
@@ -181,7 +186,7 @@ def _one_against_rest(
     if average == "macro":
         return values.mean()
     share = np.stack([(column if weight is None else column * weight).sum() for column in columns])
-    return moments.mean((values * share).sum(), share.sum())
+    return moments.mean(np.where(share > 0, values * share, 0.0).sum(), share.sum())
 
 
 def _one_against_one(codes: Any, score: Any, count: int, average: str | None, backend: str) -> Any:

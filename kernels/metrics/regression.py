@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import Array, check_option
+from kernels.arrays import Array, check_option, working_dtype
 from kernels.errors import OptionError, ShapeError
 from kernels.measures import moments
 from kernels.measures.pointwise import row_loss
@@ -68,6 +68,8 @@ def r2_score(
         weight = data.weight
         count = np.full_like(true, true.shape[0], shape=()) if weight is None else weight.sum()
         center = moments.mean(true.sum() if weight is None else (true * weight).sum(), count)
+        if true.shape[0]:  # a mean may round past equal values, which would then seem to vary
+            center = np.clip(center, true.min(), true.max())
         apart = true - center
         if weight is None:
             sums = inputs.primitive("scores", data.backend).regression_sums(true, pred, alpha=0.5)
@@ -112,6 +114,8 @@ def _data(
             f"y_pred: shape {tuple(data.y_pred.shape)} is not that of y_true {tuple(data.y_true.shape)} - "
             "pass both as (N,) or both as (N, K)"
         )
+    for x, name in ((data.y_true, "y_true"), (data.y_pred, "y_pred")):
+        working_dtype(x.dtype, name)  # DTypeError for text, complex and extended numbers
     return data._replace(y_true=data.y_true.astype(np.float64), y_pred=data.y_pred.astype(np.float64))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.primitives import BinarySums, MulticlassSums, RegressionSums
+from kernels.primitives import BinarySums, CalibrationSums, MulticlassSums, RegressionSums
 
 LN2_HIGH = 0.6931471803691238  # the upper 32 bits of ln 2, so that exponent * LN2_HIGH is exact
 LN2_LOW = 1.9082149292705877e-10
@@ -56,6 +56,16 @@ def multiclass_sums(codes: Any, proba: Any, *, n_bins: int, eps: float) -> Multi
         outside=np.int64(((p < 0) | (p > 1)).any(axis=1).sum()),
         unnormalised=np.int64((np.abs(p.sum(axis=1) - 1.0) > tolerance).sum()),
     )
+
+
+def calibration_sums(outcome: Any, confidence: Any, *, n_bins: int) -> CalibrationSums:
+    """outcome (N,) uint8 in {0, 1}; confidence (N,) float32 or float64. Bins as for binary_sums."""
+    p = confidence.astype(np.float64)
+    cell = 2 * bin_of(p, n_bins) + outcome
+    rows, first, second = (
+        np.bincount(cell, weights=w, minlength=2 * n_bins).reshape(n_bins, 2) for w in (None, p, p * p)
+    )
+    return CalibrationSums(rows.astype(np.int64), first, second, (~((p >= 0) & (p <= 1))).sum())
 
 
 def regression_sums(y_true: Any, y_pred: Any, *, alpha: float) -> RegressionSums:

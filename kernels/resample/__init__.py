@@ -1,7 +1,8 @@
 """Uncertainty of metrics: intervals, paired comparisons, tests, and how many rows they need.
 
     bootstrap         any metric, one model or a paired difference, overall and by slice
-    delong            AUROC with its variance; two models with covariance, z and p-value
+    delong            AUROC with its variance; two models with covariance, z and p-value; overall and by slice
+    crossing          the combinations of several slicing columns as one more
     permutation_test  a paired difference of any metric against none
     mcnemar           paired accuracy, exact or mid-p
     wilson            interval of a proportion
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from kernels.measures.table import MetricOptions
 from kernels.resample.bootstrap import bootstrap
+from kernels.resample.crossing import crossing
 from kernels.resample.delong import delong
 from kernels.resample.intervals import wilson
 from kernels.resample.permutation import permutation_test
@@ -24,6 +26,7 @@ from kernels.resample.proportions import mcnemar
 from kernels.resample.records import (
     BootstrapResult,
     DelongResult,
+    DelongSlices,
     McnemarResult,
     PermutationResult,
     SliceIntervals,
@@ -32,11 +35,13 @@ from kernels.resample.records import (
 __all__ = [
     "BootstrapResult",
     "DelongResult",
+    "DelongSlices",
     "McnemarResult",
     "MetricOptions",
     "PermutationResult",
     "SliceIntervals",
     "bootstrap",
+    "crossing",
     "delong",
     "mcnemar",
     "permutation_test",

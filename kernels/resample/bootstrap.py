@@ -14,14 +14,16 @@ import numpy as np
 from kernels.arrays import Array, check_option
 from kernels.errors import OptionError
 from kernels.measures.table import MetricOptions, metric_name
-from kernels.resample.build import build
-from kernels.resample.cells import cell_replicates, resamples_by_cell
+from kernels.resample import calibration
+from kernels.resample.build import build, build_cells
+from kernels.resample.cells import CalibrationCells, Cells, cell_replicates
 from kernels.resample.inputs import Paired, check_resamples, host, paired
 from kernels.resample.intervals import acceleration, bca, check_level, percentile, spread_of
 from kernels.resample.problems import Draw, Problem, Segments
 from kernels.resample.records import BootstrapResult, SliceIntervals
+from kernels.resample.sums import Calibration
 
-METHODS = ("percentile", "bca")
+METHODS = ("auto", "percentile", "bca")
 RESAMPLING = ("auto", "rows", "cells")
 TILE = 2048
 """Replicates drawn at a time."""
@@ -33,7 +35,7 @@ def bootstrap(
     metric: str | Callable[..., Any], y_true: Array, y_score: Array, other: Array | None = None,
     slices: Array | Mapping[str, Array] | None = None, cluster: Array | None = None, n_resamples: int = 2000,
     confidence_level: float = 0.95, seed: int = 0, row_ids: Array | None = None,
-    method: str = "percentile", *, options: MetricOptions | None = None, min_rows: int = 30,
+    method: str = "auto", *, options: MetricOptions | None = None, min_rows: int = 30,
     resampling: str = "auto", nan_policy: str = "raise", backend: str | None = None,
 ) -> BootstrapResult:  # fmt: skip
     """A metric with its bootstrap interval; with `other`, the paired difference metric(other) -
@@ -52,11 +54,17 @@ def bootstrap(
     a calibration error of many rows without slices (see cells). resampling="rows" forces row weights, "cells"
     refuses others.
 
-    method "percentile", or "bca" (Efron 1987) with the exact leave-one-out acceleration (for average
+    method "auto" is "percentile"; "bca" (Efron 1987) takes the exact leave-one-out acceleration (for average
     precision the infinitesimal jackknife). A replicate without one of the classes leaves the metric
     undefined; such replicates are left out and counted, and above a tenth the bounds are NaN. standard_error
-    is the standard deviation of the replicates. Below some 50 rows no bootstrap covers as stated; calibration
-    error is biased upwards, and near perfect calibration its interval is too high.
+    is the standard deviation of the replicates. Below some 50 rows no bootstrap covers as stated.
+
+    The calibration error is biased upwards, its replicates twice: percentiles would miss the truth, at perfect
+    calibration always. Its method is "inversion" (see calibration) and no other; the interval is about the
+    true error and need not hold the biased estimate. Where the data exclude perfect calibration 95 % intervals
+    cover 93 to 97 % in simulations; where they do not, low is 0, `note` says that the interval is one-sided,
+    and it covers 97 to 99.5 %. A difference of two models of which one may be perfectly calibrated gets
+    bounds that are wider than the level says, and a `note`.
 
     Cost: ranks one sort a model, then about 0.4 ns a row and replicate; sums 0.5 ns; cells none. Memory: O(N)
     and 8 bytes a slice and replicate, in batches; nothing of rows x replicates. On CUDA the replicates come
@@ -72,9 +80,15 @@ def bootstrap(
         y_true, y_score, other, slices=slices, cluster=cluster, row_ids=row_ids, nan_policy=nan_policy,
         backend=backend,
     )  # fmt: skip
-    problem = build(name, rows, options or MetricOptions())
+    if name == "expected_calibration_error":
+        if method != "auto":
+            raise OptionError(f"method: {method!r} does not cover for {name}, whose replicates are biased - use 'auto'")
+        method = "inversion"
+    options = options or MetricOptions()
+    problem = (None if resampling == "rows" else build_cells(name, rows, options)) or build(name, rows, options)
+    method = "percentile" if method == "auto" else method
     n = int(rows.y_true.shape[0])
-    by_cell = resampling != "rows" and resamples_by_cell(problem, rows.clustered, bool(rows.slices), n)
+    by_cell = resampling != "rows" and not rows.clustered and isinstance(problem, Cells | CalibrationCells)
     if resampling == "cells" and not by_cell:
         raise OptionError(f"resampling: {name} on these arguments is not made of counts - use 'auto' or 'rows'")
     task = _Task(problem, rows, n_resamples, confidence_level, seed, method, by_cell)
@@ -82,13 +96,14 @@ def bootstrap(
     tables = {
         column: task.slice_table(codes, min_rows, 1 + crc32(column.encode())) for column, codes in rows.slices.items()
     }
-    estimates, estimate, low, high, error, undefined = whole
+    estimates, estimate, low, high, error, undefined, perfect = whole
+    note = (calibration.ONE_SIDED if len(rows.scores) == 1 else calibration.BONFERRONI) if perfect[0] else ""
     return BootstrapResult(
         metric=name, estimate=float(estimate[0]), low=float(low[0]), high=float(high[0]),
         standard_error=float(error[0]), n=n, missing=rows.missing, undefined=int(undefined[0]),
         estimates=tuple(float(e[0]) for e in estimates), confidence_level=confidence_level,
         n_resamples=n_resamples, method=method, resampling="cells" if by_cell else "rows", seed=seed,
-        backend=rows.backend, slices=tables,
+        backend=rows.backend, note=note, slices=tables,
     )  # fmt: skip
 
 
@@ -97,7 +112,7 @@ class _Task:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: Problem | CalibrationCells,
         rows: Paired,
         n_resamples: int,
         level: float,
@@ -114,16 +129,19 @@ class _Task:
         self.by_cell = by_cell
 
     def intervals(self, segments: Segments, keys: list[tuple[int, int]]) -> tuple[Any, ...]:
-        """Estimates by model, and estimate, low, high, standard error, undefined (S,) of their difference."""
+        """Estimates by model; estimate, low, high, standard error, undefined, one-sided (S,) of their difference."""
         estimates = self.problem.estimate(segments)
         estimate = _difference(estimates)
+        if isinstance(self.problem, Calibration | CalibrationCells):
+            low, high, error, undefined, perfect = calibration.intervals(self._gaps(segments), self.level)
+            return estimates, estimate, low, high, error, undefined, perfect
         replicates = _difference(self._replicates(segments, keys))
         error, undefined = spread_of(replicates)
         if self.method == "bca":
             low, high = bca(replicates, estimate, self._accelerations(segments), self.level)
         else:
             low, high = percentile(replicates, self.level)
-        return estimates, estimate, low, high, error, undefined
+        return estimates, estimate, low, high, error, undefined, np.zeros(segments.count, bool)
 
     def slice_table(self, codes: Any, min_rows: int, column: int) -> SliceIntervals:
         """All slices of one column; those with enough rows are resampled, in batches."""
@@ -134,31 +152,41 @@ class _Task:
         enough = n >= max(min_rows, 1)
         estimate = _difference(self.problem.estimate(Segments(index, total)))
         low, high, error = (np.full(total, np.nan) for _ in range(3))
-        undefined = np.zeros(total, np.int64)
+        undefined, perfect = np.zeros(total, np.int64), np.zeros(total, bool)
         chosen = np.flatnonzero(enough)
-        batch = max(1, HELD // self.n_resamples)
+        batch = max(1, HELD // (self.n_resamples * self._width()))
         for first in range(0, chosen.shape[0], batch):
             some = chosen[first : first + batch]
             place = np.full(total, -1, np.int64)
             place[some] = np.arange(some.shape[0])
             part = Segments(np.asarray(place, like=index)[index], some.shape[0])
             keys = [(column, int(value)) for value in values[some]]
-            _, _, low[some], high[some], error[some], undefined[some] = self.intervals(part, keys)
+            _, _, low[some], high[some], error[some], undefined[some], perfect[some] = self.intervals(part, keys)
         return SliceIntervals(
             values=values, n=n, enough=enough, estimate=estimate, low=low, high=high, standard_error=error,
-            undefined=undefined,
+            undefined=undefined, perfect=perfect,
         )  # fmt: skip
 
+    def _width(self) -> int:
+        """Numbers held a slice and replicate."""
+        return 1 if not isinstance(self.problem, Calibration) else self.problem.models[0].n_bins
+
     def _replicates(self, segments: Segments, keys: list[tuple[int, int]]) -> list[Any]:
+        assert not isinstance(self.problem, CalibrationCells)  # its interval needs no replicates of the metric
         if self.by_cell:
             return cell_replicates(self.problem, segments, self.n_resamples, self.seed, keys)
-        parts = [
-            self.problem.replicates(
-                segments, Draw(self.rows.ids, self.seed, start, min(start + TILE, self.n_resamples))
-            )
-            for start in range(0, self.n_resamples, TILE)
-        ]
+        parts = [self.problem.replicates(segments, draw) for draw in self._draws()]
         return [np.concatenate(model, axis=1) for model in zip(*parts, strict=True)]
+
+    def _draws(self) -> list[Draw]:
+        ids, end = self.rows.ids, self.n_resamples
+        return [Draw(ids, self.seed, start, min(start + TILE, end)) for start in range(0, end, TILE)]
+
+    def _gaps(self, segments: Segments) -> list[calibration.Gaps]:
+        if isinstance(self.problem, CalibrationCells):
+            return self.problem.gaps(self.n_resamples, self.seed)
+        assert isinstance(self.problem, Calibration)
+        return self.problem.gaps(segments, self._draws())
 
     def _accelerations(self, segments: Segments) -> Any:
         """BCa's acceleration (S,), from influences by row, or summed by cluster."""
@@ -172,7 +200,8 @@ class _Task:
         return np.array([self._acceleration(part) for part in members])
 
     def _acceleration(self, members: Any) -> float:
-        index = np.asarray(members, like=self.rows.ids)
+        assert not isinstance(self.problem, CalibrationCells)
+        index = np.asarray(members, like=self.rows.y_true)
         influence = _difference(self.problem.take(index).influence())
         if self.rows.clustered:
             _, cluster = np.unique(host(self.rows.ids[index]), return_inverse=True)

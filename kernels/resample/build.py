@@ -15,16 +15,37 @@ from kernels.arrays import as_working, check_ndim
 from kernels.dispatch import load
 from kernels.errors import OptionError, ShapeError
 from kernels.measures import confusion, moments, pointwise
-from kernels.measures.labels import classes_of, encode
+from kernels.measures.labels import classes_of, encode, two_labels
 from kernels.measures.table import FAMILY, MetricOptions
-from kernels.resample.cells import Cells
+from kernels.primitives import CalibrationSums
+from kernels.resample.cells import MANY_ROWS, CalibrationCells, Cells
 from kernels.resample.inputs import Paired, host
 from kernels.resample.problems import Problem
-from kernels.resample.ranks import Ranked, Ranks
-from kernels.resample.sums import Columns, Sums
+from kernels.resample.ranks import Part, Ranked, Ranks
+from kernels.resample.sums import Calibration, Columns, Sums
 
+AVERAGED = ("f1_score", "precision_score", "recall_score")
+OUTSIDE = "y_score: values outside [0, 1] - pass probabilities, not scores"
 DIRECT_CELLS = 4096
 """Joint cells up to this number are counted directly; above it only those that occur are numbered."""
+
+
+def build_cells(name: str, rows: Paired, options: MetricOptions) -> CalibrationCells | None:
+    """The calibration error of many independent rows without slices, by cell; None for everything else."""
+    n = int(rows.y_true.shape[0])
+    if name != "expected_calibration_error" or rows.clustered or rows.slices or len(rows.scores) > 1 or n < MANY_ROWS:
+        return None
+    proba = as_working(rows.scores[0], "y_score")
+    if proba.ndim == 1:
+        outcome = rows.labels()
+    else:
+        _probabilities(proba)
+        proba, outcome = proba.max(axis=1), (proba.argmax(axis=1) == _columns_of(rows, proba)).astype(np.uint8)
+    confidence = proba if proba.dtype.kind == "f" else proba.astype(np.float64)
+    sums = load("scores", rows.backend).calibration_sums(outcome, confidence, n_bins=options.n_bins)
+    if int(sums.outside):  # synchronises
+        raise OptionError(OUTSIDE)
+    return CalibrationCells(CalibrationSums(*(host(x) for x in sums)), options.norm)
 
 
 def build(name: str, rows: Paired, options: MetricOptions) -> Problem:
@@ -42,6 +63,8 @@ def build(name: str, rows: Paired, options: MetricOptions) -> Problem:
 def _cells(name: str, rows: Paired, options: MetricOptions) -> Cells:
     predicted = [_predicted(rows, score, options.threshold) for score in rows.scores]
     classes = classes_of(rows.y_true, *predicted)
+    if classes.shape[0] == 1 and options.average in ("auto", "binary") and name in AVERAGED:
+        classes = np.asarray(two_labels(classes[0]), like=classes)  # or a 0 alone would be taken for positive
     count = max(int(classes.shape[0]), 1)
     codes = encode(rows.y_true, classes, "y_true")
     for labels in predicted:
@@ -74,14 +97,8 @@ def _predicted(rows: Paired, score: Any, threshold: float) -> Any:
         raise OptionError("y_score: floats (N,) for more than two classes - pass labels (N,) or scores (N, C)")
     if not classes.shape[0]:
         return score.astype(np.int64)
-    low, high = (classes[0], classes[-1]) if classes.shape[0] == 2 else _around(classes[0])
+    low, high = (classes[0], classes[-1]) if classes.shape[0] == 2 else two_labels(classes[0])
     return np.where(score >= threshold, high, low)
-
-
-def _around(only: Any) -> tuple[Any, Any]:
-    """The two labels when only one occurs: 0 and 1 when it is one of them, else its neighbour and itself."""
-    label = int(only)
-    return (0, 1) if label in (0, 1) else (label - 1, label)
 
 
 def _matrix_score(name: str, count: int, options: MetricOptions) -> Callable[[Any], Any]:
@@ -105,16 +122,31 @@ def _matrix_score(name: str, count: int, options: MetricOptions) -> Callable[[An
 def _ranks(name: str, rows: Paired, options: MetricOptions) -> Ranks:
     if options.average not in ("auto", "binary", "macro", "weighted"):
         raise OptionError(f"average: {options.average!r} for {name} - use macro or weighted")
+    if options.multi_class == "ovo" and name != "roc_auc_score":
+        raise OptionError(f"multi_class: 'ovo' for {name} - only roc_auc_score knows it")
     models = []
     for raw in rows.scores:
         score = as_working(raw, "y_score")
         if score.ndim == 1:
-            models.append(Ranked([(rows.labels(), score)]))
+            models.append(Ranked([Part(rows.labels(alone=name == "roc_auc_score"), score)]))
             continue
-        codes = _columns_of(rows, score)
-        columns = range(score.shape[1])
-        models.append(Ranked([((codes == c).astype(np.uint8), score[:, c].copy()) for c in columns]))
+        codes, count = _columns_of(rows, score), int(score.shape[1])
+        if options.multi_class == "ovo":
+            models.append(Ranked(_against_each_other(codes, score)))
+        else:
+            models.append(Ranked([Part((codes == c).astype(np.uint8), score[:, c].copy()) for c in range(count)]))
     return Ranks(models, name == "average_precision_score", options.average == "weighted", rows.backend)
+
+
+def _against_each_other(codes: Any, score: Any) -> list[Part]:
+    """Every pair of classes, both ways: class a by its column among the rows of a and b (Hand and Till 2001)."""
+    columns = range(int(score.shape[1]))
+    return [
+        Part((codes == a).astype(np.uint8), score[:, a].copy(), (codes == a) | (codes == b))
+        for a in columns
+        for b in columns
+        if a != b
+    ]
 
 
 def _columns_of(rows: Paired, score: Any) -> Any:
@@ -131,10 +163,11 @@ def _sums(name: str, rows: Paired, options: MetricOptions) -> Sums:
     makers: dict[str, Callable[[Paired, Any, MetricOptions], Columns]] = {
         "log_loss": _log_loss,
         "brier_score_loss": _brier,
-        "expected_calibration_error": _calibration,
         "ndcg_score": _ndcg,
         "r2_score": _determination,
     }
+    if name == "expected_calibration_error":
+        return Calibration([_calibration(rows, score, options) for score in rows.scores], rows.backend, options.norm)
     if name in makers:
         return Sums([makers[name](rows, score, options) for score in rows.scores], rows.backend)
     loss = {"mean_absolute_error": "absolute", "mean_pinball_loss": "pinball"}.get(name, "squared")
@@ -157,15 +190,20 @@ def _one_column(values: Any, score: Callable[[Any, Any], Any] = _first_mean) -> 
 def _loss(rows: Paired, score: Any, loss: str, alpha: float, score_of: Callable[[Any, Any], Any]) -> Columns:
     check_ndim(score, "y_score", 1)
     return _one_column(
-        pointwise.row_loss(loss, rows.y_true.astype(np.float64), score.astype(np.float64), alpha), score_of
+        pointwise.row_loss(loss, _values(rows.y_true, "y_true"), _values(score, "y_score"), alpha), score_of
     )
+
+
+def _values(x: Any, name: str) -> Any:
+    """Numbers as float64; DTypeError for text and complex ones."""
+    return as_working(x, name).astype(np.float64)
 
 
 def _determination(rows: Paired, score: Any, options: MetricOptions) -> Columns:
     check_ndim(score, "y_score", 1)
-    true = rows.y_true.astype(np.float64)
-    apart = true - (true.mean() if true.shape[0] else 0.0)
-    residual = np.square(true - score.astype(np.float64))
+    true = _values(rows.y_true, "y_true")
+    apart = true - (np.clip(true.mean(), true.min(), true.max()) if true.shape[0] else 0.0)
+    residual = np.square(true - _values(score, "y_score"))
     return Columns(np.stack([residual, apart, np.square(apart)]).T, None, 1, _determination_of)
 
 
@@ -175,9 +213,9 @@ def _determination_of(sums: Any, weight: Any) -> Any:
 
 def _probabilities(score: Any) -> Any:
     """Scores as float32 or float64 probabilities; OptionError outside [0, 1]."""
-    proba = score if score.dtype in (np.float32, np.float64) else score.astype(np.float64)
+    proba = score if score.dtype in (np.float32, np.float64) else _values(score, "y_score")
     if proba.size and (proba.min() < 0 or proba.max() > 1):  # synchronises
-        raise OptionError("y_score: values outside [0, 1] - pass probabilities, not scores")
+        raise OptionError(OUTSIDE)
     return proba
 
 

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from kernels.dispatch import load
+from kernels.measures import moments
+from kernels.primitives import CalibrationSums
+from kernels.resample.calibration import Gaps
 from kernels.resample.inputs import host
 from kernels.resample.problems import Draw, Problem, Segments, binned_sums
-from kernels.resample.sums import Columns, Sums
 
 MANY_ROWS = 50_000
 """From here a calibration error without slices is resampled by cell; below, row weights are quick and
@@ -91,13 +93,35 @@ class Cells:
         return replace(self, codes=self.codes[rows])
 
 
-def resamples_by_cell(problem: Problem, clustered: bool, sliced: bool, n: int) -> bool:
-    """Whether "auto" resamples by cell: counts of unclustered rows, or one model's calibration error."""
-    if clustered:
-        return False
-    if isinstance(problem, Cells):
-        return True
-    return isinstance(problem, Sums) and _calibrated(problem) and not sliced and n >= MANY_ROWS
+@dataclass(frozen=True, slots=True)
+class CalibrationCells:
+    """One model's calibration error by cell (bin, outcome); all rows are one segment."""
+
+    sums: CalibrationSums  # on the host
+    norm: str
+
+    def estimate(self, segments: Segments) -> list[Any]:
+        rows, confidence = self.sums.rows, self.sums.confidence.sum(axis=1)
+        error = moments.calibration_error(rows[:, 1], confidence, rows.sum(axis=1), norm=self.norm)
+        return [error.reshape(1)]
+
+    def gaps(self, n_resamples: int, seed: int) -> list[Gaps]:
+        """What calibration.intervals needs, with multinomial counts by cell."""
+        rows, confidence, square, _ = self.sums
+        n = int(rows.sum())
+        # Rows of one cell share their outcome, and their confidences lie within a bin: this difference cancels little.
+        mean = confidence / np.maximum(rows, 1)
+        variance = np.maximum(square / np.maximum(rows, 1) - mean * mean, 0.0)
+        generator = generator_of(seed, (0, 0))
+        drawn = generator.multinomial(n, rows.ravel() / n, size=n_resamples).T.astype(np.float64)
+        drawn = drawn.reshape(*rows.shape, n_resamples)
+        apart = np.array([0.0, 1.0]) - mean
+        spread = np.sqrt((drawn * variance[:, :, None]).sum(axis=1))
+        noise = (drawn * apart[:, :, None]).sum(axis=1) + spread * generator.standard_normal(spread.shape)
+        gap = (rows * apart).sum(axis=1) / n
+        floor = (confidence - square).sum(axis=1) / n**2
+        share = rows.sum(axis=1) / n
+        return [Gaps(gap[None], share[None], floor[None], (noise / n - gap[:, None])[None], self.norm)]
 
 
 def cell_replicates(
@@ -105,8 +129,6 @@ def cell_replicates(
 ) -> list[Any]:
     """The metric under each multinomial replicate, (S, R) float64 a model; keys (column, slice) of each
     segment."""
-    if isinstance(problem, Sums):
-        return [_calibration_replicates(problem.models[0], n_resamples, _generator(seed, keys[0]))]
     assert isinstance(problem, Cells)
     counts = problem.counts(segments)
     result = [np.empty((segments.count, n_resamples)) for _ in problem.matrix_of]
@@ -116,34 +138,13 @@ def cell_replicates(
         drawn = np.zeros((n_resamples, counts.shape[1]), np.int64)
         if n:
             share = counts[s, present] / n
-            drawn[:, present] = _generator(seed, keys[s]).multinomial(n, share, size=n_resamples)
+            drawn[:, present] = generator_of(seed, keys[s]).multinomial(n, share, size=n_resamples)
         for out, values in zip(result, problem.values(drawn), strict=True):
             out[s] = values
     return result
 
 
-def _calibrated(problem: Sums) -> bool:
-    return len(problem.models) == 1 and problem.models[0].bins is not None
-
-
-def _calibration_replicates(model: Columns, n_resamples: int, generator: np.random.Generator) -> Any:
-    outcome, confidence = model.values[:, 0], model.values[:, 1]
-    cell = model.bins * 2 + outcome.astype(np.int64)
-    cells = 2 * model.n_bins
-    counts = host(np.bincount(cell, minlength=cells))
-    first = host(np.bincount(cell, weights=confidence, minlength=cells))
-    mean = first / np.maximum(counts, 1)
-    # Confidences of one cell lie within a bin of [0, 1], so that this difference cancels little.
-    square = host(np.bincount(cell, weights=confidence * confidence, minlength=cells)) / np.maximum(counts, 1)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
-    n = int(counts.sum())
-    drawn = generator.multinomial(n, counts / n, size=n_resamples).astype(np.float64)
-    noise = generator.standard_normal(drawn.shape) * np.sqrt(drawn) * deviation
-    total = (drawn * mean + noise).reshape(n_resamples, model.n_bins, 2).sum(axis=2)
-    rows = drawn.reshape(n_resamples, model.n_bins, 2)
-    return model.score(np.stack([rows[:, :, 1], total], axis=-1), rows.sum(axis=2))[None, :]
-
-
-def _generator(seed: int, key: tuple[int, int]) -> np.random.Generator:
+def generator_of(seed: int, key: tuple[int, int]) -> np.random.Generator:
+    """The stream of one segment: key is (slicing column, code of the slice), (0, 0) for all rows."""
     words = [seed, key[0], key[1] & 0xFFFFFFFFFFFFFFFF]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -15,11 +15,13 @@ from kernels.arrays import (
     check_option,
     check_same_length,
     common_device,
+    missing_rows,
     namespace,
     refuse_missing,
 )
-from kernels.dispatch import backend_for, load
+from kernels.dispatch import backend_for
 from kernels.errors import DTypeError, OptionError
+from kernels.measures.labels import binary_codes
 
 NAN_POLICIES = ("raise", "omit")
 
@@ -30,23 +32,21 @@ class Paired:
 
     y_true: Any
     scores: list[Any]
-    ids: Any  # uint64 (N,): what the weights are keyed by
+    keys: Any  # uint64 (N,): what the weights are keyed by; None for the position
     slices: dict[str, Any]  # integer codes (N,) by slicing column
     clustered: bool
     missing: int
     backend: str
     xp: Any
 
-    def labels(self) -> Any:
-        """Two labels as uint8 codes, the greater one 1; OptionError for more."""
-        if self.y_true.dtype.kind in "biuf":
-            fast = load("scores", self.backend).binary_labels(self.y_true)
-            if fast is not None:
-                return fast
-        classes = self.xp.unique(self.y_true)
-        if classes.shape[0] > 2:
-            raise OptionError(f"y_true: {classes.shape[0]} classes where two are expected - pass two labels")
-        return (self.y_true == classes[-1]).astype(np.uint8)
+    @property
+    def ids(self) -> Any:
+        """uint64 (N,): what the weights are keyed by."""
+        return self.xp.arange(self.y_true.shape[0], dtype=np.uint64) if self.keys is None else self.keys
+
+    def labels(self, *, alone: bool = False) -> Any:
+        """Two labels as uint8 codes, the greater one 1; see binary_codes."""
+        return binary_codes(self.y_true, self.backend, alone=alone)
 
 
 def paired(
@@ -65,20 +65,22 @@ def paired(
     scores = [as_native(s, name) for s, name in ((y_score, "y_score"), (other, "other")) if s is not None]
     for score, name in zip(scores, ("y_score", "other"), strict=False):
         check_ndim(score, name, 1, 2)
-    codes = {name: _integers(x, f"slices[{name!r}]") for name, x in columns.items()}
+    codes = {name: integers(x, f"slices[{name!r}]") for name, x in columns.items()}
     keys = cluster if cluster is not None else row_ids
     lengths = {"y_true": true, "y_score": scores[0], "other": scores[1] if len(scores) > 1 else None}
     n = check_same_length(**lengths, **{f"slices_{name}": x for name, x in codes.items()})
-    ids = xp.arange(n, dtype=np.uint64)
+    ids = None
     if keys is not None:
-        ids = _integers(keys, "cluster" if cluster is not None else "row_ids").astype(np.uint64)
+        ids = integers(keys, "cluster" if cluster is not None else "row_ids").astype(np.uint64)
         check_same_length(y_true=true, ids=ids)
-    kept = ~_missing(xp, n, true, *scores)
-    missing = n - int(kept.sum())  # synchronises
+    lost = _missing(true, *scores)
+    missing = 0 if isinstance(lost, bool) else int(lost.sum())  # synchronises
     if missing:
         if nan_policy == "raise":
             refuse_missing(missing, "y_true, y_score, other")
-        true, scores, ids = true[kept], [s[kept] for s in scores], ids[kept]
+        kept = ~lost
+        ids = (xp.arange(n, dtype=np.uint64) if ids is None else ids)[kept]
+        true, scores = true[kept], [s[kept] for s in scores]
         codes = {name: x[kept] for name, x in codes.items()}
     return Paired(true, scores, ids, codes, cluster is not None, missing, chosen, xp)
 
@@ -102,7 +104,8 @@ def _columns(slices: Any) -> dict[str, Array]:
     return dict(slices) if isinstance(slices, Mapping) else {"slice": slices}
 
 
-def _integers(x: Array, name: str) -> Any:
+def integers(x: Array, name: str) -> Any:
+    """Codes (N,) as int64 on their device; DTypeError for what is not an integer."""
     native = as_native(x, name)
     check_ndim(native, name, 1)
     if native.dtype.kind not in "biu":
@@ -110,10 +113,10 @@ def _integers(x: Array, name: str) -> Any:
     return native.astype(np.int64, copy=False)
 
 
-def _missing(xp: Any, n: int, *arrays: Any) -> Any:
-    mask = xp.zeros(n, dtype=bool)
+def _missing(*arrays: Any) -> Any:
+    """Rows (N,) with a NaN in any of the arrays, or False when there is none."""
+    missing: Any = False
     for x in arrays:
         if x.dtype.kind == "f":
-            nan = xp.isnan(x)
-            mask |= nan if nan.ndim == 1 else nan.any(axis=1)
-    return mask
+            missing = missing | missing_rows(x)
+    return missing

@@ -141,18 +141,21 @@ def _swapped_ranks(problem: Ranks, draw: Draw) -> Any:
     ordering = load("ordering", problem.backend)
     values: list[list[Any]] = [[], []]
     shares = []
-    for (labels, score_a), (_, score_b) in zip(*(m.parts for m in problem.models), strict=True):
-        both = np.concatenate([_midranks(ordering, score_a), _midranks(ordering, score_b)])
+    for part, other in zip(*(m.parts for m in problem.models), strict=True):
+        rows = part.rows()
+        labels, part_ids = part.labels[rows], draw.ids[rows]
+        both = np.concatenate([_midranks(ordering, p.scores[rows]) for p in (part, other)])
         doubled = np.concatenate([labels, labels])
         ordered = ordering.order(both)
         flags = ordering.flags(ordered, doubled)
-        ids = np.concatenate([draw.ids, draw.ids])[ordered.rows]
+        ids = np.concatenate([part_ids, part_ids])[ordered.rows]
         n = labels.shape[0]
         # A coin of 1 swaps. The first model then sees the entries of the second: weight = coin there, and the
         # other side of the coin on its own entries.
         own = (ordered.rows < n).astype(np.uint8)
-        value_a, share = problem.walk(ordered, flags, ids, draw, own)
-        value_b, _ = problem.walk(ordered, flags, ids, draw, 1 - own)
+        pair = part.member is not None
+        value_a, share = problem.walk(ordered, flags, ids, draw, own, pair=pair)
+        value_b, _ = problem.walk(ordered, flags, ids, draw, 1 - own, pair=pair)
         values[0].append(value_a)
         values[1].append(value_b)
         shares.append(share)

@@ -6,7 +6,7 @@ Shapes: N rows, S segments, R replicates.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,23 @@ from kernels.resample.inputs import host
 from kernels.resample.problems import Draw, Segments
 
 
+class Part(NamedTuple):
+    """Labels (N,) uint8, scores (N,) of a working dtype, and which rows take part: bool (N,), or None for all."""
+
+    labels: Any
+    scores: Any
+    member: Any = None
+
+    def rows(self) -> Any:
+        """The rows that take part, as an index. # synchronises"""
+        return slice(None) if self.member is None else np.nonzero(self.member)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One model: for each one-against-rest part, labels (N,) uint8 and scores (N,) of a working dtype."""
+    """One model: two classes are one part; many are one against the rest each, or both ways against each other."""
 
-    parts: list[tuple[Any, Any]]
+    parts: list[Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,7 @@ class Ranks:
 
     models: list[Ranked]
     precision: bool
-    weighted: bool  # parts count by their positives instead of equally
+    weighted: bool  # parts count by their positives, or pairs of classes by their rows, instead of equally
     backend: str
 
     def estimate(self, segments: Segments) -> list[Any]:
@@ -37,10 +49,10 @@ class Ranks:
         result = []
         for model in self.models:
             values, shares = [], []
-            for labels, scores in model.parts:
-                sums = ordering.ranking_sums(self._ordered(ordering, scores, segments), labels)
-                pairs, tp, fp, precision = (host(x) for x in sums)
-                shares.append(tp.astype(np.float64))
+            for part in model.parts:
+                ordered, labels, _ = self._ordered(ordering, part, segments)
+                pairs, tp, fp, precision = (host(x) for x in ordering.ranking_sums(ordered, labels))
+                shares.append((tp if part.member is None else tp + fp).astype(np.float64))
                 values.append(moments.mean(precision, tp) if self.precision else moments.ranking(pairs, tp, fp))
             result.append(self.combine(values, shares))
         return result
@@ -50,16 +62,19 @@ class Ranks:
         result = []
         for model in self.models:
             values, shares = [], []
-            for labels, scores in model.parts:
-                ordered = self._ordered(ordering, scores, segments)
-                value, share = self.walk(ordered, ordering.flags(ordered, labels), draw.ids[ordered.rows], draw)
+            for part in model.parts:
+                ordered, labels, rows = self._ordered(ordering, part, segments)
+                ids, flags = draw.ids[rows][ordered.rows], ordering.flags(ordered, labels)
+                value, share = self.walk(ordered, flags, ids, draw, pair=part.member is not None)
                 values.append(value)
                 shares.append(share)
             result.append(self.combine(values, shares))
         return result
 
-    def walk(self, ordered: Any, flags: Any, ids: Any, draw: Draw, flips: Any = None) -> tuple[Any, Any]:
-        """The metric of one part under each replicate, and its positive weight, (S, R) on the host."""
+    def walk(
+        self, ordered: Any, flags: Any, ids: Any, draw: Draw, flips: Any = None, *, pair: bool = False
+    ) -> tuple[Any, Any]:
+        """The metric of one part under each replicate, and the weight that it counts by, (S, R) on the host."""
         resample = load("resample", self.backend)
         where: dict[str, Any] = {
             "start": draw.start, "stop": draw.stop, "seed": draw.seed, "kind": draw.kind, "flips": flips,
@@ -70,17 +85,24 @@ class Ranks:
             total, tp, _ = host(resample.average_precision(ids, flags, ordered.offsets, scale=scale, **where))
             return moments.mean(total / scale, tp), tp.astype(np.float64)
         pairs, tp, fp = host(resample.auroc(ids, flags, ordered.offsets, **where))
-        return moments.ranking(pairs, tp, fp), tp.astype(np.float64)
+        return moments.ranking(pairs, tp, fp), (tp + fp if pair else tp).astype(np.float64)
 
     def influence(self) -> list[Any]:
         return [self._combined_influence(model) for model in self.models]
 
     def take(self, rows: Any) -> Ranks:
-        return replace(self, models=[Ranked([(y[rows], s[rows]) for y, s in m.parts]) for m in self.models])
+        return replace(
+            self,
+            models=[Ranked([Part(*(None if x is None else x[rows] for x in p)) for p in m.parts]) for m in self.models],
+        )
 
-    def _ordered(self, ordering: Any, scores: Any, segments: Segments) -> Any:
-        ordered = ordering.order(scores)
-        return ordered if segments.codes is None else ordering.split(ordered, segments.codes, segments.count)
+    def _ordered(self, ordering: Any, part: Part, segments: Segments) -> tuple[Any, Any, Any]:
+        """The order of the part's rows within each segment, their labels, and which rows they are."""
+        rows = part.rows()
+        ordered = ordering.order(part.scores[rows])
+        if segments.codes is not None:
+            ordered = ordering.split(ordered, segments.codes[rows], segments.count)
+        return ordered, part.labels[rows], rows
 
     def combine(self, values: list[Any], shares: list[Any]) -> Any:
         if len(values) == 1:
@@ -93,21 +115,26 @@ class Ranks:
 
     def _combined_influence(self, model: Ranked) -> Any:
         ordering = load("ordering", self.backend)
-        parts = []
-        for labels, scores in model.parts:
-            ordered = ordering.order(scores)
+        values, influences, counted = [], [], []
+        for part in model.parts:
+            ordered, labels, rows = self._ordered(ordering, part, Segments(None, 1))
             if self.precision:
-                parts.append(_precision_influence(host(ordered.rows), host(ordered.groups), host(labels)))
+                value, own = _precision_influence(host(ordered.rows), host(ordered.groups), host(labels))
             else:
-                parts.append(_auroc_influence(host(ordering.placements(ordered, labels)), host(labels)))
-        if len(parts) == 1 or not self.weighted:
-            return np.mean([influence for _, influence in parts], axis=0)
-        values = np.array([value for value, _ in parts])
-        positive = np.stack([host(labels) for labels, _ in model.parts]).astype(np.float64)
-        share = positive.mean(axis=1) / positive.mean(axis=1).sum()
-        weighted = sum(s * influence for s, (_, influence) in zip(share, parts, strict=True))
-        moved = ((values - share @ values)[:, None] * positive).sum(axis=0) / positive.mean(axis=1).sum()
-        return weighted + moved
+                value, own = _auroc_influence(host(ordering.placements(ordered, labels)), host(labels))
+            n = int(part.labels.shape[0])
+            influence = np.zeros(n)
+            influence[rows if isinstance(rows, slice) else host(rows)] = own * (n / max(own.shape[0], 1))
+            values.append(value)
+            influences.append(influence)
+            counted.append(host(part.labels if part.member is None else part.member).astype(np.float64))
+        if len(values) == 1 or not self.weighted:
+            return np.mean(influences, axis=0)
+        weight = np.stack(counted)
+        total = weight.mean(axis=1).sum()
+        share = weight.mean(axis=1) / total
+        moved = ((np.array(values) - share @ np.array(values))[:, None] * weight).sum(axis=0) / total
+        return share @ np.stack(influences) + moved
 
 
 def _auroc_influence(placements: Any, labels: Any) -> tuple[float, Any]:

@@ -32,6 +32,8 @@ class SliceIntervals:
     standard_error: Any
     undefined: Any
     """Replicates in which the metric was undefined, int64; see BootstrapResult.undefined."""
+    perfect: Any
+    """bool: the metric is the calibration error and 0 is not excluded; see BootstrapResult.note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,12 +58,35 @@ class BootstrapResult:
     confidence_level: float
     n_resamples: int
     method: str
-    """"percentile" or "bca"."""
+    """"percentile", "bca", or "inversion" for the calibration error."""
     resampling: str
     """"rows" (Poisson weights by row or cluster) or "cells" (multinomial counts)."""
     seed: int
     backend: str
+    note: str = ""
+    """What a reader of the interval must know: that it is one-sided, or wider than its level; else empty."""
     slices: dict[str, SliceIntervals] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DelongSlices:
+    """One slicing column. Arrays have one entry a slice, in the order of `values`; NaN where undefined."""
+
+    values: Any
+    """The distinct codes of the column, ascending."""
+    n: Any
+    """Rows of each slice, int64; so are positives and negatives."""
+    positives: Any
+    negatives: Any
+    enough: Any
+    """bool: n >= min_rows. Slices that are too small keep their estimate alone."""
+    estimate: Any
+    """AUROC of score_a, or of score_b minus that of score_a."""
+    low: Any
+    high: Any
+    standard_error: Any
+    z: Any
+    pvalue: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +111,7 @@ class DelongResult:
     negatives: int
     confidence_level: float
     backend: str
+    slices: dict[str, DelongSlices] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from kernels.measures import moments
+from kernels.resample.calibration import Gaps
 from kernels.resample.inputs import host
 from kernels.resample.problems import Draw, Segments, binned_sums, keys_of
 
@@ -34,18 +36,7 @@ class Sums:
     backend: str
 
     def estimate(self, segments: Segments) -> list[Any]:
-        result = []
-        for model in self.models:
-            codes, count = keys_of(model.bins, model.n_bins, segments, model.values)
-            values = model.values
-            if segments.codes is not None:
-                kept = codes >= 0
-                codes, values = codes[kept], values[kept]
-            sums = [host(np.bincount(codes, weights=values[:, k], minlength=count)) for k in range(values.shape[1])]
-            weight = host(np.bincount(codes, minlength=count)).astype(np.float64)
-            shape = (segments.count, model.n_bins)
-            result.append(model.score(np.stack(sums, axis=-1).reshape(*shape, -1), weight.reshape(shape)))
-        return result
+        return [model.score(*totals(model, model.values, segments)) for model in self.models]
 
     def replicates(self, segments: Segments, draw: Draw) -> list[Any]:
         result = []
@@ -82,6 +73,44 @@ class Sums:
             [replace(m, values=m.values[rows], bins=None if m.bins is None else m.bins[rows]) for m in self.models],
             self.backend,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration(Sums):
+    """The calibration error: columns are outcome and confidence, by bin of the confidence."""
+
+    norm: str
+
+    def gaps(self, segments: Segments, draws: list[Draw]) -> list[Gaps]:
+        """What calibration.intervals needs of each model."""
+        result = []
+        for fixed, scale, model in zip(*self.fixed_point(), self.models, strict=True):
+            confidence = model.values[:, 1]
+            spread = (confidence * (1.0 - confidence))[:, None]
+            sums, rows = totals(model, np.concatenate([model.values, spread], axis=1), segments)
+            n = np.maximum(rows.sum(axis=1), 1.0)[:, None]
+            gap = (sums[:, :, 0] - sums[:, :, 1]) / n
+            parts = []
+            for draw in draws:
+                out = binned_sums(fixed, model.bins, model.n_bins, segments, draw, self.backend)
+                weight = out[:, :, 2, :].sum(axis=1)[:, None, :].astype(np.float64)
+                drawn = out[:, :, 0, :] / scale[0] - out[:, :, 1, :] / scale[1]
+                parts.append(moments.mean(drawn, weight) - gap[:, :, None])
+            noise = np.concatenate(parts, axis=2)
+            result.append(Gaps(gap, rows / n, sums[:, :, 2] / n**2, noise, self.norm))
+        return result
+
+
+def totals(model: Columns, values: Any, segments: Segments) -> tuple[Any, Any]:
+    """Sums of values (N, K) and rows by segment and bin: float64 (S, B, K) and (S, B) on the host. # synchronises"""
+    codes, count = keys_of(model.bins, model.n_bins, segments, model.values)
+    if segments.codes is not None:
+        kept = codes >= 0
+        codes, values = codes[kept], values[kept]
+    sums = [host(np.bincount(codes, weights=values[:, k], minlength=count)) for k in range(values.shape[1])]
+    rows = host(np.bincount(codes, minlength=count)).astype(np.float64)
+    shape = (segments.count, model.n_bins)
+    return np.stack(sums, axis=-1).reshape(*shape, -1), rows.reshape(shape)
 
 
 def score_fixed(model: Columns, out: Any, scale: Any) -> Any:

@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from kernels import metrics
-from kernels.errors import MissingValueError, OptionError, ShapeError
-from kernels.resample import bootstrap, delong
+from kernels.errors import DTypeError, MissingValueError, OptionError, ShapeError
+from kernels.resample import bootstrap, crossing, delong
 from tests.kernels.conftest import Backend
 from tests.kernels.placed import put
 
@@ -106,3 +107,78 @@ def test_missing_and_bad_arguments() -> None:
         delong(label, a[:-1])
     with pytest.raises(ShapeError, match="axes"):
         delong(label, np.stack([a, a], axis=1))
+
+
+FIELDS = ("estimate", "low", "high", "standard_error", "z", "pvalue")
+
+
+@pytest.mark.parametrize("decimals", [0, 6])
+def test_slices_are_the_rows_of_each_slice(decimals: int, backend: Backend) -> None:
+    label, a, b = two_models(6, n=500, decimals=decimals)
+    rng = np.random.default_rng(7)
+    region, odd = rng.integers(-3, 3, 500), np.where(np.arange(500) < 25, np.arange(500) // 2, 50)
+    label[region == 2] = 1  # one class alone: no AUROC
+    for scores in ((a,), (a, b)):
+        placed = put(backend, label, *scores)
+        columns = {"region": put(backend, region), "odd": put(backend, odd)}
+        result = delong(*placed, slices=columns, backend=backend.name)
+        assert result.estimates == delong(*placed, backend=backend.name).estimates
+        for name, column in (("region", region), ("odd", odd)):
+            table = result.slices[name]
+            assert table.values.tolist() == np.unique(column).tolist()
+            assert table.n.sum() == 500
+            for s, code in enumerate(table.values):
+                rows = column == code
+                alone = delong(label[rows], *(x[rows] for x in scores))
+                counts = (alone.n, alone.positives, alone.negatives)
+                assert (table.n[s], table.positives[s], table.negatives[s]) == counts
+                assert table.enough[s] == (alone.n >= 30)
+                for field in FIELDS if table.enough[s] else FIELDS[:1]:
+                    expected = pytest.approx(getattr(alone, field), rel=1e-11, abs=1e-12, nan_ok=True)
+                    assert getattr(table, field)[s] == expected, (name, code, field)
+                if not table.enough[s]:
+                    assert np.isnan([getattr(table, field)[s] for field in FIELDS[1:]]).all()
+
+
+def test_slices_can_be_small_when_asked_and_lose_missing_rows() -> None:
+    label, a, b = two_models(8, n=100)
+    b[3] = np.nan
+    codes = np.arange(100) % 10
+    table = delong(label, a, b, slices=codes, min_rows=2, nan_policy="omit").slices["slice"]
+    assert table.n.tolist() == [10, 10, 10, 9, *[10] * 6]
+    assert table.enough.all()
+    with pytest.raises(DTypeError, match="integer codes"):
+        delong(label, a, slices=a)
+
+
+def test_a_crossing_is_the_combinations_that_occur() -> None:
+    rng = np.random.default_rng(19)
+    label, a, _ = two_models(9, n=2000)
+    x, y, z = (rng.integers(low, low + 3, 2000) for low in (-1, 7, 2**40))
+    codes, values = crossing(x, y, z)
+    assert values.shape == (27, 3)
+    assert values[codes].tolist() == np.stack([x, y, z], axis=1).tolist()
+    assert values.tolist() == sorted(values.tolist())
+    for table in (
+        delong(label, a, slices={"all": codes}, min_rows=1).slices["all"],
+        bootstrap("roc_auc_score", label, a, slices={"all": codes}, min_rows=1, n_resamples=8).slices["all"],
+    ):
+        for s in (0, 13, 26):
+            rows = (x == values[s, 0]) & (y == values[s, 1]) & (z == values[s, 2])
+            assert table.n[s] == rows.sum()
+            assert table.estimate[s] == pytest.approx(float(metrics.roc_auc_score(label[rows], a[rows])), rel=1e-12)
+
+
+def test_a_crossing_of_many_wide_columns_stays_in_range() -> None:
+    wide = [np.random.default_rng(k).permutation(3000) for k in range(8)]  # 3000^8 is beyond 64 bits
+    codes, values = crossing(*wide)
+    assert np.array_equal(values[codes], np.stack(wide, axis=1))
+    assert isinstance(crossing(torch.arange(3))[0], torch.Tensor)
+    empty, none = crossing(np.zeros(0, int), np.zeros(0, int))
+    assert (empty.shape, none.shape) == ((0,), (0, 2))
+    for bad, error, message in (
+        ((), OptionError, "columns: none"), ((np.zeros(2),), DTypeError, "integer codes"),
+        ((np.zeros(2, int), np.zeros(3, int)), ShapeError, "lengths differ"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            crossing(*bad)

@@ -12,7 +12,7 @@ import pytest
 from kernels import metrics
 from kernels.errors import DeviceError
 from kernels.measures.table import FAMILY, MetricOptions
-from kernels.resample import bootstrap, delong, mcnemar, permutation_test
+from kernels.resample import bootstrap, crossing, delong, mcnemar, permutation_test
 from tests.kernels.test_resample_bootstrap import arguments
 
 
@@ -105,6 +105,8 @@ def test_intervals_are_the_hosts(name: str) -> None:
         {"method": "bca", "slices": slices},
     ):
         keywords: dict[str, Any] = {"n_resamples": 24, "seed": 2}
+        if name == "expected_calibration_error" and "method" in extra:
+            continue  # its interval has a method of its own
         placed = {k: there(v) if isinstance(v, np.ndarray) else v for k, v in extra.items()}
         expected = bootstrap(name, true, a, b, **keywords, **extra)
         got = bootstrap(name, *there(true, a, b), **keywords, **placed)
@@ -129,6 +131,15 @@ def test_many_classes_and_other_tests_on_the_device() -> None:
     expected_delong, got_delong = delong(label, a, b), delong(*there(label, a, b))
     assert got_delong.pvalue == pytest.approx(expected_delong.pvalue, rel=1e-9)
     assert got_delong.estimates == expected_delong.estimates
+    codes = np.arange(200) % 4
+    tables = [
+        r.slices["slice"] for r in (delong(label, a, b, slices=codes), delong(*there(label, a, b), slices=there(codes)))
+    ]
+    for field in ("n", "estimate", "low", "pvalue"):
+        np.testing.assert_allclose(getattr(tables[1], field), getattr(tables[0], field), rtol=1e-9)
+    joint, values = crossing(*there(codes, label))
+    assert isinstance(joint, device.ndarray)
+    assert values[joint.get()].tolist() == np.stack([codes, label], axis=1).tolist()
     pred = [(s > 0.5).astype(int) for s in (a, b)]
     assert mcnemar(*there(label, *pred)).pvalue == mcnemar(label, *pred).pvalue
 
