@@ -20,7 +20,6 @@ from engine.errors import ConfigError, DataError, TidegateError
 from engine.monitor.drift import Reference, compare
 from engine.promote import rollback as way
 from engine.promote.ledger import Ledger
-from engine.promote.store import Store
 from engine.records import Cycle, DriftOutcome, Stage, digest, from_plain, to_plain
 from engine.report.html import render
 from engine.report.tables import drift_table, history_table, validation_table
@@ -179,7 +178,7 @@ def promote(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         except ValueError as error:
             cure = f"choose one of {', '.join(s.value for s in Stage)}"
             raise ConfigError("stage", f"{config.stage!r} is no stage", cure) from error
-        store = Store(config.store_folder)
+        store = config.open_store()
         changes = way.promote(ledger, store, model=config.artifact, target=target, reason=reason, actor=actor)
     return _moved(console, changes)
 
@@ -188,7 +187,7 @@ def rollback(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """The champion before comes back, the present one is quarantined."""
     actor, reason = _who(config)
     with existing_ledger(config) as ledger:
-        store = Store(config.store_folder)
+        store = config.open_store()
         changes = way.rollback(ledger, store, reason=reason, actor=actor, rehearse=config.rehearse)
     return _moved(make_console(quiet), changes, "rehearsed: " if config.rehearse else "")
 

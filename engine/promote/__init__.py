@@ -8,6 +8,9 @@ database    SQLite or PostgreSQL: connections, locks, transactions, one-line err
 entries     the rows and heads of one loop, as one transaction sees them
 transition  one stage change: who was faster, what allows it, its rows, its heads
 ledger      the append-only record with one compare-and-swap head a stage
+place       where a store keeps its bytes; local: a folder, objects: a bucket (object_errors: what it says)
+provenance  where a model comes from, as an in-toto statement
+signing     who vouches for it
 store       immutable, content-addressed artifacts
 rollback    back to the champion before, and promotion by hand
 audit       is all that was recorded still true
