@@ -38,6 +38,7 @@ PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 PUT_LEASE = 86400.0  # seconds that a put may take; what one that died leaves is in the way of gc for so long
 GC_LEASE = 600.0  # seconds that gc may be silent
 PATIENCE = 20.0  # seconds that puts and gc wait for each other
+PAUSE = 0.5  # seconds between two looks, at most
 CONNECT, ANSWER, TRIES = 4.0, 6.0, 3  # seconds to connect and to wait for bytes; how often: 30 s in all at most
 PART = 16 << 20  # bytes of one part of a large upload
 
@@ -178,7 +179,7 @@ class Objects:
                 raise InputError(self.url, who, cure)
             if exclusive:  # puts go first
                 self.remove(Entry("locks", name, 0, 0.0))
-            time.sleep(0.1 + 0.4 * secrets.randbelow(1000) / 1000)
+            time.sleep(PAUSE * (1 + secrets.randbelow(1000)) / 1000)
 
     def _in_the_way(self, name: str, exclusive: bool) -> list[str]:
         """The locks of others that count: gc heeds all, a put heeds gc. By the clock of the store."""
@@ -209,6 +210,7 @@ class Objects:
             except BaseException:
                 with contextlib.suppress(Exception):  # the first error is the one to tell
                     file.discard()
+                file.closed = True  # else its __del__ would flush what was just discarded
                 raise
 
         self._perform("upload", "blobs", sha256, execute)

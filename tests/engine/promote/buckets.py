@@ -38,6 +38,7 @@ class Server:
     url: str
     requests: list[tuple[str, str]] = field(default_factory=list)  # (method, path)
     rule: Rule | None = None
+    filesystem: Any = None  # of s3fs, shared by the tests
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def bucket(self) -> str:

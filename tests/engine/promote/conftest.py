@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.promote import objects
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Stage, StageChange
@@ -52,6 +53,11 @@ def s3(s3_server: buckets.Server, monkeypatch: pytest.MonkeyPatch) -> buckets.Se
 
     for name, value in {**buckets.ENVIRONMENT, "AWS_ENDPOINT_URL": s3_server.url}.items():
         monkeypatch.setenv(name, value)
+    if s3_server.filesystem is None:  # to open one takes as long as forty requests
+        s3_server.filesystem = open_filesystem("s3://any-bucket")
+        s3_server.filesystem.connect()
+    monkeypatch.setattr(objects, "_open", lambda _url: s3_server.filesystem)
+    monkeypatch.setattr(objects, "PAUSE", 0.02)
     s3_server.requests.clear()
     return s3_server
 
@@ -110,6 +116,8 @@ def ledger(url: str, clock: Callable[[], datetime]) -> Iterator[Ledger]:
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "artifacts")
 
+
+open_filesystem = objects._open  # for tests of opening itself
 
 PATH = (None, Stage.CANDIDATE, Stage.STAGING, Stage.PREPRODUCTION, Stage.PRODUCTION)
 
