@@ -176,7 +176,7 @@ def _explained(console: Console, ledger: Ledger, row: Row) -> dict[str, Any]:
 def verify(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Prove the chain, the heads, the evidence of every promotion and every byte of every model."""
     with existing_ledger(config) as ledger:
-        found = audit(ledger, Store(config.store_folder))
+        found = audit(ledger, config.open_store())
     console = make_console(quiet)
     if found.faults:
         console.show(shown.faults_table(found.faults))
@@ -195,7 +195,7 @@ def card(config: Config, composer: Composer, quiet: bool = False) -> Answer:
                 "artifact", "nothing is in production", "name a model: tidegate card <beginning of its id>"
             )
         model = config.artifact or (head.model if head else "")
-        made = cards.card(ledger, Store(config.store_folder), model, owner=config.promote.owner or "")
+        made = cards.card(ledger, config.open_store(), model, owner=config.promote.owner or "")
     make_console(quiet).show(Markdown(cards.render(made)))
     return 0, made
 
@@ -235,7 +235,7 @@ def promote(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         except ValueError as error:
             cure = f"choose one of {', '.join(s.value for s in Stage)}"
             raise ConfigError("stage", f"{config.stage!r} is no stage", cure) from error
-        store = Store(config.store_folder)
+        store = config.open_store()
         changes = way.promote(
             ledger, store, model=config.artifact, target=target, reason=reason, actor=actor, rehearse=config.rehearse
         )
@@ -246,7 +246,7 @@ def rollback(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """The champion before comes back, the present one is quarantined."""
     actor, reason = _who(config)
     with existing_ledger(config) as ledger:
-        store = Store(config.store_folder)
+        store = config.open_store()
         changes = way.rollback(ledger, store, reason=reason, actor=actor, rehearse=config.rehearse)
         return _moved(config, make_console(quiet), ledger, store, changes)
 
@@ -281,7 +281,7 @@ def gc(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         raise ConfigError("ledgers", what, "name them: ledgers=[sqlite:///...], or ledgers=[] where there is none")
     with existing_ledger(config) as ledger, ExitStack() as stack:
         others = [stack.enter_context(Ledger.open(url, config.loop.name)) for url in config.ledgers or []]
-        done = collect([ledger, *others], Store(config.store_folder), older_than=older, rehearse=config.rehearse)
+        done = collect([ledger, *others], config.open_store(), older_than=older, rehearse=config.rehearse)
     verb = "would remove" if config.rehearse else "removed"
     console = make_console(quiet)
     console.note(f"{verb} {len(done.artifacts)} artifacts, {done.files} files, {done.size:,} bytes")

@@ -29,7 +29,7 @@ from engine.data.features import Encoder
 from engine.data.tables import clusters, concat, split_by_time
 from engine.errors import DataError
 from engine.evaluate import EvaluateConf, evaluate
-from engine.predictor import Predictor
+from engine.predictor import KEY, Predictor
 from engine.promote.store import Store
 from engine.records import Action, Candidate, Decision, Epoch, EvaluationReport, Trial, Window, digest
 from engine.redact import redact
@@ -284,7 +284,8 @@ def labelled_rows(window: Window, data: DataConf) -> pa.Table:
 
 def cold_check(store: Store, model: str, trusted: Sequence[str]) -> tuple[bool, str]:
     """Load the artifact in a fresh process: does it give the recorded predictions, and the reason in words."""
-    command = [sys.executable, "-m", "engine.predictor", str(store.root), model, *trusted]
+    key = KEY + store.signing.verify_key
+    command = [sys.executable, "-m", "engine.predictor", key, store.url, model, *trusted]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         found = json.loads(answer.stdout.strip().splitlines()[-1])

@@ -2,7 +2,7 @@
 
 `pack` says what an artifact holds; `load` brings one back; run as a module it is the cold check of preproduction:
 
-    python -m engine.predictor STORE ARTIFACT [TRUSTED ...]
+    python -m engine.predictor [--verify-key=PEM] STORE ARTIFACT [TRUSTED ...]
 
 loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows and
 prints one JSON object: the largest difference to the recorded predictions, and how long it took.
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from engine.data.features import Encoder
 from engine.errors import ArtifactError, InputError
+from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Task
 from engine.train import weights as weights_file
@@ -29,6 +30,7 @@ from engine.train.conf import ModelConf, TrainConf
 from engine.train.fit import build, predict
 
 FORMAT = 1
+KEY = "--verify-key="  # on the command line of the cold check
 PROBE_ROWS = 256
 TOLERANCE = 1e-6  # absolute, on a probability; relative to the largest prediction in regression
 
@@ -168,8 +170,11 @@ def _parsed(store: Store, artifact: str, name: str) -> dict[str, Any]:
 
 def main(words: list[str]) -> None:
     """The cold check as a program: one JSON object on stdout, with `error` in one line where it came to nothing."""
+    key = words[0].removeprefix(KEY) if words and words[0].startswith(KEY) else ""
+    words = words[1:] if words and words[0].startswith(KEY) else words
     try:
-        result = cold_check(Store(words[0]), words[1], tuple(words[2:]))
+        store = Store(words[0], Signing(verify_key=key))
+        result = cold_check(store, words[1], tuple(words[2:]))
     except Exception as error:  # whatever the model's own code raises is an answer, too
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         line = " ".join(said.split())[:300]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine import challenger
+from engine.errors import ArtifactError
 from engine.gate import RuleConf, judge, untrained
 from engine.past import Past
 from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict, digest, to_plain
@@ -91,13 +92,17 @@ class Promotion:
         return cycle
 
     def _cold(self, cycle: Cycle, model: str) -> Verdict:
-        """The artifact in a fresh process gives the recorded predictions."""
+        """Every byte and the signature are what they should be, and in a fresh process it predicts as recorded."""
         asked = self._verdict("cold", model, cycle, Outcome.PASS, "promote.cold_check=false: not started")
-        if not self.confs.promote.cold_check:
-            return asked
         known = self.steps.recorded(Verdict, verdict_id(asked))
         if known is not None:
             return known
+        try:
+            self.ports.store.verify(model)
+        except ArtifactError as error:
+            return replace(asked, outcome=Outcome.FAIL, reason=str(error))
+        if not self.confs.promote.cold_check:
+            return asked
         with self.ports.watch.lap("cold start"):
             agrees, reason = challenger.cold_check(self.ports.store, model, self.confs.trusted)
         return replace(asked, outcome=Outcome.PASS if agrees else Outcome.FAIL, reason=reason)
@@ -132,6 +137,8 @@ class Promotion:
     def _move(
         self, cycle: Cycle, model: str, source: Stage, target: Stage, verdict: Verdict, reason: str = ""
     ) -> Cycle:
+        if target is Stage.PRODUCTION:
+            self.ports.store.verify(model)
         said = reason or f"{verdict.gate} gate: {verdict.reason}"
         return self.steps.move(cycle, model, source, target, said, verdict_id(verdict))
 

@@ -29,6 +29,8 @@ from engine.loop_conf import LoopConf
 from engine.monitor.conf import MonitorConf
 from engine.plain import to_plain
 from engine.promote.conf import PromoteConf
+from engine.promote.signing import Signing
+from engine.promote.store import Store
 from engine.redact import redact
 from engine.track.port import TrackConf
 from engine.train.conf import ModelConf, SearchConf, TabularConf, TrainConf
@@ -110,10 +112,10 @@ class Config:
         """Of the ledger."""
         return self.promote.ledger or f"sqlite:///{self.folder / 'ledger.db'}"
 
-    @property
-    def store_folder(self) -> Path:
-        """Of the artifacts."""
-        return Path(self.promote.store) if self.promote.store else self.folder / "store"
+    def open_store(self) -> Store:
+        """The artifacts; ConfigError where its URL or a key cannot be used."""
+        signing = Signing(sign_key=self.promote.sign_key or "", verify_key=self.promote.verify_key or "")
+        return Store(self.promote.store or self.folder / "store", signing)
 
     def plain(self) -> dict[str, Any]:
         """As JSON values, secrets hidden: for manifests, the tracker and the report."""

@@ -21,7 +21,6 @@ from engine.past import Past
 from engine.predictor import load
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
-from engine.promote.store import Store
 from engine.records import Action, Cycle, Decision, Money, Stage, digest, to_plain
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
@@ -148,9 +147,11 @@ def opened(
     confs = confs_of(config, trusted)
     source = ParquetSource(config.need_data)
     names = source.names()
-    search = make_search(config)
+    search, store = make_search(config), config.open_store()
     with watch.lap("start"):
         check(config, composer, trusted)
+        for remark in store.remarks():
+            console.warn(remark)
     if not archive.ledger_exists(config):
         with watch.lap("read"):
             _check_founding(confs, source, names)
@@ -167,7 +168,7 @@ def opened(
                     source=source,
                     search=search,
                     ledger=ledger,
-                    store=Store(config.store_folder),
+                    store=store,
                     tracker=make_tracker(config.track, config.folder, warn=console.warn),
                     console=console,
                     compose=composer,
@@ -316,7 +317,7 @@ def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
             raise ConfigError("artifact", "nothing is in production", "name a model: artifact=<beginning of its id>")
         champion = head.model if head else ""
         model = find_model(ledger, config.artifact) if config.artifact else champion
-    store, trusted = Store(config.store_folder), trusted_packages(config.trust)
+    store, trusted = config.open_store(), trusted_packages(config.trust)
     beside = load(store, champion, trusted) if champion and champion != model else None
     judged = challenger.judge_rows(load(store, model, trusted), beside, window, config.need_data, config.evaluate)
     _show_metrics(console, judged, f"model {model[:12]} on {window.name}")

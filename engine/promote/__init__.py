@@ -9,6 +9,9 @@ entries     the rows and heads of one loop, as one transaction sees them
 lease       one process runs a loop at a time; a late write of the one before is refused
 transition  one stage change: who was faster, what allows it, its rows, its heads
 ledger      the append-only record with one compare-and-swap head a stage
+place       where a store keeps its bytes; local: a folder, objects: a bucket (object_errors: what it says)
+provenance  where a model comes from, as an in-toto statement
+signing     who vouches for it
 store       immutable, content-addressed artifacts
 rollback    back to the champion before, and promotion by hand
 audit       is all that was recorded still true

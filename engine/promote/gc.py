@@ -2,21 +2,19 @@
 
 An artifact is kept where any row of any loop in the given databases mentions its id, or a kept manifest does.
 What is younger than a stated age is kept as well: it may belong to a decision that is under way. No put runs
-meanwhile. The manifest goes first, its blobs after it: a crash in between leaves nothing that is seen and not
-whole.
+meanwhile: the store's lock sees to that, in a folder and in a bucket. The manifest goes first, its signature and
+blobs after it: a crash in between leaves nothing that is seen and not whole.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
-from engine import durable
 from engine.promote.ledger import Ledger
+from engine.promote.place import Entry
 from engine.promote.store import Store
 from engine.records import canonical
 
@@ -53,27 +51,34 @@ def collect(
     named: set[str] = set()
     for ledger in ledgers:
         named.update(ledger.mentions(_ID))
-    with store.lock(exclusive=True):
-        return _collect(store, named, older_than, rehearse)
+    with store.lock(exclusive=True) as keep:
+        doomed = _doomed(store, named, older_than)
+        for entry in () if rehearse else doomed:
+            keep()
+            store.place.remove(entry)
+    gone = tuple(entry.name.removesuffix(".json") for entry in doomed if entry.kind == "manifests")
+    return Collected(artifacts=gone, files=len(doomed), size=sum(entry.size for entry in doomed))
 
 
-def _collect(store: Store, named: set[str], older_than: timedelta, rehearse: bool) -> Collected:
+def _doomed(store: Store, named: set[str], older_than: timedelta) -> list[Entry]:
+    """What is to go, in the order of removal: an artifact disappears before what it needs."""
+    limit = store.place.now() - older_than.total_seconds()
     kept = _closure(store, named)
-    needed = {entry["sha256"] for artifact in kept for entry in store.manifest(artifact)["files"].values()}
-    limit = time.time() - older_than.total_seconds()
-    unnamed = [a for a in store.list() if a not in kept]
-    young = [a for a in unnamed if not _old(store.path_of(a), limit)]
-    for artifact in young:
-        needed.update(_ID.findall(store.path_of(artifact).read_text(errors="replace")))
-    artifacts = tuple(a for a in unnamed if a not in young)
-    blobs = [b for b in store.blobs() if b.name not in needed and _old(b, limit)]
-    leftovers = [t for t in store.leftovers() if _old(t, limit)]
-    files = [*(store.path_of(a) for a in artifacts), *blobs, *leftovers]
-    size = sum(file.stat().st_size for file in files)
-    if not rehearse:
-        for file in files:
-            durable.remove(file)
-    return Collected(artifacts=artifacts, files=len(files), size=size)
+    needed = {entry["sha256"] for artifact in kept for entry in store.unsigned_manifest(artifact)["files"].values()}
+    manifests = []
+    for entry in store.entries("manifests"):
+        artifact = entry.name.removesuffix(".json")
+        if artifact in kept:
+            continue
+        if entry.modified <= limit:
+            manifests.append(entry)
+        else:  # young: its blobs stay, too, whatever their age, even where it is damaged
+            kept.add(artifact)
+            needed.update(_ID.findall(store.manifest_bytes(artifact).decode(errors="replace")))
+    signatures = [entry for entry in store.entries("signatures") if entry.name.removesuffix(".json") not in kept]
+    blobs = [entry for entry in store.blobs() if entry.name not in needed]
+    beside = [*signatures, *blobs, *store.leftovers()]
+    return [*manifests, *(entry for entry in beside if entry.modified <= limit)]
 
 
 def _closure(store: Store, named: set[str]) -> set[str]:
@@ -84,10 +89,6 @@ def _closure(store: Store, named: set[str]) -> set[str]:
     while waiting:
         artifact = waiting.pop()
         kept.add(artifact)
-        mentioned = set(_ID.findall(canonical(store.manifest(artifact))))
+        mentioned = set(_ID.findall(canonical(store.unsigned_manifest(artifact))))
         waiting |= (mentioned & present) - kept
     return kept
-
-
-def _old(path: Path, limit: float) -> bool:
-    return path.stat().st_mtime <= limit

@@ -50,9 +50,10 @@ def test_what_was_set_by_hand() -> None:
 
 def test_where_things_lie() -> None:
     config = compose_config([*FLIGHTS, "out=/a"])
-    assert (config.ledger_url, str(config.store_folder)) == ("sqlite:////a/ledger.db", "/a/store")
+    assert (config.ledger_url, config.open_store().url) == ("sqlite:////a/ledger.db", "/a/store")
     config = compose_config([*FLIGHTS, "promote.ledger='postgresql+psycopg://h/d'", "promote.store=/b"])
-    assert (config.ledger_url, str(config.store_folder)) == ("postgresql+psycopg://h/d", "/b")
+    assert (config.ledger_url, config.open_store().url) == ("postgresql+psycopg://h/d", "/b")
+    assert compose_config([*FLIGHTS, "promote.store='s3://bucket/p/'"]).open_store().url == "s3://bucket/p"
 
 
 def test_secrets_do_not_travel() -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.promote import objects
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Stage, StageChange
 from tests.engine.promote import servers
+
+if TYPE_CHECKING:
+    from tests.engine.promote import buckets
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,6 +27,67 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/ledger.db"
     server: servers.Server = request.getfixturevalue("postgresql")
     return server.database()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[buckets.Server]:
+    from tests.engine.promote import buckets  # moto takes a second to import
+
+    with buckets.serve() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: buckets.Server, monkeypatch: pytest.MonkeyPatch) -> buckets.Server:
+    """The server, and an environment that leads to it."""
+    from tests.engine.promote import buckets
+
+    for name, value in {**buckets.ENVIRONMENT, "AWS_ENDPOINT_URL": s3_server.url}.items():
+        monkeypatch.setenv(name, value)
+    if s3_server.filesystem is None:  # to open one takes as long as forty requests
+        s3_server.filesystem = open_filesystem("s3://any-bucket")
+        s3_server.filesystem.connect()
+    monkeypatch.setattr(objects, "_open", lambda _url: s3_server.filesystem)
+    monkeypatch.setattr(objects, "PAUSE", 0.02)
+    s3_server.requests.clear()
+    return s3_server
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store of each kind may be."""
+    return str(tmp_path / "artifacts") if request.param == "local" else request.getfixturevalue("s3").bucket()
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object of a bucket, with the methods of a Path that the tests use; past the code under test."""
+
+    client: Any
+    bucket: str
+    key: str
+
+    def read_bytes(self) -> bytes:
+        return bytes(self.client.get_object(Bucket=self.bucket, Key=self.key)["Body"].read())
+
+    def write_bytes(self, data: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=self.key, Body=data)
+
+    def unlink(self) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=self.key)
+
+
+@pytest.fixture
+def raw(request: pytest.FixtureRequest) -> Callable[[Store, str, str], Path | Object]:
+    """The stored bytes themselves: raw(store, kind, name)."""
+
+    def find(store: Store, kind: str, name: str) -> Path | Object:
+        if "://" not in store.url:
+            return store.root / kind / name
+        bucket, _, key = store.place.where(kind, name).removeprefix("s3://").partition("/")
+        return Object(request.getfixturevalue("s3").client(), bucket, key)
+
+    return find
 
 
 @pytest.fixture
@@ -40,6 +107,8 @@ def ledger(url: str, clock: Callable[[], datetime]) -> Iterator[Ledger]:
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "artifacts")
 
+
+open_filesystem = objects._open  # for tests of opening itself
 
 PATH = (None, Stage.CANDIDATE, Stage.STAGING, Stage.PREPRODUCTION, Stage.PRODUCTION)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +19,27 @@ from tests.engine.promote.conftest import make
 FILES = {"weights.safetensors": bytes(range(256)) * 8, "encoder.json": b'{"a":1}', "empty": b""}
 
 
-def blob(store: Store, artifact: str, name: str) -> Path:
-    return store.root / "blobs" / store.manifest(artifact)["files"][name]["sha256"]
+Raw = Callable[[Store, str, str], Any]
+Blob = Callable[[Store, str, str], Any]
+Stored = Callable[[Store, str], Any]
+
+
+@pytest.fixture
+def store(place: str) -> Store:
+    """One body of tests, every place."""
+    return Store(place)
+
+
+@pytest.fixture
+def blob(raw: Raw) -> Callable[[Store, str, str], Any]:
+    """The stored bytes of one file of an artifact."""
+    return lambda store, artifact, name: raw(store, "blobs", store.manifest(artifact)["files"][name]["sha256"])
+
+
+@pytest.fixture
+def stored(raw: Raw) -> Callable[[Store, str], Any]:
+    """The stored bytes of a manifest."""
+    return lambda store, artifact: raw(store, "manifests", f"{artifact}.json")
 
 
 def test_what_goes_in_comes_out(store: Store) -> None:
@@ -33,9 +52,9 @@ def test_what_goes_in_comes_out(store: Store) -> None:
     store.verify(artifact)
 
 
-def test_the_id_is_the_hash_of_the_manifest(store: Store) -> None:
+def test_the_id_is_the_hash_of_the_manifest(store: Store, stored: Stored) -> None:
     artifact = store.put(FILES, {})
-    assert hashlib.sha256(store.path_of(artifact).read_bytes()).hexdigest() == artifact
+    assert hashlib.sha256(stored(store, artifact).read_bytes()).hexdigest() == artifact
 
 
 def test_putting_twice_is_putting_once(store: Store) -> None:
@@ -61,11 +80,15 @@ def test_a_source_that_is_missing_is_one_line(store: Store, tmp_path: Path) -> N
     assert store.leftovers() == []
 
 
-def test_putting_again_heals(store: Store) -> None:
+def test_putting_again_heals(store: Store, blob: Blob) -> None:
     artifact = store.put(FILES, {})
     blob(store, artifact, "encoder.json").write_bytes(b"garbage")
     assert store.put(FILES, {}) == artifact
     store.verify(artifact)
+
+
+def unlink(path: Path) -> None:
+    path.unlink()
 
 
 def cut(path: Path) -> None:
@@ -96,11 +119,15 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, cut, lengthen, flip, empty, link, folder])
+@pytest.mark.parametrize("damage", [unlink, cut, lengthen, flip, empty, link, folder])
 @pytest.mark.parametrize("part", ["manifest", "weights.safetensors"])
-def test_damage_is_named_and_nothing_is_returned(store: Store, part: str, damage: Callable[[Path], None]) -> None:
+def test_damage_is_named_and_nothing_is_returned(
+    store: Store, blob: Blob, stored: Stored, part: str, damage: Callable[[Any], None]
+) -> None:
     artifact = store.put(FILES, {})
-    path = store.path_of(artifact) if part == "manifest" else blob(store, artifact, part)
+    path = stored(store, artifact) if part == "manifest" else blob(store, artifact, part)
+    if damage in (link, folder) and not isinstance(path, Path):
+        return  # a bucket has neither
     damage(path)
     for action in (store.verify, lambda a: store.read(a, "weights.safetensors")):
         with pytest.raises(ArtifactError) as caught:
@@ -112,7 +139,7 @@ def test_damage_is_named_and_nothing_is_returned(store: Store, part: str, damage
         assert part in ("manifest",) or line.split(": ")[0].endswith(":weights.safetensors")
 
 
-def test_damage_to_one_file_leaves_the_others_readable(store: Store) -> None:
+def test_damage_to_one_file_leaves_the_others_readable(store: Store, blob: Blob) -> None:
     artifact = store.put(FILES, {})
     flip(blob(store, artifact, "weights.safetensors"))
     assert store.read(artifact, "encoder.json") == FILES["encoder.json"]
@@ -124,10 +151,10 @@ def test_an_unknown_file_names_those_there_are(store: Store) -> None:
         store.read(artifact, "weigths")
 
 
-def test_an_unknown_format_is_refused(store: Store) -> None:
-    data = store.path_of(store.put({}, {})).read_bytes().replace(b'"format":1', b'"format":2')
+def test_an_unknown_format_is_refused(store: Store, stored: Stored) -> None:
+    data = stored(store, store.put({}, {})).read_bytes().replace(b'"format":1', b'"format":2')
     other = hashlib.sha256(data).hexdigest()
-    store.path_of(other).write_bytes(data)
+    stored(store, other).write_bytes(data)
     with pytest.raises(ArtifactError, match="format 2 is unknown - use the version of tidegate that wrote it"):
         store.manifest(other)
 
@@ -138,7 +165,7 @@ def test_keys_of_the_store_are_not_the_callers(store: Store, key: str) -> None:
         store.put(FILES, {key: 1})
 
 
-def test_export_writes_proved_files(store: Store, tmp_path: Path) -> None:
+def test_export_writes_proved_files(store: Store, blob: Blob, tmp_path: Path) -> None:
     artifact = store.put(FILES, {})
     out = store.export(artifact, tmp_path / "out")
     assert {p.name: p.read_bytes() for p in out.iterdir()} == FILES
@@ -148,7 +175,20 @@ def test_export_writes_proved_files(store: Store, tmp_path: Path) -> None:
     assert not (tmp_path / "again" / "weights.safetensors").exists()
 
 
-def test_the_manifest_is_written_last_and_all_before_it_is_durable(store: Store) -> None:
+def test_the_manifest_is_written_last(store: Store) -> None:
+    seen: list[str] = []
+
+    def watch(step: durable.Step, execute: Callable[[], None]) -> None:
+        if step.operation in ("replace", "upload"):
+            seen.append((step.target or step.path).parent.name)
+        execute()
+
+    with durable.intercept(watch):
+        store.put(FILES, {})
+    assert [kind for kind in seen if kind != "locks"] == ["blobs"] * len(FILES) + ["manifests"]
+
+
+def test_all_before_the_manifest_is_durable_when_it_is_begun(tmp_path: Path) -> None:
     steps: list[durable.Step] = []
 
     def watch(step: durable.Step, execute: Callable[[], None]) -> None:
@@ -156,10 +196,7 @@ def test_the_manifest_is_written_last_and_all_before_it_is_durable(store: Store)
         execute()
 
     with durable.intercept(watch):
-        artifact = store.put(FILES, {})
-    renames = [s.target for s in steps if s.operation == "replace"]
-    assert renames[-1] == store.path_of(artifact)
-    assert len(renames) == len(FILES) + 1
+        Store(tmp_path).put(FILES, {})
     started = next(i for i, s in enumerate(steps) if s.path.parent.name == "manifests")
     last_of_blobs = max(i for i, s in enumerate(steps) if "blobs" in s.path.parts)
     assert last_of_blobs < started
@@ -197,101 +234,3 @@ def test_a_disk_that_fails_at_any_step_leaves_what_can_be_read_whole(tmp_path: P
         assert store.leftovers() == []
         assert make(store, "text") == expected
         store.verify(expected)
-
-
-TRAVERSALS = [
-    *["", ".", "..", "../x", "../../etc/passwd", "/etc/passwd", "//etc/passwd", "a/../../x", "a/b", "./a"],
-    *[
-        "..\\x",
-        "C:\\x",
-        "C:x",
-        "\\\\server\\share",
-        "a\\..\\b",
-        "%2e%2e",
-        "%2e%2e%2fx",
-        "%252e%252e",
-        "..%2f",
-    ],
-    *[
-        "..%5c",
-        "a#b",
-        "a?b",
-        "#",
-        "?",
-        "a\0b",
-        "\0",
-        "a\nb",
-        "a\rb",
-        "\x1b[31m",
-        "~",
-        "~root",
-        "$HOME",
-        "${x}",
-    ],
-    *["`id`", "a;b", "a|b", "a&b", "*", "a b", " a", "a ", ".hidden", "...", "a:b", "file:a", "http://a"],
-    *[
-        "CON",
-        "con",
-        "NUL",
-        "nul.txt",
-        "AUX",
-        "PRN",
-        "COM1",
-        "lpt9.log",
-        "x" * 129,
-        "x" * 300,
-        "\u2025",
-        "\uff0e",
-    ],
-    *["\u00e9", "\u202e", "\ud800", "a\u0301", "\uff0f", "blobs/x", "manifests/x"],
-]
-
-
-@pytest.mark.parametrize("name", TRAVERSALS)
-def test_no_name_leaves_the_store(store: Store, tmp_path: Path, name: str) -> None:
-    artifact = store.put(FILES, {})
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError):
-        store.put({name: b"evil"}, {})
-    for action in (store.manifest, store.verify, store.path_of, lambda a: store.read(a, "empty")):
-        with pytest.raises(InputError, match=r"artifact: .* is no artifact id"):
-            action(name)  # type: ignore[operator]
-    with pytest.raises(ArtifactError):
-        store.read(artifact, name)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "..", "a/b"])
-def test_names_inside_a_forged_manifest_do_not_become_paths(store: Store, tmp_path: Path, name: str) -> None:
-    artifact = store.put({"a": b"evil"}, {})
-    manifest = json.loads(store.path_of(artifact).read_bytes())
-    manifest["files"] = {name: manifest["files"]["a"]}
-    forged = json.dumps(manifest).encode()
-    other = hashlib.sha256(forged).hexdigest()
-    store.path_of(other).write_bytes(forged)
-    with pytest.raises(InputError, match="is no usable name"):
-        store.export(other, tmp_path / "out" / "deep")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("digest", ["../manifests/x", "../../secret", "", "A" * 64, 5])
-def test_digests_inside_a_forged_manifest_do_not_become_paths(store: Store, digest: object) -> None:
-    artifact = store.put({"a": b"evil"}, {})
-    manifest = json.loads(store.path_of(artifact).read_bytes())
-    manifest["files"]["a"]["sha256"] = digest
-    forged = json.dumps(manifest).encode()
-    other = hashlib.sha256(forged).hexdigest()
-    store.path_of(other).write_bytes(forged)
-    with pytest.raises(InputError, match="is no artifact id"):
-        store.read(other, "a")
-
-
-@pytest.mark.parametrize("kind", ["blobs", "manifests"])
-def test_a_folder_swapped_for_a_link_is_refused(store: Store, tmp_path: Path, kind: str) -> None:
-    store.put(FILES, {})
-    (store.root / kind).rename(tmp_path / "moved")
-    (tmp_path / "target").mkdir()
-    (store.root / kind).symlink_to(tmp_path / "target")
-    with pytest.raises(ArtifactError, match="this link leads out of the store"):
-        store.put(FILES, {})
-    assert list((tmp_path / "target").iterdir()) == []
