@@ -42,16 +42,24 @@ def crash(folder: Path, url: str, every: int, doubles: int) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr or done.stdout
     result: dict[str, Any] = json.loads(done.stdout)
-    print({name: result[name] for name in ("points", "cases", "killed")})
     return result
+
+
+def figure(result: dict[str, Any]) -> str:
+    """What a run of `crash` has shown."""
+    right = result["cases"] - len(result["wrong"])
+    return f"{right} of {result['cases']} end alike ({result['points']} write points, {result['killed']} kills)"
 
 
 @pytest.mark.parametrize(
     ("every", "doubles"),
     [pytest.param(9, 6, id="small"), pytest.param(1, 200, id="full", marks=pytest.mark.slow)],
 )
-def test_kill_at_every_write_point_on_sqlite(folder: Path, every: int, doubles: int) -> None:
+def test_kill_at_every_write_point_on_sqlite(
+    folder: Path, every: int, doubles: int, record_property: Callable[[str, object], None]
+) -> None:
     result = crash(folder, f"sqlite:///{folder}/{{}}/ledger.db", every, doubles)
+    record_property("kill -9 in promotion: SQLite", figure(result))
     assert result["wrong"] == []
     assert result["points"] > 50
     assert result["killed"] >= result["cases"], "each case kills once, some of them twice"
@@ -62,12 +70,13 @@ def test_kill_at_every_write_point_on_sqlite(folder: Path, every: int, doubles: 
     [pytest.param(17, 2, id="small"), pytest.param(1, 50, id="full", marks=pytest.mark.slow)],
 )
 def test_kill_at_every_write_point_on_postgresql(
-    folder: Path, postgresql: servers.Server, every: int, doubles: int
+    folder: Path, postgresql: servers.Server, every: int, doubles: int, record_property: Callable[[str, object], None]
 ) -> None:
     databases = [postgresql.database() for _ in range(2 + 200 // every + doubles)]
     names = folder / "databases.json"
     names.write_text(json.dumps(databases))
     result = crash(folder, f"@{names}", every, doubles)
+    record_property("kill -9 in promotion: PostgreSQL", figure(result))
     assert result["wrong"] == []
     assert result["killed"] >= result["cases"]
 
@@ -93,7 +102,9 @@ def attempt(folder: Path, point: int, code: int, lasting: bool) -> tuple[str, st
 
 
 @pytest.mark.parametrize("every", [pytest.param(23, id="small"), pytest.param(1, id="full", marks=pytest.mark.slow)])
-def test_a_disk_that_fails_at_any_write_point_is_one_line_and_does_no_harm(folder: Path, every: int) -> None:
+def test_a_disk_that_fails_at_any_write_point_is_one_line_and_does_no_harm(
+    folder: Path, every: int, record_property: Callable[[str, object], None]
+) -> None:
     operations: list[str] = []
 
     def watch(step: durable.Step, execute: Callable[[], None]) -> None:
@@ -110,4 +121,5 @@ def test_a_disk_that_fails_at_any_write_point_is_one_line_and_does_no_harm(folde
         assert "\n" not in line
         assert result == expected
         shutil.rmtree(folder / str(number))
-    print(f"{len(cases)} of {len(cases)} cases at {len(operations)} write points")
+    said = f"{len(cases)} of {len(cases)} one line, state whole ({len(operations)} write points, 4 errors)"
+    record_property("full disk, EIO, denied, read-only", said)
