@@ -70,10 +70,17 @@ class Store:
         data = b"".join(_chunks(path, str(path)))
         if hashlib.sha256(data).hexdigest() != artifact:
             raise ArtifactError(str(path), "the manifest is altered or cut short", _RESTORE)
-        manifest: dict[str, Any] = json.loads(data)
+        try:
+            manifest = json.loads(data)
+        except (ValueError, RecursionError):
+            manifest = None
+        if not isinstance(manifest, dict):
+            raise ArtifactError(str(path), "the manifest is no JSON object", _RESTORE)
         if manifest.get("format") != FORMAT:
             what = f"format {shown(manifest.get('format'))} is unknown"
             raise ArtifactError(str(path), what, "use the version of tidegate that wrote it")
+        if not _lists_files(manifest.get("files")):
+            raise ArtifactError(str(path), "the manifest lists no files", _RESTORE)
         return manifest
 
     def read(self, artifact: str, name: str) -> bytes:
@@ -186,6 +193,13 @@ class Store:
             stem = path.name.removesuffix(suffix) if path.name.endswith(suffix) else ""
             if len(stem) == 64 and set(stem) <= set("0123456789abcdef"):
                 yield path
+
+
+def _lists_files(files: object) -> bool:
+    """Is it name -> {sha256, size}: a manifest may have been written by anybody."""
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict) and "sha256" in entry and isinstance(entry.get("size"), int) for entry in files.values()
+    )
 
 
 def _entries(folder: Path) -> Iterator[Path]:
