@@ -14,12 +14,11 @@ is one printable line whatever stood in the file that it is about: nothing in it
 
 from __future__ import annotations
 
-
 LONGEST = 300  # characters of one part of a line
 
 
 def one_line(text: object, longest: int = LONGEST) -> str:
-    """Text on one line: spaces for line ends, escapes for what cannot be printed, the middle left out of what is long."""
+    """Text on one line: spaces for line ends, escapes for what cannot be printed, its middle left out where long."""
     words = " ".join(str(text).split())
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
     return line if len(line) <= longest else f"{line[: longest * 2 // 3]}...{line[-(longest // 3 - 3) :]}"
@@ -72,3 +71,6 @@ class ConflictError(TidegateError):
 
 class LedgerError(TidegateError):
     """The ledger contradicts itself."""
+
+    def __init__(self, line: str = "") -> None:
+        super().__init__(line if " - " in line else f"{line} - put a copy of the ledger back")

@@ -129,7 +129,7 @@ def _understood(where: str, cannot: str = "holds values that make no model") -> 
         raise
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         what = f"{cannot} ({type(error).__name__}: {one_line(error, 120)})"
-        raise ArtifactError(where, what, "use the version of tidegate that wrote it, or another model") from error
+        raise ArtifactError(where, what, "use the version of tidegate that wrote it") from error
 
 
 def cold_check(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -223,6 +223,9 @@ def _parse(url: str) -> sa.URL:
             raise InputError("ledger.url", "a ledger must be a file", "write sqlite:///path/to/ledger.db")
         if "\0" in name:
             raise InputError("ledger.url", "the path contains a NUL", "write sqlite:///path/to/ledger.db")
+        if not name.isprintable() or len(name) > 1000:
+            what = "the path is too long" if name.isprintable() else "the path holds what cannot be printed"
+            raise InputError("ledger.url", what, "write sqlite:///path/to/ledger.db")
         return parsed.set(drivername="sqlite+pysqlite")
     if driver == "postgresql+psycopg":
         return parsed

@@ -6,6 +6,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def tables() -> Iterator[tuple[str, Any]]:
     size = GOOD.num_rows
     columns: dict[str, list[Any]] = {
         "id": [
-            pa.array([None] + list(range(1, size))),
+            pa.array([None, *range(1, size)]),
             pa.array([0] * size),
             pa.array([float(i) for i in range(size)]),
             pa.array([str(i) for i in range(size)]),
@@ -177,10 +178,10 @@ def test_windows(tmp_path: Path, record_property: Record) -> None:
     cases = []
     for name, data in cut((tmp_path / "good.parquet").read_bytes()):
         (tmp_path / f"c{len(cases)}.parquet").write_bytes(data)
-        cases.append(Case(name, lambda at=f"c{len(cases)}": source.read(at, labelled=True)))
+        cases.append(Case(name, partial(source.read, f"c{len(cases)}", labelled=True)))
     for name, table in tables():
         pq.write_table(table, tmp_path / f"t{len(cases)}.parquet")
-        cases.append(Case(name, lambda at=f"t{len(cases)}": source.read(at, labelled=True)))
+        cases.append(Case(name, partial(source.read, f"t{len(cases)}", labelled=True)))
     for name in ("", "..", "../good", "good.parquet", "go\0od", "\ud800", "x" * 5000, "Good"):
         cases.append(Case(f"window {name[:9]!r}", lambda name=name: source.read(name, labelled=False)))
     count, faults = wrong(cases, tmp_path)
@@ -237,11 +238,11 @@ def test_labels(tmp_path: Path, record_property: Record) -> None:
     for name, table in bad:
         write_parquet(GOOD.drop_columns(["late"]), windows / f"w{len(cases)}.parquet")
         pq.write_table(table, labels / f"w{len(cases)}.parquet")
-        cases.append(Case(name, lambda at=f"w{len(cases)}": source.read(at, labelled=True)))
+        cases.append(Case(name, partial(source.read, f"w{len(cases)}", labelled=True)))
     for name, data in cut((labels / "w0.parquet").read_bytes()):
         write_parquet(GOOD.drop_columns(["late"]), windows / f"w{len(cases)}.parquet")
         (labels / f"w{len(cases)}.parquet").write_bytes(data)
-        cases.append(Case(name, lambda at=f"w{len(cases)}": source.read(at, labelled=True)))
+        cases.append(Case(name, partial(source.read, f"w{len(cases)}", labelled=True)))
     count, faults = wrong(cases, tmp_path)
     assert not faults, "\n".join(faults)
     record_property("bad input: labels", f"{count} of {count} one line")
