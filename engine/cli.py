@@ -141,7 +141,9 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 
 def _refuse(line: str) -> int:
-    print(line, file=sys.stderr)
+    from engine.errors import one_line
+
+    print(one_line(line, 600), file=sys.stderr)
     return 2
 
 
@@ -188,8 +190,25 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     code, answer = call(config, composer, quiet=False)
     if as_json:
-        print(json.dumps(answer, allow_nan=False), flush=True)
+        _say(json.dumps(answer, allow_nan=False))
     return code
+
+
+def _say(answer: str) -> None:
+    """The answer on stdout; ConfigError where it takes none: a caller that got nothing must not read "done"."""
+    from engine.errors import ConfigError
+
+    try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        print(answer, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would try again, and complain, at exit
+        reason = f"cannot be written: {error.strerror or error}"
+        raise ConfigError("stdout", reason, "send it to a file or a pipe that takes it") from error
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -262,11 +281,14 @@ def take_space(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     for word in overrides:
         try:
             override = parser.parse_override(word)
-        except HydraException as error:
+        except (HydraException, ValueError, RecursionError) as error:
             cure = "write key=value; what has = , ( or a space in it goes in quotes of its own: key=\"'a, b'\""
             raise ConfigError(f"command line:{word}", "this is no override", cure) from error
         if not override.key_or_group:
             raise ConfigError(f"command line:{word}", "the key is missing", "write key=value")
+        if override.key_or_group.split(".")[0].split("/")[0] == "hydra":
+            cure = "leave it out: out= says where a loop writes"  # Hydra would write every override there as it is
+            raise ConfigError(f"command line:{word}", "Hydra's own settings are fixed", cure)
         if override.is_sweep_override():
             space[word.partition("=")[0].lstrip("+")] = word.partition("=")[2]
         else:

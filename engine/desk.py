@@ -6,7 +6,7 @@ archive.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from engine.monitor.drift import Reference, compare
 from engine.promote.ledger import Ledger
 from engine.records import Cycle, DriftOutcome, from_plain, to_plain
 from engine.report.html import render
-from engine.report.tables import drift_table, validation_table
+from engine.report.tables import doctor_table, drift_table, validation_table
 from engine.report.terminal import make_console
 from engine.schema import Composer, Config
 from engine.scores import GREATER_IS_BETTER
@@ -146,21 +146,24 @@ def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Pat
 def doctor(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Is this machine fit for a loop."""
     console = make_console(quiet)
-    findings = [*checkup.examine(config.folder), _examine_ledger(config)]
-    for finding in findings:
-        cure = f" - {finding.cure}" if finding.cure else ""
-        console.note(f"{finding.state.value:<5} {finding.what:<22} {finding.found}{cure}")
+    findings = [*checkup.examine(config.folder), *_examine_ledger(config)]
+    console.show(doctor_table(findings))
     bad = any(f.state is checkup.State.BAD for f in findings)
     return (NEGATIVE if bad else 0), {"findings": to_plain(findings)}
 
 
-def _examine_ledger(config: Config) -> checkup.Finding:
-    """Is the record of this loop whole; one that does not exist yet is no fault."""
+def _examine_ledger(config: Config) -> Iterator[checkup.Finding]:
+    """Is the record of this loop whole, and its server's clock right; a ledger that does not exist yet is no fault."""
     if not ledger_exists(config):
-        return checkup.Finding(what="ledger", state=checkup.State.GOOD, found="none yet: a loop makes it")
+        yield checkup.Finding(what="ledger", state=checkup.State.GOOD, found="none yet: a loop makes it")
+        return
     try:
         with Ledger.open(config.ledger_url, config.loop.name) as ledger:
+            if not config.ledger_url.startswith("sqlite"):
+                yield checkup.skewed("server clock", ledger.ahead(), "the server of the ledger")
             count = ledger.verify()
     except TidegateError as error:
-        return checkup.Finding(what="ledger", state=checkup.State.BAD, found=str(error), cure="put a copy of it back")
-    return checkup.Finding(what="ledger", state=checkup.State.GOOD, found=f"{count} rows, the hash chain holds")
+        found, _, cure = str(error).rpartition(" - ")
+        yield checkup.Finding(what="ledger", state=checkup.State.BAD, found=found, cure=cure)
+        return
+    yield checkup.Finding(what="ledger", state=checkup.State.GOOD, found=f"{count} rows, the hash chain holds")

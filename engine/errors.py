@@ -10,16 +10,29 @@
     |   `-- LeaseError            of a whole loop: another process runs it
     `-- LedgerError               the record contradicts itself (broken chain, unknown schema)
 
-Every InputError reads `file:field: what is wrong - what to do`, so that a person can act on the last line of a log.
+Every InputError reads `file:field: what is wrong - what to do`, so that a person can act on the last line of a log. It
+is one printable line whatever stood in the file that it is about: nothing in it moves a cursor or fills a screen.
 """
 
 from __future__ import annotations
+
+LONGEST = 300  # characters of one part of a line
+
+
+def one_line(text: object, longest: int = LONGEST) -> str:
+    """Text on one line: spaces for line ends, escapes for what cannot be printed, its middle left out where long."""
+    words = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    return line if len(line) <= longest else f"{line[: longest * 2 // 3]}...{line[-(longest // 3 - 3) :]}"
 
 
 class TidegateError(Exception):
     """Base of every error that Tidegate raises on purpose."""
 
     exit_code = 1
+
+    def __init__(self, line: str = "") -> None:
+        super().__init__(one_line(line, 3 * LONGEST))
 
 
 class InputError(TidegateError, ValueError):
@@ -34,8 +47,8 @@ class InputError(TidegateError, ValueError):
     exit_code = 2
 
     def __init__(self, where: str, what: str, cure: str) -> None:
-        self.where, self.what, self.cure = where, what, cure
-        super().__init__(f"{where}: {what} - {cure}")
+        self.where, self.what, self.cure = one_line(where), one_line(what), one_line(cure)
+        super().__init__(f"{self.where}: {self.what} - {self.cure}")
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         """Rebuild from the three parts: Ray carries errors between processes."""
@@ -68,3 +81,6 @@ class LeaseError(ConflictError):
 
 class LedgerError(TidegateError):
     """The ledger contradicts itself."""
+
+    def __init__(self, line: str = "") -> None:
+        super().__init__(line if " - " in line else f"{line} - put a copy of the ledger back")

@@ -5,11 +5,19 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from pathlib import Path
 from typing import Any, cast
+
+from engine.errors import one_line as shortened
 
 
 def one_line(error: BaseException) -> str | None:
     """The line, or None where the error is not one that a person can mend."""
+    line = _line(error)
+    return None if line is None else shortened(line, 600)
+
+
+def _line(error: BaseException) -> str | None:
     import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -21,9 +29,20 @@ def one_line(error: BaseException) -> str | None:
         return _config(error)
     if str(error).startswith("Config group override must be"):  # Hydra's own check, and a bare ValueError
         return f"config: {error} - choose an option of a group by its name, such as data=flights"
+    if _raised_in(error, ("omegaconf", "hydra", "antlr4")):  # an assertion or a slip of theirs: they were told nonsense
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return f"config: cannot be understood ({said}) - see --cfg job for every key"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or type(error).__name__} - check the path and its permissions"
     return None
+
+
+def _raised_in(error: BaseException, packages: tuple[str, ...]) -> bool:
+    """Is one of these packages where an error began."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and any(part in packages for part in Path(trace.tb_frame.f_code.co_filename).parts)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

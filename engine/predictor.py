@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,12 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.data.features import Encoder
-from engine.errors import ArtifactError, InputError
+from engine.errors import ArtifactError, InputError, one_line
 from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Task
 from engine.train import weights as weights_file
-from engine.train.conf import ModelConf, TrainConf
+from engine.train.conf import ModelConf, TabularConf, TrainConf
 from engine.train.fit import build, predict
 
 FORMAT = 1
@@ -91,7 +93,8 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
         ArtifactError: a file is missing, cut short, altered or of another kind.
         ConfigError: its model class is not trusted here, or cannot be imported.
     """
-    encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
+    with _understood(f"{artifact[:12]}/encoder.json"):
+        encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
     described = _parsed(store, artifact, "model.json")
     if described.get("format") != FORMAT:
         raise ArtifactError(
@@ -100,20 +103,35 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
             "upgrade tidegate",
         )
     model, train = _described(artifact, described)
-    network = build(model, encoder.spec, train, trusted)
-    weights_file.load(network, store.read(artifact, "weights.safetensors"), f"{artifact[:12]}/weights.safetensors")
+    with _understood(f"{artifact[:12]}/model.json"):
+        network = build(model, encoder.spec, train, trusted)
+    with _understood(f"{artifact[:12]}/weights.safetensors"):
+        weights_file.load(network, store.read(artifact, "weights.safetensors"), f"{artifact[:12]}/weights.safetensors")
     network.eval()
     return Predictor(artifact=artifact, encoder=encoder, model=network)
 
 
 def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, TrainConf]:
     """Model and train config of model.json; ArtifactError where they are not of this version's keys."""
-    try:
-        model, train = described["model"], TrainConf(**described["train"])
+    with _understood(f"{artifact[:12]}/model.json", "this version does not know its keys"):
+        if set(described) != {"format", "model", "train"}:
+            raise KeyError(f"its keys are {sorted(described)}")
+        model, train = dict(described["model"]), TrainConf(**described["train"])
+        if model["_target_"] == TabularConf()._target_:
+            TabularConf(**model)  # its values come from outside: their limits hold here as they do for a config
         return {**model, "_target_": str(model["_target_"])}, train
-    except (KeyError, TypeError) as error:
-        what = f"this version does not know its keys ({error})"
-        raise ArtifactError(f"{artifact[:12]}/model.json", what, "use the version of tidegate that wrote it") from error
+
+
+@contextmanager
+def _understood(where: str, cannot: str = "holds values that make no model") -> Iterator[None]:
+    """What values of an artifact make our code raise is a fault of the artifact: ArtifactError at `where`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        what = f"{cannot} ({type(error).__name__}: {one_line(error, 120)})"
+        raise ArtifactError(where, what, "use the version of tidegate that wrote it") from error
 
 
 def cold_check(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -123,21 +141,27 @@ def cold_check(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> di
     """
     began = time.perf_counter()
     predictor = load(store, artifact, trusted)
-    encoder = predictor.encoder
     probe = _parsed(store, artifact, "probe.json")
-    kinds = {encoder.conf_id: pa.int64(), **dict.fromkeys(encoder.numeric, pa.float64())}
-    rows = {name: pa.array(values, kinds.get(name, pa.string())) for name, values in probe["columns"].items()}
-    recorded = np.asarray(probe["predictions"])
-    predicted = predictor.predict(pa.table(rows))
+    with _understood(f"{artifact[:12]}/probe.json"):
+        recorded, predicted = _probed(predictor, **probe)
     same_shape = predicted.shape == recorded.shape
     difference = float(np.max(np.abs(predicted - recorded))) if same_shape and recorded.size else float("inf")
     scale = max(1.0, float(np.max(np.abs(recorded)))) if recorded.size else 1.0
     return {
         "rows": len(recorded),
         "largest_difference": difference if np.isfinite(difference) else None,
-        "agrees": bool(difference <= TOLERANCE * scale),
+        "agrees": bool(np.isfinite(difference) and difference <= TOLERANCE * scale),
         "seconds": time.perf_counter() - began,
     }
+
+
+def _probed(predictor: Predictor, columns: dict[str, Any], predictions: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(recorded predictions, those of now) of the probe rows."""
+    encoder = predictor.encoder
+    kinds = {encoder.conf_id: pa.int64(), **dict.fromkeys(encoder.numeric, pa.float64())}
+    rows = {name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns.items()}
+    recorded = np.array(predictions, dtype=np.float64, ndmin=1)
+    return recorded, predictor.predict(pa.table(rows))
 
 
 def _probe(table: pa.Table, encoder: Encoder) -> pa.Table:
@@ -159,7 +183,7 @@ def _json(value: Any) -> bytes:
 def _parsed(store: Store, artifact: str, name: str) -> dict[str, Any]:
     try:
         value = json.loads(store.read(artifact, name))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise ArtifactError(f"{artifact[:12]}/{name}", "not JSON", "restore the artifact from a copy") from error

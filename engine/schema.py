@@ -38,6 +38,7 @@ from engine.train.search_space import Point, quote
 from engine.validate.conf import ValidateConf
 
 CONF = "engine.conf"
+LONGEST_TEXT = 1000  # characters of one value
 
 
 @dataclass(kw_only=True, slots=True)
@@ -133,9 +134,11 @@ def register() -> None:
 def to_config(composed: DictConfig) -> Config:
     """Dataclasses of what Hydra composed; ConfigError names a key that still has no value."""
     _check_keys(composed, "")
+    _check_values(OmegaConf.to_container(composed, resolve=False), "")
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...")
+    _check_values(OmegaConf.to_container(composed, resolve=True), "")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)  # the schema is the root of conf/config.yaml
     model = config.model
@@ -158,6 +161,26 @@ def _check_keys(node: DictConfig, path: str) -> None:
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             _check_keys(child, f"{where}.")
+
+
+def _check_values(value: Any, path: str) -> None:
+    """ConfigError where a text or a number is none that a person means: it would break something far from here."""
+    where = f"config:{path or 'config'}"
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_values(str(key), path)
+            _check_values(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            if isinstance(inner, list) and not path.startswith("model."):
+                raise ConfigError(where, "is a list in a list", "write [a, b]")
+            _check_values(inner, path)
+    elif isinstance(value, str) and not value.isprintable():
+        raise ConfigError(where, f"{value!r} holds what cannot be printed", "use printable characters on one line")
+    elif isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ConfigError(where, f"has {len(value)} characters", f"use at most {LONGEST_TEXT}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ConfigError(where, "is a number beyond all use", "choose a smaller one")
 
 
 def compose_config(overrides: Sequence[str], searchpath: Sequence[str] = (), name: str = "config") -> Config:

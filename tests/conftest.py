@@ -1,4 +1,4 @@
-"""What every test may rely on."""
+"""What every test may rely on, and the table of what the proofs have shown."""
 
 from __future__ import annotations
 
@@ -14,3 +14,20 @@ def ctrl_c_is_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for every `record_property(promise, figure)`: promise, figure, test. Nothing where none was recorded."""
+    shown = [
+        (promise, str(figure) if outcome == "passed" else f"{figure} - BROKEN", report.nodeid)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+        for promise, figure in report.user_properties
+    ]
+    if not shown:
+        return
+    terminalreporter.section("what was proved")
+    wide = [max(len(row[column]) for row in shown) for column in range(2)]
+    for promise, figure, test in sorted(shown):
+        terminalreporter.line(f"{promise:<{wide[0]}}  {figure:<{wide[1]}}  {test.removeprefix('tests/')}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from engine.errors import ConfigError
 from engine.records import Task
 
+MAX_CLASSES = 1_000_000  # more is a slip: one row of predictions would take 8 MB
 PERIODS = ("hour", "day", "week")  # what `cluster` may cut time into
 
 
@@ -64,6 +65,8 @@ class DataConf:
             raise ConfigError("data.label_lag", f"is {self.label_lag}", "use 0 or more windows")
         if self.classes < 2:
             raise ConfigError("data.classes", f"is {self.classes}", "use 2 or more classes")
+        if self.classes > MAX_CLASSES:
+            raise ConfigError("data.classes", f"is {self.classes}", f"use {MAX_CLASSES} or fewer classes")
         if self.min_category_rows < 1:
             raise ConfigError("data.min_category_rows", f"is {self.min_category_rows}", "use 1 or more rows")
         self._check_columns()

@@ -6,6 +6,7 @@ Shape letters: N rows, P numeric features, Q categorical features.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.data.conf import DataConf
+from engine.data.conf import MAX_CLASSES, DataConf
 from engine.errors import ArtifactError, DataError
 from engine.records import Dataset, FeatureSpec, Task
 
@@ -126,7 +127,29 @@ class Encoder:
             raise ArtifactError("encoder", f"is not of format {FORMAT}", cure)
         values = {name: _tuples(data[name]) for name in fields}
         values["task"] = Task(data["task"])
-        return cls(**values)
+        encoder = cls(**values)
+        if not encoder._consistent():
+            raise ArtifactError("encoder", "contradicts itself", "use an intact copy of the model")
+        return encoder
+
+    def _consistent(self) -> bool:
+        """Do its parts belong together: what is read back may have been written by anybody."""
+        names = (self.conf_id, self.conf_label, *self.numeric, *self.categorical, *self.indicators)
+        numbers = (*self.means, *self.scales, self.target_mean, self.target_scale)
+        return (
+            all(
+                isinstance(part, tuple) for part in (self.numeric, self.categorical, self.indicators, self.vocabularies)
+            )
+            and all(isinstance(name, str) for name in names)
+            and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+            and all(scale > 0 for scale in (*self.scales, self.target_scale))
+            and isinstance(self.classes, int)
+            and 2 <= self.classes <= MAX_CLASSES
+            and len(self.numeric) == len(self.means) == len(self.scales)
+            and set(self.indicators) <= set(self.numeric)
+            and len(self.categorical) == len(self.vocabularies)
+            and all(isinstance(v, tuple) and all(isinstance(name, str) for name in v) for v in self.vocabularies)
+        )
 
     def _numbers(self, table: pa.Table) -> np.ndarray:
         width = len(self.numeric) + len(self.indicators)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,13 +27,39 @@ def open_table(path: str) -> pa.Table:
     reader = READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise DataError(path, f"{Path(path).suffix or 'no ending'} is not a format", f"use {' '.join(READERS)}")
+    check_regular(path)
     try:
         table = reader(path)
     except FileNotFoundError:
         raise DataError(path, "there is no such file", "check the path") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:160]
         raise DataError(path, f"cannot be read ({reason})", "write it again, or name another file") from error
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise DataError(f"{path}:{name or 'a column without a name'}", "two columns have this name", "rename one")
+        if reader is pacsv.read_csv and pa.types.is_binary(table.schema.field(name).type):
+            raise DataError(f"{path}:{name}", "is not UTF-8", "save the file as UTF-8")
     if table.num_rows < MIN_ROWS:
         raise DataError(path, f"has {table.num_rows} rows", f"a comparison needs at least {MIN_ROWS}")
     return table
+
+
+def check_regular(path: str, absent: str = "check the path") -> None:
+    """DataError where a local path names a folder, a pipe, a socket or a device: to open some of them waits for ever.
+
+    `absent` says what to do where nothing is there.
+    """
+    if "://" in path:
+        return
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise DataError(path, "there is no such file", absent) from None
+    except OSError as error:
+        raise DataError(path, f"cannot be opened ({error.strerror})", "check the path") from None
+    except ValueError:  # a NUL, or half a surrogate pair
+        raise DataError(ascii(path), "is no path", "write it in printable characters") from None
+    if not stat.S_ISREG(mode):
+        what = "is a folder" if stat.S_ISDIR(mode) else "is a pipe, a socket or a device"
+        raise DataError(path, what, "name a file")

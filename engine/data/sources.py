@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from engine.data import tables
 from engine.data.conf import DataConf
+from engine.data.files import check_regular
 from engine.errors import DataError
 from engine.records import Window
 
@@ -34,7 +35,7 @@ class ParquetSource:
         filesystem, folder = _open(self.conf.path)
         try:
             entries = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-        except OSError as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(self.conf.path, f"cannot be listed ({_reason(error)})", "set data.path") from None
         names = sorted(e.base_name.removesuffix(SUFFIX) for e in entries if _is_window(e))
         if not names:
@@ -102,6 +103,7 @@ class ParquetSource:
 def _read_columns(path: str, wanted: dict[str, str]) -> pa.Table:
     """The wanted columns (column -> the config key that wants it) of one Parquet file."""
     filesystem, file = _open(path)
+    check_regular(path, "write it, or set data.labels / data.path")
     try:
         with filesystem.open_input_file(file) as stream:
             parquet = pq.ParquetFile(stream, page_checksum_verification=True)  # where the writer left checksums
@@ -113,7 +115,7 @@ def _read_columns(path: str, wanted: dict[str, str]) -> pa.Table:
         raise DataError(path, "there is no such file", "write it, or set data.labels / data.path") from None
     except PermissionError:
         raise DataError(path, "may not be read", "give this user the right to read it") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(path, f"is not a whole Parquet file ({_reason(error)})", "write it again") from None
 
 

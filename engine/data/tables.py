@@ -67,7 +67,11 @@ def time_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         raise DataError(where, f"{column.null_count} rows have no time", "give every row its time")
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
-    return column.cast(TIME, safe=False)  # finer than a microsecond is cut: it orders rows, it is no feature
+    fine = column.type.unit == "ns"  # finer than a microsecond is cut: it orders rows, it is no feature
+    try:
+        return column.cast(TIME, safe=not fine)
+    except pa.ArrowInvalid:
+        raise DataError(where, "holds a time that no clock shows", "write it again: was its unit mistaken?") from None
 
 
 def id_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

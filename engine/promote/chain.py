@@ -72,7 +72,10 @@ def link(tip: Tip, loop: str, *, id: str, kind: str, window: str, model: str, at
 
 def read_payload(text: str) -> dict[str, Any]:
     """The payload behind its stored text. ValueError where that is not the canonical form of an object."""
-    payload = json.loads(text)
+    try:
+        payload = json.loads(text)
+    except RecursionError:
+        raise ValueError("payload is nested too deeply") from None
     if not isinstance(payload, dict) or canonical(payload) != text:
         raise ValueError("payload is not canonical JSON")
     return payload

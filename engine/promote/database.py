@@ -13,6 +13,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 
 from engine import durable
 from engine.errors import InputError, TidegateError
+from engine.mounts import NETWORK_FILE_SYSTEMS, file_system
 from engine.promote import tables
 
 T = TypeVar("T")
@@ -31,12 +33,6 @@ _POSTGRESQL_SESSION = (
     f"SET idle_in_transaction_session_timeout = '{int(PATIENCE)}s'",
     # Where the server's default is to answer before the disk does, a ledger must not.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-)
-# Locks and shared memory cannot be trusted there: SQLite's own manual warns against it.
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "afs", "ceph", "9p", "glusterfs"}
-    | {"ocfs2", "gfs2", "davfs", "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs"}
-    | {"fuse.ceph", "fuse.blobfuse2", "fuse.mount-s3"}
 )
 
 
@@ -50,22 +46,6 @@ def journal(version: tuple[int, int, int]) -> tuple[str, str]:
     """
     fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
     return ("wal", "full") if fixed else ("delete", "extra")
-
-
-def file_system(path: Path, mounts: str | None = None) -> str:
-    """The type of the file system that holds `path`, from Linux' mountinfo; empty where it cannot be told."""
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mountinfo").read_text()
-        except OSError:
-            return ""
-    best, found = -1, ""
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        point = left.split(" ")[4].replace("\\040", " ")
-        if path.is_relative_to(point) and len(point) >= best:  # the last of equals lies on top
-            best, found = len(point), right.split(" ")[0]
-    return found
 
 
 class Database:
@@ -120,6 +100,14 @@ class Database:
             if said != "ok":
                 what = f"the ledger is damaged: {' '.join(str(said).split())[:200]}"
                 raise InputError(self.where, what, "put a copy of it back")
+
+    def server_time(self) -> datetime | None:
+        """The clock of the server; None: there is none but ours."""
+        if self.sqlite:
+            return None
+        with self.read() as connection:
+            now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            return now
 
     def close(self) -> None:
         """Give the connections back."""
@@ -227,6 +215,9 @@ def _parse(url: str) -> sa.URL:
             raise InputError("ledger.url", "a ledger must be a file", "write sqlite:///path/to/ledger.db")
         if "\0" in name:
             raise InputError("ledger.url", "the path contains a NUL", "write sqlite:///path/to/ledger.db")
+        if not name.isprintable() or len(name) > 1000:
+            what = "the path is too long" if name.isprintable() else "the path holds what cannot be printed"
+            raise InputError("ledger.url", what, "write sqlite:///path/to/ledger.db")
         return parsed.set(drivername="sqlite+pysqlite")
     if driver == "postgresql+psycopg":
         return parsed

@@ -74,6 +74,8 @@ class Entries:
             values = dict(found._mapping)
             del values["loop"]
             try:
+                if not all(isinstance(values[name], str) for name in ("id", "kind", "window", "model", "at")):
+                    raise TypeError("a column is no text")
                 values["payload"] = chain.read_payload(values["payload"])
             except (ValueError, TypeError) as error:
                 raise LedgerError(
@@ -111,7 +113,10 @@ class Entries:
         """The heads that were ever held; `model` is empty where nobody holds one now."""
         query = sa.select(heads.c.stage, heads.c.model, heads.c.generation, heads.c.since, heads.c.seq)
         found = self._connection.execute(query.where(heads.c.loop == self.loop))
-        return {Stage(h.stage): Head(**{**h._mapping, "stage": Stage(h.stage)}) for h in found}
+        try:
+            return {Stage(h.stage): Head(**{**h._mapping, "stage": Stage(h.stage)}) for h in found}
+        except ValueError as error:
+            raise LedgerError(f"ledger {self.loop}: a head is broken: {error}") from error
 
     def swap(self, old: Head | None, new: Head) -> None:
         """Compare-and-swap of one head by its generation: a second guard behind the lock."""

@@ -251,6 +251,11 @@ class Ledger:
         with self._reading() as entries:
             return entries.tip()
 
+    def ahead(self) -> float:
+        """Seconds that the clock of the database's server is ahead of ours; 0 where there is no server."""
+        theirs = self._database.server_time()
+        return (theirs - self._now()).total_seconds() if theirs else 0.0
+
     def verify(self) -> int:
         """Prove the chain and the heads; the number of rows. LedgerError names the first that is broken."""
         state = stages.Fold()

@@ -99,10 +99,17 @@ class Store:
         where, data = self.where(artifact), self.manifest_bytes(artifact)
         if hashlib.sha256(data).hexdigest() != artifact:
             raise ArtifactError(where, "the manifest is altered or cut short", RESTORE)
-        manifest: dict[str, Any] = json.loads(data)
+        try:
+            manifest = json.loads(data)
+        except (ValueError, RecursionError):
+            manifest = None
+        if not isinstance(manifest, dict):
+            raise ArtifactError(where, "the manifest is no JSON object", RESTORE)
         if manifest.get("format") != FORMAT:
             what = f"format {shown(manifest.get('format'))} is unknown"
             raise ArtifactError(where, what, "use the version of tidegate that wrote it")
+        if not _lists_files(manifest.get("files")):
+            raise ArtifactError(where, "the manifest lists no files", RESTORE)
         return manifest, data
 
     def manifest_bytes(self, artifact: str) -> bytes:
@@ -188,3 +195,10 @@ class Store:
 def _is_ours(name: str, suffix: str) -> bool:
     stem = name.removesuffix(suffix) if name.endswith(suffix) else ""
     return len(stem) == 64 and set(stem) <= set("0123456789abcdef")
+
+
+def _lists_files(files: object) -> bool:
+    """Is it name -> {sha256, size}: a manifest may have been written by anybody."""
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict) and "sha256" in entry and isinstance(entry.get("size"), int) for entry in files.values()
+    )

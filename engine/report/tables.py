@@ -1,9 +1,12 @@
-"""Reports and verdicts as tables of rich: what `drift`, `validate` and `why` print."""
+"""Reports and verdicts as tables of rich: what `drift`, `validate`, `doctor` and `why` print."""
 
 from __future__ import annotations
 
+import enum
 import io
+from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -15,20 +18,54 @@ from engine.report import words
 
 STYLES = {
     "pass": "green", "ok": "green", "no drift": "green", "production": "bold green", "keep": "dim",
+    "good": "green", "bad": "bold red",
     "fail": "bold red", "violated": "bold red", "drift": "yellow", "blocked": "bold red", "block": "red",
     "inconclusive": "magenta", "undecidable": "magenta", "warn": "yellow", "info": "dim",
     "quarantined": "red", "retired": "dim", "retrain": "cyan", "retune": "bold cyan",
 }  # fmt: skip
 """The colour of a word; the word itself is always there, so that nothing is said by colour alone."""
 
-
 FREE = ("reason", "what happened", "why", "fault")
 """Columns of free text: they alone may break into lines."""
+
+
+class Finding(Protocol):
+    """What the doctor says of one thing."""
+
+    @property
+    def what(self) -> str:
+        """It was looked at."""
+
+    @property
+    def state(self) -> enum.Enum:
+        """good, warn or bad."""
+
+    @property
+    def found(self) -> str:
+        """How it is."""
+
+    @property
+    def cure(self) -> str:
+        """What to do; empty where it is good."""
 
 
 def styled(word: str, style: str | None = None) -> Text:
     """A word in the colour of its meaning."""
     return Text(words.clean(word), style=STYLES.get(word, "") if style is None else style)
+
+
+def doctor_table(findings: Sequence[Finding]) -> RenderableType:
+    """What was looked at, one line each, with its cure below it; then how many are good."""
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        state = finding.state.value
+        found = Text(words.clean(finding.found))
+        if finding.cure:
+            found.append(f"\n-> {words.clean(finding.cure)}", style="bold")
+        table.add_row(styled(state), Text(words.clean(finding.what)), found)
+    count = Counter(finding.state.value for finding in findings)
+    total = ", ".join(f"{count[state]} {state}" for state in ("good", "warn", "bad") if count[state])
+    return Group(table, Text(total, style="dim"))
 
 
 def drift_table(report: DriftReport) -> RenderableType:

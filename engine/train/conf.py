@@ -12,6 +12,7 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")
 SCHEDULES = ("cosine", "constant")
 SEEDS = 2**32
+MOST = 2**31 - 1  # what is above is a slip, and would overflow far from here
 
 
 def require(condition: bool, key: str, what: str, cure: str) -> None:
@@ -58,6 +59,7 @@ class TrainConf:
         for name in ("max_epochs", "batch_size", "threads"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
+            require(value <= MOST, f"train.{name}", f"{value} is above {MOST}", "choose a smaller number")
         require(0 < self.lr < inf, "train.lr", f"{self.lr} is not a positive number", "choose one such as 2e-3")
         require(
             0 <= self.weight_decay < inf,
@@ -96,9 +98,10 @@ class TabularConf:
     """Dimensions of a category's embedding."""
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 1), ("depth", 0), ("embedding", 1)):
+        for name, least, most in (("width", 1, 2**16), ("depth", 0, 2**10), ("embedding", 1, 2**16)):
             value = getattr(self, name)
             require(value >= least, f"model.{name}", f"{value} is below {least}", f"choose {least} or more")
+            require(value <= most, f"model.{name}", f"{value} is above {most}", f"choose {most} or less")
         require(
             0 <= self.dropout <= 0.999,
             "model.dropout",
@@ -142,9 +145,11 @@ class SearchConf:
             f"{self.backend!r} is unknown",
             "choose ray or local",
         )
-        for name in ("num_samples", "grace_period"):
+        for name, most in (("num_samples", 100_000), ("grace_period", MOST)):
             value = getattr(self, name)
             require(value >= 1, f"search.{name}", f"{value} is below 1", "choose a positive number")
+            require(value <= most, f"search.{name}", f"{value} is above {most}", "choose a smaller number")
+        require(0 <= self.seed < SEEDS, "search.seed", f"{self.seed} is no seed", f"choose one from 0 to {SEEDS - 1}")
         require(
             self.reduction_factor >= 2,
             "search.reduction_factor",

@@ -21,8 +21,9 @@ import sqlalchemy as sa
 
 from engine import durable
 from engine.errors import InputError, LedgerError, TidegateError
+from engine.mounts import file_system
 from engine.promote import database, tables
-from engine.promote.database import Database, file_system, journal
+from engine.promote.database import Database, journal
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Stage
