@@ -1,7 +1,8 @@
 """Drift of columns between two windows, at one stated false-alarm rate a window.
 
-Numbers and predictions: exact two-sample Kolmogorov-Smirnov. Categories: homogeneity of their counts (categories.py),
-total variation distance as its effect; an unseen category counts as a category. Missing values: the exact test of two
+Numbers and predictions: exact two-sample Kolmogorov-Smirnov. Categories: homogeneity of their counts, which holds for
+any number of categories of any rarity (kernels/drift/categorical.py), total variation distance as its effect; an unseen
+category counts as a category. Missing values: the exact test of two
 rates on their share, a column of its own. All p-values of a report are corrected together, and an alarm needs
 significance and an effect above its floor: with 10 million rows everything is significant, with 50 rows every effect
 is large.
@@ -20,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 from engine.monitor import columns as arrays
-from engine.monitor.categories import homogeneity
 from engine.monitor.conf import MonitorConf
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
 from kernels.drift import DriftRow, Profile, Reason
+from kernels.drift.categorical import aligned, homogeneity, variation
 from kernels.pvalues import adjust, two_rates
 
 BACKEND = "cpu"
@@ -153,7 +154,8 @@ def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> lis
             why = f"the reference {old}" if isinstance(old, str) else f"the live window {new}"
             findings.append(_incomparable(name, kind, statistic, conf.categorical_floor, why))
             continue
-        effect, pvalue = homogeneity(old[0], new[0])
+        p, q = aligned(old[0], new[0])
+        effect, pvalue = float(variation(p, q, total=True)[0]), float(homogeneity(p, q)[0])
         n, missing = (sum(old[0].values()), sum(new[0].values())), (old[1], new[1])
         findings.append(
             _Finding(

@@ -18,9 +18,6 @@ from kernels.drift.binned import given_edges
 from kernels.drift.quantiles import counts_of_sorted, quantile_bins, quantile_positions
 from kernels.sums import order_statistics_of_sorted
 
-MAX_CATEGORIES = 1000
-"""More frequent categories than this keep a count of their own; the rest is pooled with what is unseen."""
-
 
 @dataclass(slots=True, eq=False)
 class HeldRows:
@@ -81,7 +78,7 @@ class CategoricalColumn:
     categories: tuple[Any, ...]
     """C strings, numbers or booleans, most frequent first"""
     counts: Any
-    """(C + 1,) int64; the last entry holds the categories beyond MAX_CATEGORIES"""
+    """(C,) int64"""
     missing: int
 
     @property
@@ -143,6 +140,5 @@ def _deviation(ordered: Any) -> float:
 def fit_categorical(name: str, raw: Any) -> CategoricalColumn:
     counted, missing = window.count_values(raw, name)
     ranked = sorted(counted.items(), key=lambda item: (-item[1], str(item[0])))
-    kept, rest = ranked[:MAX_CATEGORIES], ranked[MAX_CATEGORIES:]
-    counts = np.array([rows for _, rows in kept] + [sum(rows for _, rows in rest)], dtype=np.int64)
-    return CategoricalColumn(name, tuple(category for category, _ in kept), counts, missing)
+    counts = np.array([rows for _, rows in ranked], dtype=np.int64)
+    return CategoricalColumn(name, tuple(category for category, _ in ranked), counts, missing)

@@ -10,6 +10,7 @@ import numpy as np
 from kernels import dispatch
 from kernels.drift import values, window
 from kernels.drift.binned import padded
+from kernels.drift.categorical import aligned, homogeneity
 from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, order
 from kernels.drift.quantiles import counts_of_sorted
 from kernels.drift.table import DriftRow
@@ -83,7 +84,7 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
             m = np.array([v.shape[0] for v in numeric.live], dtype=np.int64) - missing
     if binned:
         p, q = padded([c.counts for c in numeric.columns]), padded(live_counts)
-        bins, chance = [c.counts.shape[0] for c in numeric.columns], values.pooled_chance(p, q)
+        bins, chance = [c.counts.shape[0] for c in numeric.columns], homogeneity(p, q)
         for name in statistics:
             if name in values.BINNED:
                 results[name] = values.count_values(name, p, q, bins, chance)
@@ -146,9 +147,12 @@ def category_rows(column: CategoricalColumn, counted: dict[Any, int], missing: i
     """(column, statistic) -> row from the counts of the live categories."""
     live = [counted.get(category, 0) for category in column.categories]
     total = sum(counted.values())
+    p = np.append(column.counts, 0)[None, :]
     q = np.array([[*live, total - sum(live)]], dtype=np.int64)
-    p = column.counts[None, :]
-    chance = values.pooled_chance(p, q)
+    tested = any(name in values.TESTED for name in statistics)
+    # an unseen category counts for itself in the test: a pool of them would be chosen by the reference alone
+    fitted = dict(zip(column.categories, column.counts.tolist(), strict=True))
+    chance = homogeneity(*aligned(fitted, counted)) if tested else None
     results = {}
     for name in statistics:
         if name in values.CATEGORICAL:

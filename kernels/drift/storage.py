@@ -21,7 +21,7 @@ from kernels.drift.profile import Profile
 from kernels.errors import ProfileError
 
 _FORMAT = "tidegate-profile"
-_VERSION = 1
+_VERSION = 2
 
 
 def save(profile: Profile, path: Path) -> None:
@@ -85,7 +85,7 @@ def _column(path: Path, i: int, entry: dict[str, Any], arrays: dict[str, Any]) -
     _require(missing >= 0, path, f"{name}.missing")
     if entry["kind"] == "categorical":
         categories = tuple(entry["categories"])
-        _require(len(categories) + 1 == counts.size, path, f"{name}.categories")
+        _require(len(categories) == counts.size, path, f"{name}.categories")
         return CategoricalColumn(name, categories, counts, missing)
     values, edges = arrays[f"values_{i}"], arrays[f"edges_{i}"]
     working = values.ndim == 1 and str(values.dtype) in ("float32", "float64", "int64", "uint64")

@@ -17,6 +17,7 @@ from kernels import dispatch
 from kernels.arrays import common_working
 from kernels.drift import values, window
 from kernels.drift.binned import padded
+from kernels.drift.categorical import homogeneity
 from kernels.drift.columns import CategoricalColumn, Column, NumericColumn
 from kernels.drift.compare import Rows, category_rows, column_rows
 from kernels.drift.quantiles import counts_of_sorted, next_up, quantile_edges
@@ -143,7 +144,7 @@ def _numeric(column: NumericColumn, counts: LiveCounts, statistics: Sequence[str
             results[name], errors[name] = _bounds(name, grid, expected, fine)
         elif name in values.BINNED:
             bins = [column.counts.size]
-            results[name] = values.count_values(name, p, q, bins, values.pooled_chance(p, q))
+            results[name] = values.count_values(name, p, q, bins, homogeneity(p, q))
         elif name in values.SUMMED:
             unknown = np.array([np.nan])
             results[name] = values.Values(unknown, unknown, [Reason.NEEDS_ROWS])

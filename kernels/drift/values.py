@@ -7,9 +7,9 @@ Statistics and what each applies to:
               psi kl js hellinger chi2 tv linf           categorical columns, on categories
     missing   live share of missing values minus reference share                 every column
 
-The p-value of every binned and categorical distance but tv and linf is that of the chi-square test on the
-same bins, to which psi, kl, js and hellinger are asymptotically equivalent; bins where either side expects
-fewer than 3 rows are pooled into one for it.
+The p-value of every binned and categorical distance but tv and linf is that of one test of homogeneity on the
+same counts, `kernels.drift.categorical.homogeneity`: chi-square, to which psi, kl, js and hellinger are
+asymptotically equivalent, made right for bins and categories that are rare or many.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ RANK = EXTREME + SUMMED
 DIVERGENCES = ("psi", "kl", "js", "hellinger")
 BINNED = (*DIVERGENCES, "chisquare")
 CATEGORICAL = (*DIVERGENCES, "chi2", "tv", "linf")
+TESTED = (*BINNED, "chi2")
+"""Binned and categorical distances that have a p-value."""
 STATISTICS = (*RANK, *BINNED, "chi2", "tv", "linf", "missing")
 
 PSEUDOCOUNT = 0.5
-_EXPECTED = 3.0
 
 
 class Values(NamedTuple):
@@ -109,41 +110,13 @@ def _explain(reasons: list[Reason], rules: list[tuple[Any, Reason]]) -> list[Rea
 
 def count_values(name: str, p: Any, q: Any, bins: Any, chance: Any) -> Values:
     """Any binned or categorical statistic of (F, B) counts; `bins` (F,) is how many of the B each column
-    has, `chance` is `pooled_chance` of the counts."""
+    has, `chance` the p-value that all distances of the same counts share."""
     reasons = emptiness(p.sum(1), q.sum(1))
     if name in ("tv", "linf"):
         return Values(variation(p, q, total=name == "tv"), np.full(p.shape[0], np.nan), reasons)
     if name in DIVERGENCES:
         return Values(distances(name, p, q, PSEUDOCOUNT, bins), chance, reasons)
     return Values(chi_square_statistic(p, q)[0], chance, reasons)
-
-
-def pooled_chance(p: Any, q: Any) -> Any:
-    """(F,) p-values of the chi-square test on the pooled bins, which all distances of the same counts share."""
-    statistic, df = pooled_chi_square(p, q)
-    with np.errstate(invalid="ignore"):
-        return np.where(df > 0, pvalues.chi_square(statistic, np.maximum(df, 1)), 1.0)
-
-
-def pooled_chi_square(p: Any, q: Any) -> tuple[Any, Any]:
-    """Chi-square statistic and degrees of freedom after pooling the bins in which the smaller side expects
-    little.
-
-    Expected rows are the share on the larger side times the size of the smaller side: choosing bins by the
-    counts under test would bias the test.
-    """
-    n, m = p.sum(1, keepdims=True), q.sum(1, keepdims=True)
-    share = np.where(n >= m, p / np.maximum(n, 1), q / np.maximum(m, 1))
-    expected = share * np.minimum(n, m)
-    sparse = expected < _EXPECTED
-    # a pool that itself expects too little takes in the smallest bin left
-    target = np.where(sparse, np.inf, expected).argmin(1)
-    short = np.where(sparse, expected, 0.0).sum(1) < _EXPECTED
-    sparse[np.flatnonzero(short), target[short]] = True
-    a, b = (
-        np.concatenate([np.where(sparse, 0, c), np.where(sparse, c, 0).sum(1, keepdims=True)], axis=1) for c in (p, q)
-    )
-    return chi_square_statistic(a, b)
 
 
 def missing_values(n: Any, missing_reference: Any, m: Any, missing_live: Any) -> Values:
