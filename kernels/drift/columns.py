@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from kernels import dispatch
 from kernels.arrays import stream_of
 from kernels.drift import window
 from kernels.drift.binned import given_edges
-from kernels.drift.quantiles import counts_of_sorted, quantile_bins, quantile_positions
-from kernels.sums import order_statistics_of_sorted
+from kernels.drift.quantiles import counts_of_sorted, quantile_bins, quantile_edges, quantile_positions
+from kernels.sums import SortedColumns, order_statistics_of_sorted
+
+SPLITTERS = 4096
+"""Reference quantiles at which a stream is counted: the error bound of ks and kuiper is about 1 / SPLITTERS."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,12 +35,21 @@ class HeldRows:
         self.rows, self.ascending = ordered, True
 
 
+class Sketch(NamedTuple):
+    """A reference column as counts, where it was too large to hold: its bins, splitters and extremes together."""
+
+    edges: Any
+    """(S,) ascending, the dtype of the column"""
+    counts: Any
+    """(S + 1,) int64 rows between the edges"""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NumericColumn:
     """One reference column and its bins."""
 
     name: str
-    held: HeldRows
+    held: HeldRows | Sketch
     missing: int
     edges: Any
     """(B - 1,) ascending host array of the dtype of the rows"""
@@ -57,17 +69,41 @@ class NumericColumn:
     def values(self) -> Any:
         """(n,) ascending, working dtype, no NaN; sorts when first needed."""
         order([self])
+        assert isinstance(self.held, HeldRows)  # who asks has looked
         return self.held.rows
+
+    @property
+    def counted(self) -> bool:
+        """Whether only counts of the rows were kept."""
+        return isinstance(self.held, Sketch)
+
+    @property
+    def range(self) -> Any:
+        """Values of the column that include its smallest and largest one: tells its dtype and what can join it."""
+        return self.held.edges if isinstance(self.held, Sketch) else self.held.rows
+
+    def grid(self) -> Sketch:
+        """The counts of the reference that a stream is held against."""
+        if isinstance(self.held, Sketch):
+            return self.held
+        if not self.n:
+            return Sketch(self.edges, self.counts)
+        ordered = SortedColumns((self.values,), np.array([self.n]), np.array([self.missing]))
+        ends = self.values[[0, -1]]
+        ends = ends if isinstance(ends, np.ndarray) else ends.get()
+        edges = np.union1d(np.union1d(quantile_edges(ordered, SPLITTERS)[0], self.edges), ends)
+        return Sketch(edges, counts_of_sorted(ordered, [edges]).counts[0])
 
 
 def order(columns: Sequence[NumericColumn]) -> None:
     """Sort the rows of the columns where that is still to do, in one call of the primitive."""
-    waiting = [column.held for column in columns if not column.held.ascending]
+    held = [column.held for column in columns if isinstance(column.held, HeldRows)]
+    waiting = [rows for rows in held if not rows.ascending]
     if waiting:
-        module = dispatch.implementation("rank", *(held.rows for held in waiting)).module
-        ordered = module.sort_columns([held.rows for held in waiting])
-        for held, values, n in zip(waiting, ordered.values, ordered.n, strict=True):
-            held.put(values[: int(n)])
+        module = dispatch.implementation("rank", *(rows.rows for rows in waiting)).module
+        ordered = module.sort_columns([rows.rows for rows in waiting])
+        for rows, values, n in zip(waiting, ordered.values, ordered.n, strict=True):
+            rows.put(values[: int(n)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

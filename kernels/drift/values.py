@@ -7,13 +7,14 @@ Statistics and what each applies to:
               psi kl js hellinger chi2 tv linf           categorical columns, on categories
     missing   live share of missing values minus reference share                 every column
 
-The p-value of every binned and categorical distance but tv and linf is that of one test of homogeneity on the
-same counts, `kernels.drift.categorical.homogeneity`: chi-square, to which psi, kl, js and hellinger are
-asymptotically equivalent, made right for bins and categories that are rare or many.
+Every binned distance of a column has one p-value, that of `binned_chance`, and so has every categorical one but tv
+and linf, that of `kernels.drift.categorical.homogeneity`: tests of the same counts to which psi, kl, js, hellinger
+and chi-square are asymptotically equivalent, but right for small windows and references, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,12 @@ class Values(NamedTuple):
     value: Any
     pvalue: Any
     reason: list[Reason]
+
+
+def side_by_side(columns: Sequence[Values]) -> Values:
+    """Values of single columns as those of all of them."""
+    value, chance = (np.concatenate([each[k] for each in columns]) for k in (0, 1))
+    return Values(value, chance, [each.reason[0] for each in columns])
 
 
 def emptiness(n: Any, m: Any) -> list[Reason]:
@@ -117,6 +124,38 @@ def count_values(name: str, p: Any, q: Any, bins: Any, chance: Any) -> Values:
     if name in DIVERGENCES:
         return Values(distances(name, p, q, PSEUDOCOUNT, bins), chance, reasons)
     return Values(chi_square_statistic(p, q)[0], chance, reasons)
+
+
+def binned_chance(p: Any, q: Any) -> Any:
+    """(F,) p-values that live counts `q` have the bin probabilities of the reference counts `p`, both (F, B).
+
+    The likelihood-ratio test with Williams' correction (1976). Bins on the quantiles of a small reference fit it too
+    well: its counts are fixed and the bin probabilities are random (Dirichlet), which makes the chi-square test of 60
+    rows in 10 bins alarm in 14 % of windows at a level of 5 %. To first order the mean of the likelihood ratio is the
+    same whether counts or probabilities are random, so one correction is right for continuous values, for repeated
+    ones and for given edges. 1 where one bin holds all rows, NaN where a side is empty.
+    """
+    total = p + q
+    n, m, both = (c.sum(1, dtype=np.float64) for c in (p, q, total))
+    filled = total > 0
+    df = np.maximum(filled.sum(1) - 1, 0)
+    ratio = 2.0 * (_entropy(p).sum(1) + _entropy(q).sum(1) - _entropy(total).sum(1))
+    ratio = ratio - 2.0 * (_entropy(n) + _entropy(m) - _entropy(both))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = both * np.where(filled, 1.0 / total, 0.0).sum(1) - 1.0
+        williams = 1.0 + (both / n + both / m - 1.0) * spread / (6.0 * both * np.maximum(df, 1))
+        chance = pvalues.chi_square(np.maximum(ratio, 0.0) / williams, np.maximum(df, 1))
+    return np.where((n > 0) & (m > 0), np.where(df > 0, chance, 1.0), np.nan)
+
+
+def _entropy(counts: Any) -> Any:
+    return counts * np.log(np.maximum(counts, 1))
+
+
+def unknown(reasons: list[Reason], otherwise: Reason) -> Values:
+    """No value, with the reason that is there already or the one given."""
+    none = np.full(len(reasons), np.nan)
+    return Values(none, none, [reason or otherwise for reason in reasons])
 
 
 def missing_values(n: Any, missing_reference: Any, m: Any, missing_live: Any) -> Values:
