@@ -11,7 +11,7 @@ from kernels import dispatch
 from kernels.drift import values, window
 from kernels.drift.binned import padded
 from kernels.drift.categorical import aligned, homogeneity
-from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, order
+from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, order, to_host
 from kernels.drift.quantiles import counts_of_sorted
 from kernels.drift.table import DriftRow, Reason
 from kernels.errors import OptionError
@@ -171,8 +171,3 @@ def category_rows(column: CategoricalColumn, counted: dict[Any, int], missing: i
             sides = (np.array([v]) for v in (column.n, column.missing, total, missing))
             results[name] = values.missing_values(*sides)
     return column_rows([column], results, [total], [missing], "cpu")
-
-
-def to_host(array: Any) -> Any:
-    """A host array; reading a device array synchronises, once a comparison."""
-    return array if isinstance(array, np.ndarray) else array.get()

@@ -19,8 +19,8 @@ import numpy as np
 
 from kernels.arrays import common_working
 from kernels.drift import passes, values
-from kernels.drift.columns import Column, NumericColumn
-from kernels.drift.compare import Rows, column_rows, to_host
+from kernels.drift.columns import Column, NumericColumn, to_host
+from kernels.drift.compare import Rows, column_rows
 from kernels.drift.passes import Intervals, Scan
 from kernels.drift.quantiles import quantile_edges
 from kernels.drift.stream import LiveCounts, inside_bounds, only_value, working

@@ -87,7 +87,7 @@ class Gather:
         for batch in batches:
             sources = window.live_sources(batch, self.names)
             for name, intervals in self.wanted.items():
-                rows = intervals.of(host_column(sources[name], name))
+                rows = intervals.of(host_column(sources[name], name)[0])
                 share = self.share.get(name, 1.0)
                 found[name].append(rows if share >= 1.0 else rows[rng.random(rows.size) < share])
         return {name: joined(rows) for name, rows in found.items() if rows}
@@ -104,11 +104,12 @@ def gather(
     return nothing | {name: np.sort(joined(rows)) for name, rows in parts.items() if rows}
 
 
-def host_column(raw: Any, name: str) -> Any:
-    """The values of a numeric column that are not missing, on the host."""
-    values, _ = live_column(raw, name)
+def host_column(raw: Any, name: str) -> tuple[Any, int]:
+    """The values of a numeric column on the host, those that are missing left out, and how many these were."""
+    values, nulls = live_column(raw, name)
     values = values if isinstance(values, np.ndarray) else values.get()
-    return values[values == values] if values.dtype.kind == "f" else values
+    kept = values[values == values] if values.dtype.kind == "f" else values
+    return kept, nulls + values.size - kept.size
 
 
 def joined(parts: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels.arrays import common_device, common_working, stream_of
 from kernels.drift import window
-from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, fit_categorical, fit_numeric
+from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, fit_categorical, fit_numeric, merged
 from kernels.drift.compare import (
     NumericPairs,
     Rows,
@@ -29,7 +29,7 @@ from kernels.drift.passes import Batches, Scan, in_one_piece
 from kernels.drift.passes import count as count_scan
 from kernels.drift.stream import LiveCounts, compare_counts
 from kernels.drift.table import DriftRow, DriftTable, Reason
-from kernels.errors import DeviceError, DTypeError, OptionError, ShapeError
+from kernels.errors import DeviceError, DTypeError, OptionError, ProfileError, ShapeError
 
 DEFAULT_STATISTICS = ("ks", "wasserstein_normed", "psi", "chi2", "tv", "missing")
 
@@ -78,6 +78,54 @@ class Profile:
             if is_category[name]:
                 fitted[name] = fit_categorical(name, raw)
         return cls(tuple(fitted[name] for name in sources))
+
+    @classmethod
+    def fit_batches(
+        cls,
+        reference: Batches,
+        bins: int | Sequence[Any] = 10,
+        names: Sequence[str] | None = None,
+        categorical: Collection[str] | None = None,
+        *,
+        memory: int = MEMORY,
+    ) -> Profile:
+        """As `fit`, of a reference larger than memory, of which the profile keeps counts and no rows.
+
+        reference   function that yields the batches anew each time it is called; other arguments as in `fit`
+        memory      values held at a time, over all columns
+
+        Edges, counts and units are those of `fit` on all rows, exactly (a standard deviation up to rounding). Binned
+        and categorical statistics and missing rates are exact. Rank statistics need rows: ks and kuiper of
+        `compare_counts` are bounds, others give the reason needs_rows, and `compare_batches(reference=)` gives all of
+        them exactly. Cost: three passes; four where the quartiles of a column are equal. ProfileError when a later
+        pass finds other rows, or batches differ in their columns.
+        """
+        return cls.fit_scan(in_one_piece(reference), bins, names, categorical, memory=memory)
+
+    @classmethod
+    def fit_scan(
+        cls,
+        reference: Scan,
+        bins: int | Sequence[Any] = 10,
+        names: Sequence[str] | None = None,
+        categorical: Collection[str] | None = None,
+        *,
+        memory: int = MEMORY,
+    ) -> Profile:
+        """As `fit_batches`, of a reference that several workers scan in parts (see `kernels.drift.passes`)."""
+        from kernels.drift.fitting import fit_scan
+
+        return cls(fit_scan(reference, bins, names, categorical or (), memory))
+
+    def merge(self, other: Profile) -> Profile:
+        """The profile of the rows of both, as `fit` gives it on given edges; ProfileError unless the edges are equal.
+
+        Parts fitted with the same `bins=edges` merge to the same profile in any order. Edges on quantiles belong to
+        the rows they were found in: use `fit_batches` or `fit_scan` for those.
+        """
+        if self.names != other.names:
+            raise ProfileError("merge: profiles of different columns - fit both on the same ones")
+        return Profile(tuple(merged(a, b) for a, b in zip(self.columns, other.columns, strict=True)))
 
     def compare(
         self, live: Any, statistics: Sequence[str] = DEFAULT_STATISTICS, *, backend: str | None = None
