@@ -18,9 +18,10 @@ from engine.archive import existing_ledger, ledger_exists
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, DataError, TidegateError
+from engine.monitor import shards
 from engine.monitor.drift import Reference, compare
 from engine.promote.ledger import Ledger
-from engine.records import Cycle, DriftOutcome, from_plain, to_plain
+from engine.records import Cycle, DriftOutcome, DriftReport, from_plain, to_plain
 from engine.report.html import render
 from engine.report.tables import doctor_table, drift_table, validation_table
 from engine.report.terminal import make_console
@@ -48,36 +49,42 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
 
 
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """Two windows of the loop, or any two files."""
-    if config.reference or config.live:
-        old, new, names = _two_files(config)
-    else:
-        old, new, names = _two_windows(config)
-    numeric, categorical = _kinds(config, old)
-    reference = Reference(name=names[0], table=old, numeric=numeric, categorical=categorical)
-    report = compare(reference, new, names[1], config.monitor)
+    """Two windows of the loop, or any two files, or folders or globs of Parquet files."""
+    report = _two_files(config) if config.reference or config.live else _two_windows(config)
     make_console(quiet).show(drift_table(report))
     clean = all(c.outcome is DriftOutcome.NO_DRIFT for c in report.columns)
     return (0 if clean else NEGATIVE), to_plain(report)
 
 
-def _two_files(config: Config) -> tuple[pa.Table, pa.Table, tuple[str, str]]:
+def _two_files(config: Config) -> DriftReport:
     for key in ("reference", "live"):
         if not getattr(config, key):
             raise ConfigError(key, "only one of the two files is named", f"add {key}=<file>")
     reference, live = str(config.reference), str(config.live)
+    if shards.is_large(reference) or shards.is_large(live):
+        schemas = [shards.open_files(path)[0] for path in (reference, live)]
+        shared = _shared(reference, live, *schemas)
+        return shards.compare_files(reference, live, *_kinds(config, shared), config.monitor)
     old, new = open_table(reference), open_table(live)
-    shared = [name for name in old.column_names if name in new.column_names]
+    shared = _shared(reference, live, old.schema, new.schema)
+    numeric, categorical = _kinds(config, shared)
+    held = Reference(name=reference, table=old.select(shared.names), numeric=numeric, categorical=categorical)
+    return compare(held, new, live, config.monitor)
+
+
+def _shared(reference: str, live: str, old: pa.Schema, new: pa.Schema) -> pa.Schema:
+    """The columns of both, as the reference has them; an error where they are of two kinds, or none is there."""
+    shared = [name for name in old.names if name in new.names]
     if not shared:
         raise ConfigError("live", f"shares no column with {reference}", "compare files of the same table")
     for name in shared:
-        if _kind(old.schema.field(name).type) != _kind(new.schema.field(name).type):
-            what = f"is {new.schema.field(name).type}, and {old.schema.field(name).type} in {reference}"
+        if _kind(old.field(name).type) != _kind(new.field(name).type):
+            what = f"is {new.field(name).type}, and {old.field(name).type} in {reference}"
             raise DataError(f"{live}:{name}", what, "store it as one type in both files")
-    return old.select(shared), new.select(shared), (reference, live)
+    return pa.schema([old.field(name) for name in shared])
 
 
-def _two_windows(config: Config) -> tuple[pa.Table, pa.Table, tuple[str, str]]:
+def _two_windows(config: Config) -> DriftReport:
     source = ParquetSource(config.need_data)
     names = source.names()
     if len(names) < 2:
@@ -86,12 +93,14 @@ def _two_windows(config: Config) -> tuple[pa.Table, pa.Table, tuple[str, str]]:
     if live.index == 0 and not config.against:
         raise ConfigError("against", f"{live.name} is the first window: none is before it", "name one: against=...")
     old = source.read(config.against or names[max(0, live.index - 1)], labelled=False)
-    return old.table, live.table, (old.name, live.name)
+    numeric, categorical = _kinds(config, old.table.schema)
+    reference = Reference(name=old.name, table=old.table, numeric=numeric, categorical=categorical)
+    return compare(reference, live.table, live.name, config.monitor)
 
 
-def _kinds(config: Config, table: pa.Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _kinds(config: Config, schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Which columns are numbers and which categories: by the data config, or by their types where there is none."""
-    kinds = {name: _kind(table.schema.field(name).type) for name in table.column_names}
+    kinds = {name: _kind(schema.field(name).type) for name in schema.names}
     if config.data is not None:
         kinds = {
             **dict.fromkeys((c for c in config.data.numeric if c in kinds), "numeric"),

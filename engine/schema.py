@@ -54,9 +54,9 @@ class Config:
     against: str | None = None
     """drift: the window to compare with; null: the one before."""
     reference: str | None = None
-    """drift: a Parquet, CSV or Arrow file to compare with, in place of the loop's windows."""
+    """drift: a Parquet, CSV or Arrow file, or a folder or glob of Parquet, to compare with, not the loop's windows."""
     live: str | None = None
-    """drift: the file to look at."""
+    """drift: the file, folder or glob to look at."""
     artifact: str | None = None
     """evaluate, promote, card: a model by the beginning of its id; null: the champion."""
     stage: str | None = None

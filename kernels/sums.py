@@ -81,6 +81,18 @@ class RankSums(NamedTuple):
     ad: Any
 
 
+class Groups(NamedTuple):
+    """Tie groups of one pair of columns, ascending: the parts of a merge that is done range by range.
+
+    value         (K,) distinct values, working dtype
+    left, right   (K,) int64, reference and live rows <= each of them, counted from the very first row
+    """
+
+    value: Any
+    left: Any
+    right: Any
+
+
 class PlacementSums(NamedTuple):
     """Exact sums and sums of squares of the DeLong placements of two sorted columns.
 

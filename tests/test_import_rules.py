@@ -24,7 +24,7 @@ DOORS = {
     "lightning": ("engine.train.",),
     "numba": ("kernels.cpu.",),
     "omegaconf": ("engine.schema.", "engine.explain."),
-    "ray": ("engine.train.tune.", "engine.train.tune_trial.", "engine.train.worker."),
+    "ray": ("engine.monitor.ray_map.", "engine.train.tune.", "engine.train.tune_trial.", "engine.train.worker."),
     "sqlalchemy": ("engine.promote.",),
     "torch": ("engine.train.",),
     "wandb": ("engine.track.",),

@@ -1,7 +1,8 @@
 """Drift of columns between two windows, at one stated false-alarm rate a window.
 
-Numbers and predictions: exact two-sample Kolmogorov-Smirnov. Categories: homogeneity of their counts (categories.py),
-total variation distance as its effect; an unseen category counts as a category. Missing values: the exact test of two
+Numbers and predictions: exact two-sample Kolmogorov-Smirnov. Categories: homogeneity of their counts, which holds for
+any number of categories of any rarity (kernels/drift/categorical.py), total variation distance as its effect; an unseen
+category counts as a category. Missing values: the exact test of two
 rates on their share, a column of its own. All p-values of a report are corrected together, and an alarm needs
 significance and an effect above its floor: with 10 million rows everything is significant, with 50 rows every effect
 is large.
@@ -13,6 +14,7 @@ together, and windows differ by more than their rows can tell: there the floors 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 
 from engine.monitor import columns as arrays
-from engine.monitor.categories import homogeneity
 from engine.monitor.conf import MonitorConf
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
 from kernels.drift import DriftRow, Profile, Reason
+from kernels.drift.categorical import aligned, homogeneity, variation
 from kernels.pvalues import adjust, two_rates
 
 BACKEND = "cpu"
@@ -66,7 +68,7 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Finding:
+class Finding:
     """One column before the p-values are corrected."""
 
     column: str
@@ -95,14 +97,19 @@ def compare(
     found = [*_numeric(reference, live, conf), *_categorical(reference, live, conf)]
     if reference.predictions is not None and predictions is not None:
         found += _rank_findings(reference.scores, predictions, "prediction", conf)
-    found += [_missing(f, conf) for f in found if any(f.missing)]
+    return report(reference.name, name, found, conf)
+
+
+def report(reference: str, live: str, findings: Sequence[Finding], conf: MonitorConf) -> DriftReport:
+    """Findings judged together, the missing values of each column among them."""
+    found = [*findings, *(_missing(f, conf) for f in findings if any(f.missing))]
     reasons = [_undecidable(f, conf) for f in found]
     # a column that cannot be judged is no test: its NaN does not count in the correction
     pvalues = [math.nan if reason else f.pvalue for f, reason in zip(found, reasons, strict=True)]
     adjusted = adjust(np.array(pvalues, dtype=np.float64), conf.method).tolist()
     return DriftReport(
-        reference=reference.name,
-        live=name,
+        reference=reference,
+        live=live,
         alpha=conf.alpha,
         method=conf.method,
         backend=BACKEND,
@@ -110,7 +117,7 @@ def compare(
     )
 
 
-def _numeric(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[_Finding]:
+def _numeric(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[Finding]:
     profile, refused = reference.numbers
     good, refused_live = arrays.numbers(live, profile.names)
     reasons = {name: f"the reference {why}" for name, why in refused.items()}
@@ -122,13 +129,14 @@ def _numeric(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[_F
     return [found[name] for name in reference.numeric]
 
 
-def _rank_findings(profile: Profile, live: object, kind: str, conf: MonitorConf) -> list[_Finding]:
+def _rank_findings(profile: Profile, live: object, kind: str, conf: MonitorConf) -> list[Finding]:
     """Kolmogorov-Smirnov of every column of a profile."""
-    return [_rank_finding(row, kind, conf) for row in profile.compare(live, ("ks",), backend=BACKEND)]
+    return [rank_finding(row, kind, conf) for row in profile.compare(live, ("ks",), backend=BACKEND)]
 
 
-def _rank_finding(row: DriftRow, kind: str, conf: MonitorConf) -> _Finding:
-    return _Finding(
+def rank_finding(row: DriftRow, kind: str, conf: MonitorConf) -> Finding:
+    """Of one numeric column: the row of its Kolmogorov-Smirnov test."""
+    return Finding(
         column=row.column,
         kind=kind,
         statistic="ks_2samp",
@@ -144,7 +152,23 @@ def _rank_finding(row: DriftRow, kind: str, conf: MonitorConf) -> _Finding:
     )
 
 
-def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[_Finding]:
+def categorical_finding(distance: DriftRow, test: DriftRow, conf: MonitorConf) -> Finding:
+    """Of one categorical column: the total variation distance, and the row that has the p-value."""
+    n, missing = (distance.n_reference, distance.n_live), (distance.missing_reference, distance.missing_live)
+    return Finding(
+        column=distance.column,
+        kind="categorical",
+        statistic="total_variation_distance",
+        effect=math.nan if distance.value is None else distance.value,
+        floor=conf.categorical_floor,
+        pvalue=math.nan if test.pvalue is None else test.pvalue,
+        n=n,
+        missing=missing,
+        rows=(n[0] + missing[0], n[1] + missing[1]),
+    )
+
+
+def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[Finding]:
     findings = []
     for name, old in reference.categories.items():
         new = arrays.categories(live, name)
@@ -153,10 +177,11 @@ def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> lis
             why = f"the reference {old}" if isinstance(old, str) else f"the live window {new}"
             findings.append(_incomparable(name, kind, statistic, conf.categorical_floor, why))
             continue
-        effect, pvalue = homogeneity(old[0], new[0])
+        p, q = aligned(old[0], new[0])
+        effect, pvalue = float(variation(p, q, total=True)[0]), float(homogeneity(p, q)[0])
         n, missing = (sum(old[0].values()), sum(new[0].values())), (old[1], new[1])
         findings.append(
-            _Finding(
+            Finding(
                 column=name,
                 kind=kind,
                 statistic=statistic,
@@ -171,8 +196,8 @@ def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> lis
     return findings
 
 
-def _incomparable(column: str, kind: str, statistic: str, floor: float, reason: str) -> _Finding:
-    return _Finding(
+def _incomparable(column: str, kind: str, statistic: str, floor: float, reason: str) -> Finding:
+    return Finding(
         column=column,
         kind=kind,
         statistic=statistic,
@@ -186,9 +211,9 @@ def _incomparable(column: str, kind: str, statistic: str, floor: float, reason: 
     )
 
 
-def _missing(finding: _Finding, conf: MonitorConf) -> _Finding:
+def _missing(finding: Finding, conf: MonitorConf) -> Finding:
     """The share of missing values of a column that misses some on either side."""
-    return _Finding(
+    return Finding(
         column=f"{finding.column} is missing",
         kind="missing",
         statistic="difference of shares",
@@ -201,7 +226,7 @@ def _missing(finding: _Finding, conf: MonitorConf) -> _Finding:
     )
 
 
-def _undecidable(finding: _Finding, conf: MonitorConf) -> str:
+def _undecidable(finding: Finding, conf: MonitorConf) -> str:
     """Why this column cannot be judged; empty where it can."""
     if finding.reason:
         return finding.reason
@@ -213,7 +238,7 @@ def _undecidable(finding: _Finding, conf: MonitorConf) -> str:
     return ""
 
 
-def _judge(finding: _Finding, reason: str, adjusted: float, conf: MonitorConf) -> ColumnDrift:
+def _judge(finding: Finding, reason: str, adjusted: float, conf: MonitorConf) -> ColumnDrift:
     if reason:
         outcome = DriftOutcome.UNDECIDABLE
     elif adjusted <= conf.alpha and finding.effect > finding.floor:

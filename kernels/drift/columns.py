@@ -5,21 +5,23 @@ Shapes: N reference rows, B bins, C categories.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels import dispatch
-from kernels.arrays import stream_of
+from kernels.arrays import common_working, stream_of
 from kernels.drift import window
 from kernels.drift.binned import given_edges
-from kernels.drift.quantiles import counts_of_sorted, quantile_bins, quantile_positions
-from kernels.sums import order_statistics_of_sorted
+from kernels.drift.quantiles import counts_of_sorted, quantile_bins, quantile_edges, quantile_positions
+from kernels.errors import ProfileError
+from kernels.sums import SortedColumns, order_statistics_of_sorted
 
-MAX_CATEGORIES = 1000
-"""More frequent categories than this keep a count of their own; the rest is pooled with what is unseen."""
+SPLITTERS = 4096
+"""Reference quantiles at which a stream is counted: the error bound of ks and kuiper is about 1 / SPLITTERS."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +37,21 @@ class HeldRows:
         self.rows, self.ascending = ordered, True
 
 
+class Sketch(NamedTuple):
+    """A reference column as counts, where it was too large to hold: its bins, splitters and extremes together."""
+
+    edges: Any
+    """(S,) ascending, the dtype of the column"""
+    counts: Any
+    """(S + 1,) int64 rows between the edges"""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NumericColumn:
     """One reference column and its bins."""
 
     name: str
-    held: HeldRows
+    held: HeldRows | Sketch
     missing: int
     edges: Any
     """(B - 1,) ascending host array of the dtype of the rows"""
@@ -60,17 +71,45 @@ class NumericColumn:
     def values(self) -> Any:
         """(n,) ascending, working dtype, no NaN; sorts when first needed."""
         order([self])
+        assert isinstance(self.held, HeldRows)  # who asks has looked
         return self.held.rows
+
+    @property
+    def counted(self) -> bool:
+        """Whether only counts of the rows were kept."""
+        return isinstance(self.held, Sketch)
+
+    @property
+    def range(self) -> Any:
+        """Values of the column that include its smallest and largest one: tells its dtype and what can join it."""
+        return self.held.edges if isinstance(self.held, Sketch) else self.held.rows
+
+    def grid(self) -> Sketch:
+        """The counts of the reference that a stream is held against."""
+        if isinstance(self.held, Sketch):
+            return self.held
+        if not self.n:
+            return Sketch(self.edges, self.counts)
+        ordered = SortedColumns((self.values,), np.array([self.n]), np.array([self.missing]))
+        ends = to_host(self.values[[0, -1]])
+        edges = np.union1d(np.union1d(quantile_edges(ordered, SPLITTERS)[0], self.edges), ends)
+        return Sketch(edges, counts_of_sorted(ordered, [edges]).counts[0])
+
+
+def to_host(array: Any) -> Any:
+    """A host array; reading a device array synchronises."""
+    return array if isinstance(array, np.ndarray) else array.get()
 
 
 def order(columns: Sequence[NumericColumn]) -> None:
     """Sort the rows of the columns where that is still to do, in one call of the primitive."""
-    waiting = [column.held for column in columns if not column.held.ascending]
+    held = [column.held for column in columns if isinstance(column.held, HeldRows)]
+    waiting = [rows for rows in held if not rows.ascending]
     if waiting:
-        module = dispatch.implementation("rank", *(held.rows for held in waiting)).module
-        ordered = module.sort_columns([held.rows for held in waiting])
-        for held, values, n in zip(waiting, ordered.values, ordered.n, strict=True):
-            held.put(values[: int(n)])
+        module = dispatch.implementation("rank", *(rows.rows for rows in waiting)).module
+        ordered = module.sort_columns([rows.rows for rows in waiting])
+        for rows, values, n in zip(waiting, ordered.values, ordered.n, strict=True):
+            rows.put(values[: int(n)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +120,7 @@ class CategoricalColumn:
     categories: tuple[Any, ...]
     """C strings, numbers or booleans, most frequent first"""
     counts: Any
-    """(C + 1,) int64; the last entry holds the categories beyond MAX_CATEGORIES"""
+    """(C,) int64"""
     missing: int
 
     @property
@@ -99,32 +138,36 @@ def fit_numeric(sources: dict[str, Any], bins: int | Sequence[Any], backend: str
     module = dispatch.implementation("rank", *raw, backend=backend).module
     with stream_of(next(iter(sources.values()))):
         if isinstance(bins, int | np.integer):
-            found = module.order_statistics(list(raw), lambda n: _positions(n, int(bins)), keep=True)
+            found = module.order_statistics(list(raw), lambda n: order_positions(n, int(bins)), keep=True)
             edges, counted = quantile_bins(found, int(bins))
         else:
             edges = [given_edges(bins, len(raw), str(v.dtype))[f] for f, v in enumerate(raw)]
             ordered = module.sort_columns(list(raw))
             counted = counts_of_sorted(ordered, edges)
-            found = order_statistics_of_sorted(ordered, _quartiles, keep=True)
+            found = order_statistics_of_sorted(ordered, quartiles, keep=True)
     columns = []
     for f, name in enumerate(sources):
         held, missing = HeldRows(found.kept[f], found.ordered[f]), int(found.missing[f]) + nulls[f]
-        column = NumericColumn(name, held, missing, edges[f], counted.counts[f], _spread(found.values[f]))
-        if not (np.isfinite(column.sigma) and column.sigma > 0):
-            column = replace(column, sigma=_deviation(column.values))
-        columns.append(column)
+        column = NumericColumn(name, held, missing, edges[f], counted.counts[f], spread(found.values[f]))
+        columns.append(with_unit(column))
     return columns
 
 
-def _positions(n: int, bins: int) -> Any:
-    return np.concatenate([quantile_positions(n, bins), _quartiles(n)])
+def with_unit(column: NumericColumn) -> NumericColumn:
+    """With the standard deviation as its unit, where the quartiles give none."""
+    known = np.isfinite(column.sigma) and column.sigma > 0
+    return column if known else replace(column, sigma=_deviation(column.values))
 
 
-def _quartiles(n: int) -> Any:
+def order_positions(n: int, bins: int) -> Any:
+    return np.concatenate([quantile_positions(n, bins), quartiles(n)])
+
+
+def quartiles(n: int) -> Any:
     return np.array([(n - 1) // 4, (3 * (n - 1) + 3) // 4] if n else [], dtype=np.int64)
 
 
-def _spread(values: Any) -> float:
+def spread(values: Any) -> float:
     """Interquartile range / 1.349 from order statistics that end with the quartiles."""
     if values.size == 0:
         return float("nan")
@@ -141,8 +184,30 @@ def _deviation(ordered: Any) -> float:
 
 
 def fit_categorical(name: str, raw: Any) -> CategoricalColumn:
-    counted, missing = window.count_values(raw, name)
+    return categorical_column(name, *window.count_values(raw, name))
+
+
+def categorical_column(name: str, counted: Mapping[Any, int], missing: int) -> CategoricalColumn:
+    """The column of these categories and rows."""
     ranked = sorted(counted.items(), key=lambda item: (-item[1], str(item[0])))
-    kept, rest = ranked[:MAX_CATEGORIES], ranked[MAX_CATEGORIES:]
-    counts = np.array([rows for _, rows in kept] + [sum(rows for _, rows in rest)], dtype=np.int64)
-    return CategoricalColumn(name, tuple(category for category, _ in kept), counts, missing)
+    counts = np.array([rows for _, rows in ranked], dtype=np.int64)
+    return CategoricalColumn(name, tuple(category for category, _ in ranked), counts, missing)
+
+
+def merged(a: Column, b: Column) -> Column:
+    """The column of the rows of both; ProfileError where they were not fitted on the same edges."""
+    missing = a.missing + b.missing
+    if isinstance(a, CategoricalColumn) and isinstance(b, CategoricalColumn):
+        counted = Counter(dict(zip(a.categories, a.counts.tolist(), strict=True)))
+        counted.update(dict(zip(b.categories, b.counts.tolist(), strict=True)))
+        return categorical_column(a.name, counted, missing)
+    if isinstance(a, CategoricalColumn) or isinstance(b, CategoricalColumn) or not np.array_equal(a.edges, b.edges):
+        raise ProfileError(f"merge: {a.name} has other bins on the two sides - fit both with the same bins=edges")
+    if isinstance(a.held, Sketch) or isinstance(b.held, Sketch):
+        raise ProfileError(f"merge: {a.name} was fitted in batches - fit all of its batches in one fit_scan")
+    rows = np.sort(np.concatenate(common_working(*(to_host(c.values) for c in (a, b)))))
+    sigma = spread(rows[quartiles(rows.size)])
+    column = NumericColumn(
+        a.name, HeldRows(rows, ascending=True), missing, a.edges.astype(rows.dtype), a.counts + b.counts, sigma
+    )
+    return with_unit(column)

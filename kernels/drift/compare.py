@@ -10,9 +10,10 @@ import numpy as np
 from kernels import dispatch
 from kernels.drift import values, window
 from kernels.drift.binned import padded
-from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, order
+from kernels.drift.categorical import aligned, homogeneity
+from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, order, to_host
 from kernels.drift.quantiles import counts_of_sorted
-from kernels.drift.table import DriftRow
+from kernels.drift.table import DriftRow, Reason
 from kernels.errors import OptionError
 from kernels.sums import SortedColumns
 
@@ -26,6 +27,11 @@ class NumericPairs(NamedTuple):
     columns: list[NumericColumn]
     live: list[Any]
     nulls: Any
+
+    @property
+    def counted(self) -> bool:
+        """Whether the reference columns are counts only; a comparison holds columns of one kind."""
+        return self.columns[0].counted
 
     def reference(self) -> SortedColumns:
         """The reference columns in order, in the dtypes of the live ones."""
@@ -58,6 +64,7 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
     binned = any(name in values.BINNED for name in statistics)
     sigma = np.array([c.sigma for c in numeric.columns])
     results: dict[str, values.Values] = {}
+    asked, statistics = statistics, [name for name in statistics if not (numeric.counted and name in values.RANK)]
     if any(name in values.SUMMED for name in statistics):
         ordered = module.sort_columns(numeric.live)
         sums = module.rank_sums(numeric.reference(), ordered)
@@ -83,7 +90,7 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
             m = np.array([v.shape[0] for v in numeric.live], dtype=np.int64) - missing
     if binned:
         p, q = padded([c.counts for c in numeric.columns]), padded(live_counts)
-        bins, chance = [c.counts.shape[0] for c in numeric.columns], values.pooled_chance(p, q)
+        bins, chance = [c.counts.shape[0] for c in numeric.columns], values.binned_chance(p, q)
         for name in statistics:
             if name in values.BINNED:
                 results[name] = values.count_values(name, p, q, bins, chance)
@@ -91,6 +98,10 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
     if "missing" in statistics:
         n, lost = (np.array(v, dtype=np.int64) for v in zip(*((c.n, c.missing) for c in numeric.columns), strict=True))
         results["missing"] = values.missing_values(n, lost, m, missing)
+    reasons = values.emptiness([c.n for c in numeric.columns], m)
+    for name in asked:
+        if name not in statistics:
+            results[name] = values.unknown(reasons, Reason.NEEDS_ROWS)
     return column_rows(numeric.columns, results, m, missing, chosen)
 
 
@@ -146,9 +157,12 @@ def category_rows(column: CategoricalColumn, counted: dict[Any, int], missing: i
     """(column, statistic) -> row from the counts of the live categories."""
     live = [counted.get(category, 0) for category in column.categories]
     total = sum(counted.values())
+    p = np.append(column.counts, 0)[None, :]
     q = np.array([[*live, total - sum(live)]], dtype=np.int64)
-    p = column.counts[None, :]
-    chance = values.pooled_chance(p, q)
+    tested = any(name in values.TESTED for name in statistics)
+    # an unseen category counts for itself in the test: a pool of them would be chosen by the reference alone
+    fitted = dict(zip(column.categories, column.counts.tolist(), strict=True))
+    chance = homogeneity(*aligned(fitted, counted)) if tested else None
     results = {}
     for name in statistics:
         if name in values.CATEGORICAL:
@@ -157,8 +171,3 @@ def category_rows(column: CategoricalColumn, counted: dict[Any, int], missing: i
             sides = (np.array([v]) for v in (column.n, column.missing, total, missing))
             results[name] = values.missing_values(*sides)
     return column_rows([column], results, [total], [missing], "cpu")
-
-
-def to_host(array: Any) -> Any:
-    """A host array; reading a device array synchronises, once a comparison."""
-    return array if isinstance(array, np.ndarray) else array.get()

@@ -2,8 +2,6 @@
 
 Shapes: N reference rows, M live rows, F columns. A profile holds its columns, so every statistic stays
 exact; comparisons give host results, whatever the backend.
-
-References below about 300 rows: see the note on false alarms in `Profile.fit`.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import numpy as np
 
 from kernels.arrays import common_device, common_working, stream_of
 from kernels.drift import window
-from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, fit_categorical, fit_numeric
+from kernels.drift.columns import CategoricalColumn, Column, NumericColumn, fit_categorical, fit_numeric, merged
 from kernels.drift.compare import (
     NumericPairs,
     Rows,
@@ -26,9 +24,12 @@ from kernels.drift.compare import (
     compare_categorical,
     compare_numeric,
 )
+from kernels.drift.partition import MEMORY, exact_rows
+from kernels.drift.passes import Batches, Scan, in_one_piece
+from kernels.drift.passes import count as count_scan
 from kernels.drift.stream import LiveCounts, compare_counts
 from kernels.drift.table import DriftRow, DriftTable, Reason
-from kernels.errors import DeviceError, DTypeError, OptionError, ShapeError
+from kernels.errors import DeviceError, DTypeError, OptionError, ProfileError, ShapeError
 
 DEFAULT_STATISTICS = ("ks", "wasserstein_normed", "psi", "chi2", "tv", "missing")
 
@@ -64,10 +65,6 @@ class Profile:
         Cost: on the CPU two reads of large columns; they are sorted when a rank statistic or `save` first asks
         for it, once a profile. A sort a column elsewhere. Memory of the reference again. On CUDA the columns stay
         on the device, and the edges are read back (a synchronisation). Errors: OptionError, ShapeError, DTypeError.
-
-        Below about 300 reference rows the p-values of binned statistics alarm too often (11 to 14 % at a level
-        of 5 % for 60 reference rows and 300 to 1000 live rows, 10 bins), for edges on the quantiles of a small
-        reference fit it too well: use fewer bins, given edges, or ks.
         """
         sources = window.column_sources(reference, names)
         chosen = frozenset(categorical or ())
@@ -82,6 +79,54 @@ class Profile:
                 fitted[name] = fit_categorical(name, raw)
         return cls(tuple(fitted[name] for name in sources))
 
+    @classmethod
+    def fit_batches(
+        cls,
+        reference: Batches,
+        bins: int | Sequence[Any] = 10,
+        names: Sequence[str] | None = None,
+        categorical: Collection[str] | None = None,
+        *,
+        memory: int = MEMORY,
+    ) -> Profile:
+        """As `fit`, of a reference larger than memory, of which the profile keeps counts and no rows.
+
+        reference   function that yields the batches anew each time it is called; other arguments as in `fit`
+        memory      values held at a time, over all columns
+
+        Edges, counts and units are those of `fit` on all rows, exactly (a standard deviation up to rounding). Binned
+        and categorical statistics and missing rates are exact. Rank statistics need rows: ks and kuiper of
+        `compare_counts` are bounds, others give the reason needs_rows, and `compare_batches(reference=)` gives all of
+        them exactly. Cost: three passes; four where the quartiles of a column are equal. ProfileError when a later
+        pass finds other rows, or batches differ in their columns.
+        """
+        return cls.fit_scan(in_one_piece(reference), bins, names, categorical, memory=memory)
+
+    @classmethod
+    def fit_scan(
+        cls,
+        reference: Scan,
+        bins: int | Sequence[Any] = 10,
+        names: Sequence[str] | None = None,
+        categorical: Collection[str] | None = None,
+        *,
+        memory: int = MEMORY,
+    ) -> Profile:
+        """As `fit_batches`, of a reference that several workers scan in parts (see `kernels.drift.passes`)."""
+        from kernels.drift.fitting import fit_scan
+
+        return cls(fit_scan(reference, bins, names, categorical or (), memory))
+
+    def merge(self, other: Profile) -> Profile:
+        """The profile of the rows of both, as `fit` gives it on given edges; ProfileError unless the edges are equal.
+
+        Parts fitted with the same `bins=edges` merge to the same profile in any order. Edges on quantiles belong to
+        the rows they were found in: use `fit_batches` or `fit_scan` for those.
+        """
+        if self.names != other.names:
+            raise ProfileError("merge: profiles of different columns - fit both on the same ones")
+        return Profile(tuple(merged(a, b) for a, b in zip(self.columns, other.columns, strict=True)))
+
     def compare(
         self, live: Any, statistics: Sequence[str] = DEFAULT_STATISTICS, *, backend: str | None = None
     ) -> DriftTable:
@@ -95,10 +140,9 @@ class Profile:
         check_statistics(statistics)
         sources = window.live_sources(live, self.names)
         rows: Rows = {}
-        numeric, refused = self._match(sources)
-        template = next(iter(numeric.live), None) if numeric is not None else None
-        if numeric is not None:
-            with stream_of(template):
+        pairs, refused = self._match(sources)
+        for numeric in pairs:
+            with stream_of(numeric.live[0]):
                 rows.update(compare_numeric(numeric, statistics, backend))
         for column in self.columns:
             if isinstance(column, CategoricalColumn) and column.name in sources:
@@ -145,6 +189,47 @@ class Profile:
         check_statistics(statistics)
         return self._arrange(compare_counts(self.columns, counts, statistics), counts.refused, statistics)
 
+    def compare_batches(
+        self,
+        live: Batches,
+        statistics: Sequence[str] = DEFAULT_STATISTICS,
+        *,
+        reference: Batches | None = None,
+        memory: int = MEMORY,
+    ) -> DriftTable:
+        """Every statistic asked for of a live window larger than memory, exactly: what `compare` gives of all of it.
+
+        live        function that yields the batches anew each time it is called, each a window of any kind that
+                    `compare` takes: a pass a call
+        reference   the same for the reference, where the profile was fitted by `fit_batches` and holds no rows
+        memory      values held at a time, over all columns; more passes where they are fewer
+
+        ks, kuiper, mannwhitney, binned and categorical statistics and missing rates equal those of `compare` bit for
+        bit; wasserstein, cvm, anderson and energy up to the order in which float64 terms are added (1e-12).
+        Cost: one pass for counts; a second for ks and kuiper, which keeps a few per cent of the rows; for the other
+        rank statistics one for every `memory` values that are not in a range of a single value. Two more where the
+        live rows crowd between two reference quantiles. ProfileError when a later pass finds other rows.
+        """
+        scan = None if reference is None else in_one_piece(reference)
+        return self.compare_scan(in_one_piece(live), statistics, reference=scan, memory=memory)
+
+    def compare_scan(
+        self,
+        live: Scan,
+        statistics: Sequence[str] = DEFAULT_STATISTICS,
+        *,
+        reference: Scan | None = None,
+        memory: int = MEMORY,
+    ) -> DriftTable:
+        """As `compare_batches`, for windows that several workers scan in parts (see `kernels.drift.passes`)."""
+        check_statistics(statistics)
+        if memory < 1:
+            raise OptionError(f"memory: {memory} - use a number of values of at least 1")
+        counts = count_scan(live, self.counter())
+        rows = compare_counts(self.columns, counts, statistics)
+        rows.update(exact_rows(self.columns, live, counts, reference, statistics, memory))
+        return self._arrange(rows, counts.refused, statistics)
+
     def save(self, path: str | Path) -> None:
         """Write one file of arrays and JSON, no pickle: temporary name, fsync, rename."""
         from kernels.drift import storage
@@ -158,10 +243,11 @@ class Profile:
 
         return storage.load(Path(path))
 
-    def _match(self, sources: dict[str, Any]) -> tuple[NumericPairs | None, dict[str, Reason]]:
-        """Numeric columns in a common dtype with the live ones, and why the others were refused."""
+    def _match(self, sources: dict[str, Any]) -> tuple[list[NumericPairs], dict[str, Reason]]:
+        """Numeric columns in a common dtype with the live ones, those with rows and those of counts apart, and why
+        the others were refused."""
         refused: dict[str, Reason] = {}
-        columns, live, nulls = [], [], []
+        found: dict[bool, list[tuple[NumericColumn, Any, int]]] = {}
         for column in self.columns:
             if not isinstance(column, NumericColumn) or column.name not in sources:
                 continue
@@ -169,16 +255,17 @@ class Profile:
                 if window.looks_categorical(sources[column.name]) and not window.is_arrow(sources[column.name]):
                     raise DTypeError(f"{column.name}: not numeric")
                 raw, missing = window.numeric_values(sources[column.name], column.name)
-                common_device(column.held.rows, raw)
-                _, joined = common_working(column.held.rows, raw, "reference", "live")
+                if not column.counted:
+                    common_device(column.range, raw)
+                _, joined = common_working(column.range, raw, "reference", "live")
             except DeviceError:
                 raise
             except (DTypeError, ShapeError):
                 refused[column.name] = Reason.NOT_COMPARABLE
                 continue
-            columns.append(column)
-            live.append(joined)
-            nulls.append(missing)
-        if not columns:
-            return None, refused
-        return NumericPairs(columns, live, np.array(nulls, dtype=np.int64)), refused
+            found.setdefault(column.counted, []).append((column, joined, missing))
+        pairs = []
+        for each in found.values():
+            columns, live, nulls = (list(part) for part in zip(*each, strict=True))
+            pairs.append(NumericPairs(columns, live, np.array(nulls, dtype=np.int64)))
+        return pairs, refused

@@ -1,6 +1,7 @@
 """A profile on disk: one .npz of plain arrays and a JSON header; nothing in it is executed when it is read.
 
-Array i of the header's columns is stored under ``values_i``, ``edges_i`` and ``counts_i``. Written under a
+Array i of the header's columns is stored under ``values_i``, ``edges_i`` and ``counts_i``; of a column that was
+fitted in batches ``values_i`` holds the splitters, and ``rows_i`` the counts between them. Written under a
 temporary name, flushed, and renamed, so that a reader sees the old file or the new one.
 """
 
@@ -16,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from kernels.drift.columns import CategoricalColumn, Column, HeldRows, NumericColumn, order
+from kernels.drift.columns import CategoricalColumn, Column, HeldRows, NumericColumn, Sketch, order, to_host
 from kernels.drift.profile import Profile
 from kernels.errors import ProfileError
 
 _FORMAT = "tidegate-profile"
-_VERSION = 1
+_VERSION = 2
 
 
 def save(profile: Profile, path: Path) -> None:
@@ -33,9 +34,13 @@ def save(profile: Profile, path: Path) -> None:
         entry: dict[str, Any] = {"name": column.name, "missing": column.missing}
         arrays[f"counts_{i}"] = column.counts
         if isinstance(column, NumericColumn):
-            entry |= {"kind": "numeric", "sigma": column.sigma if np.isfinite(column.sigma) else None}
-            arrays[f"values_{i}"] = column.values if isinstance(column.values, np.ndarray) else column.values.get()
+            kind = "counted" if column.counted else "numeric"
+            entry |= {"kind": kind, "sigma": column.sigma if np.isfinite(column.sigma) else None}
             arrays[f"edges_{i}"] = column.edges
+            if isinstance(column.held, Sketch):
+                arrays[f"values_{i}"], arrays[f"rows_{i}"] = column.held
+            else:
+                arrays[f"values_{i}"] = to_host(column.values)
         else:
             entry |= {"kind": "categorical", "categories": list(column.categories)}
         header.append(entry)
@@ -85,14 +90,21 @@ def _column(path: Path, i: int, entry: dict[str, Any], arrays: dict[str, Any]) -
     _require(missing >= 0, path, f"{name}.missing")
     if entry["kind"] == "categorical":
         categories = tuple(entry["categories"])
-        _require(len(categories) + 1 == counts.size, path, f"{name}.categories")
+        _require(len(categories) == counts.size, path, f"{name}.categories")
         return CategoricalColumn(name, categories, counts, missing)
     values, edges = arrays[f"values_{i}"], arrays[f"edges_{i}"]
     working = values.ndim == 1 and str(values.dtype) in ("float32", "float64", "int64", "uint64")
     _require(working and bool((values[1:] >= values[:-1]).all()), path, f"{name}.values")
     _require(edges.dtype == values.dtype and bool((edges[1:] > edges[:-1]).all()), path, f"{name}.edges")
-    _require(counts.size == edges.size + 1 and counts.sum() == values.size, path, f"{name}.counts")
     sigma = float("nan") if entry["sigma"] is None else float(entry["sigma"])
+    _require(counts.size == edges.size + 1, path, f"{name}.counts")
+    if entry["kind"] == "counted":
+        rows = arrays[f"rows_{i}"]
+        _require(bool(np.isin(edges, values).all()), path, f"{name}.edges")
+        sizes = rows.dtype == np.int64 and rows.shape == (values.size + 1,) and bool((rows >= 0).all())
+        _require(sizes and rows.sum() == counts.sum(), path, f"{name}.rows")
+        return NumericColumn(name, Sketch(values, rows), missing, edges, counts, sigma)
+    _require(counts.sum() == values.size, path, f"{name}.counts")
     return NumericColumn(name, HeldRows(values, ascending=True), missing, edges, counts, sigma)
 
 

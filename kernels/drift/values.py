@@ -7,13 +7,14 @@ Statistics and what each applies to:
               psi kl js hellinger chi2 tv linf           categorical columns, on categories
     missing   live share of missing values minus reference share                 every column
 
-The p-value of every binned and categorical distance but tv and linf is that of the chi-square test on the
-same bins, to which psi, kl, js and hellinger are asymptotically equivalent; bins where either side expects
-fewer than 3 rows are pooled into one for it.
+Every binned distance of a column has one p-value, that of `binned_chance`, and so has every categorical one but tv
+and linf, that of `kernels.drift.categorical.homogeneity`: tests of the same counts to which psi, kl, js, hellinger
+and chi-square are asymptotically equivalent, but right for small windows and references, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +30,11 @@ RANK = EXTREME + SUMMED
 DIVERGENCES = ("psi", "kl", "js", "hellinger")
 BINNED = (*DIVERGENCES, "chisquare")
 CATEGORICAL = (*DIVERGENCES, "chi2", "tv", "linf")
+TESTED = (*BINNED, "chi2")
+"""Binned and categorical distances that have a p-value."""
 STATISTICS = (*RANK, *BINNED, "chi2", "tv", "linf", "missing")
 
 PSEUDOCOUNT = 0.5
-_EXPECTED = 3.0
 
 
 class Values(NamedTuple):
@@ -41,6 +43,12 @@ class Values(NamedTuple):
     value: Any
     pvalue: Any
     reason: list[Reason]
+
+
+def side_by_side(columns: Sequence[Values]) -> Values:
+    """Values of single columns as those of all of them."""
+    value, chance = (np.concatenate([each[k] for each in columns]) for k in (0, 1))
+    return Values(value, chance, [each.reason[0] for each in columns])
 
 
 def emptiness(n: Any, m: Any) -> list[Reason]:
@@ -109,7 +117,7 @@ def _explain(reasons: list[Reason], rules: list[tuple[Any, Reason]]) -> list[Rea
 
 def count_values(name: str, p: Any, q: Any, bins: Any, chance: Any) -> Values:
     """Any binned or categorical statistic of (F, B) counts; `bins` (F,) is how many of the B each column
-    has, `chance` is `pooled_chance` of the counts."""
+    has, `chance` the p-value that all distances of the same counts share."""
     reasons = emptiness(p.sum(1), q.sum(1))
     if name in ("tv", "linf"):
         return Values(variation(p, q, total=name == "tv"), np.full(p.shape[0], np.nan), reasons)
@@ -118,32 +126,36 @@ def count_values(name: str, p: Any, q: Any, bins: Any, chance: Any) -> Values:
     return Values(chi_square_statistic(p, q)[0], chance, reasons)
 
 
-def pooled_chance(p: Any, q: Any) -> Any:
-    """(F,) p-values of the chi-square test on the pooled bins, which all distances of the same counts share."""
-    statistic, df = pooled_chi_square(p, q)
-    with np.errstate(invalid="ignore"):
-        return np.where(df > 0, pvalues.chi_square(statistic, np.maximum(df, 1)), 1.0)
+def binned_chance(p: Any, q: Any) -> Any:
+    """(F,) p-values that live counts `q` have the bin probabilities of the reference counts `p`, both (F, B).
 
-
-def pooled_chi_square(p: Any, q: Any) -> tuple[Any, Any]:
-    """Chi-square statistic and degrees of freedom after pooling the bins in which the smaller side expects
-    little.
-
-    Expected rows are the share on the larger side times the size of the smaller side: choosing bins by the
-    counts under test would bias the test.
+    The likelihood-ratio test with Williams' correction (1976). Bins on the quantiles of a small reference fit it too
+    well: its counts are fixed and the bin probabilities are random (Dirichlet), which makes the chi-square test of 60
+    rows in 10 bins alarm in 14 % of windows at a level of 5 %. To first order the mean of the likelihood ratio is the
+    same whether counts or probabilities are random, so one correction is right for continuous values, for repeated
+    ones and for given edges. 1 where one bin holds all rows, NaN where a side is empty.
     """
-    n, m = p.sum(1, keepdims=True), q.sum(1, keepdims=True)
-    share = np.where(n >= m, p / np.maximum(n, 1), q / np.maximum(m, 1))
-    expected = share * np.minimum(n, m)
-    sparse = expected < _EXPECTED
-    # a pool that itself expects too little takes in the smallest bin left
-    target = np.where(sparse, np.inf, expected).argmin(1)
-    short = np.where(sparse, expected, 0.0).sum(1) < _EXPECTED
-    sparse[np.flatnonzero(short), target[short]] = True
-    a, b = (
-        np.concatenate([np.where(sparse, 0, c), np.where(sparse, c, 0).sum(1, keepdims=True)], axis=1) for c in (p, q)
-    )
-    return chi_square_statistic(a, b)
+    total = p + q
+    n, m, both = (c.sum(1, dtype=np.float64) for c in (p, q, total))
+    filled = total > 0
+    df = np.maximum(filled.sum(1) - 1, 0)
+    ratio = 2.0 * (_entropy(p).sum(1) + _entropy(q).sum(1) - _entropy(total).sum(1))
+    ratio = ratio - 2.0 * (_entropy(n) + _entropy(m) - _entropy(both))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = both * np.where(filled, 1.0 / total, 0.0).sum(1) - 1.0
+        williams = 1.0 + (both / n + both / m - 1.0) * spread / (6.0 * both * np.maximum(df, 1))
+        chance = pvalues.chi_square(np.maximum(ratio, 0.0) / williams, np.maximum(df, 1))
+    return np.where((n > 0) & (m > 0), np.where(df > 0, chance, 1.0), np.nan)
+
+
+def _entropy(counts: Any) -> Any:
+    return counts * np.log(np.maximum(counts, 1))
+
+
+def unknown(reasons: list[Reason], otherwise: Reason) -> Values:
+    """No value, with the reason that is there already or the one given."""
+    none = np.full(len(reasons), np.nan)
+    return Values(none, none, [reason or otherwise for reason in reasons])
 
 
 def missing_values(n: Any, missing_reference: Any, m: Any, missing_live: Any) -> Values:

@@ -105,6 +105,18 @@ def test_drift_between_formats(pair: tuple[Path, Path], capsys: pytest.CaptureFi
     assert (code, found) == (3, {"x": "drift", "word": "no drift"})
 
 
+def test_drift_between_folders_and_globs(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = pair
+    folder = old.parent / "many"
+    folder.mkdir()
+    for k, (first, last) in enumerate(((0, 200), (200, 500))):
+        pq.write_table(pq.read_table(new).slice(first, last - first), folder / f"{k}.parquet")
+    moved = {"x": "drift", "y": "no drift", "word": "no drift"}
+    assert outcomes(capsys, f"reference={old}", f"live={folder}") == (3, moved)
+    assert outcomes(capsys, f"reference={folder}/*.parquet", f"live={old}") == (3, moved)
+    assert outcomes(capsys, f"reference={folder}", f"live={new}")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [

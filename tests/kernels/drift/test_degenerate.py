@@ -68,6 +68,27 @@ def test_every_cell_is_typed(reference: str, backend: str) -> None:
         json.dumps(table.to_dicts(), allow_nan=False)
 
 
+@pytest.mark.parametrize("reference", COLUMNS)
+def test_every_cell_of_a_stream_is_that_of_the_window(reference: str) -> None:
+    """In three batches, the reference held or in batches, too: the same value, reason or refusal."""
+
+    def batches(values: Any) -> Any:
+        return lambda: [{"x": part} for part in np.array_split(values, 3)]
+
+    fitted, pieces = Profile.fit({"x": COLUMNS[reference]}), Profile.fit_batches(batches(COLUMNS[reference]))
+    for live, values in COLUMNS.items():
+        whole = fitted.compare({"x": values}, NUMERIC)
+        held = fitted.compare_batches(batches(values), NUMERIC)
+        streamed = pieces.compare_batches(batches(values), NUMERIC, reference=batches(COLUMNS[reference]))
+        for expected, *rows in zip(whole, held, streamed, strict=True):
+            for row in rows:
+                where = f"{reference} -> {live}: {row} for {expected}"
+                assert row.reason == expected.reason, where
+                assert row.value == (None if expected.value is None else pytest.approx(expected.value, rel=1e-9)), where
+                assert (row.pvalue is None) == (expected.pvalue is None), where
+                assert (row.n_live, row.missing_live) == (expected.n_live, expected.missing_live), where
+
+
 def test_what_cannot_be_decided_says_why() -> None:
     def reason(reference: str, live: str, statistic: str) -> Reason:
         fitted = Profile.fit({"x": COLUMNS[reference]})
