@@ -116,7 +116,9 @@ def _data(
         )
     for x, name in ((data.y_true, "y_true"), (data.y_pred, "y_pred")):
         working_dtype(x.dtype, name)  # DTypeError for text, complex and extended numbers
-    return data._replace(y_true=data.y_true.astype(np.float64), y_pred=data.y_pred.astype(np.float64))
+    return data._replace(
+        y_true=data.y_true.astype(np.float64, copy=False), y_pred=data.y_pred.astype(np.float64, copy=False)
+    )
 
 
 def _outputs(data: inputs.Rows) -> list[tuple[Any, Any]]:
