@@ -17,7 +17,7 @@ from kernels.measures.table import MetricOptions, metric_name
 from kernels.resample import calibration
 from kernels.resample.build import build, build_cells
 from kernels.resample.cells import CalibrationCells, Cells, cell_replicates
-from kernels.resample.inputs import Paired, check_resamples, host, paired
+from kernels.resample.inputs import Paired, check_resamples, distinct, host, paired
 from kernels.resample.intervals import acceleration, bca, check_level, percentile, spread_of
 from kernels.resample.problems import Draw, Problem, Segments
 from kernels.resample.records import BootstrapResult, SliceIntervals
@@ -145,9 +145,7 @@ class _Task:
 
     def slice_table(self, codes: Any, min_rows: int, column: int) -> SliceIntervals:
         """All slices of one column; those with enough rows are resampled, in batches."""
-        values, index, counts = self.rows.xp.unique(codes, return_inverse=True, return_counts=True)
-        values, n = host(values), host(counts)
-        index = index.reshape(-1).astype(np.int64)
+        values, index, n = distinct(codes, self.rows.xp)
         total = values.shape[0]
         enough = n >= max(min_rows, 1)
         estimate = _difference(self.problem.estimate(Segments(index, total)))
