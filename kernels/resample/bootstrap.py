@@ -68,8 +68,8 @@ def bootstrap(
 
     Cost: ranks one sort a model, then about 0.4 ns a row and replicate; sums 0.5 ns; cells none. Memory: O(N)
     and 8 bytes a slice and replicate, in batches; nothing of rows x replicates. On CUDA the replicates come
-    to the host once (synchronises). nan_policy "raise" or "omit" (of both models). Errors: OptionError,
-    ShapeError, DTypeError, DeviceError, MissingValueError, BackendUnavailable.
+    to the host once (synchronises). nan_policy "raise" (default) or "omit" (of both models). Errors:
+    OptionError, ShapeError, DTypeError, DeviceError, MissingValueError, BackendUnavailable.
     """
     name = metric_name(metric)
     check_option(method, "method", METHODS)
