@@ -63,10 +63,14 @@ def test_auroc_bootstrap(benchmark: Any, rows: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "floor"), [("f1_score", 5000), ("matthews_corrcoef", 5000), ("expected_calibration_error", 2000)]
-)
-def test_bootstrap_by_cell(benchmark: Any, rows: Any, name: str, floor: float) -> None:
-    label, score, _ = rows
+    ("name", "dtype"),
+    [
+        ("f1_score", np.float64), ("matthews_corrcoef", np.float64), ("expected_calibration_error", np.float64),
+        ("expected_calibration_error", np.float32),
+    ],
+)  # fmt: skip
+def test_bootstrap_by_cell(benchmark: Any, rows: Any, name: str, dtype: type) -> None:
+    label, score = rows[0], rows[1].astype(dtype)
     given = score if name == "expected_calibration_error" else (score >= 0.5).astype(np.int64)
 
     def calibration(y: Any, p: Any) -> Any:
@@ -75,7 +79,7 @@ def test_bootstrap_by_cell(benchmark: Any, rows: Any, name: str, floor: float) -
     peer = calibration if name == "expected_calibration_error" else getattr(sklearn.metrics, name)
     compare(
         benchmark, lambda: bootstrap(name, label, given, n_resamples=2000), turn(peer, label, given),
-        floor=floor, peer_rounds=3, scale=2000, note=f"{name} bootstrap, 2000 resamples",
+        floor=5000, peer_rounds=5, scale=2000, note=f"{name} bootstrap, 2000 resamples, {dtype.__name__}",
     )  # fmt: skip
 
 
@@ -127,4 +131,20 @@ def test_paired_delong(benchmark: Any, rows: Any) -> None:
     compare(
         benchmark, lambda: delong(label, a, b), lambda: argsort_delong(label, a, b), floor=3,
         note="paired DeLong, argsort in NumPy",
+    )  # fmt: skip
+
+
+def test_paired_delong_on_slices(benchmark: Any, rows: Any) -> None:
+    label, a, b = rows
+    codes = np.random.default_rng(3).integers(0, SLICES, ROWS)
+    frame = pandas.DataFrame({"slice": codes, "label": label, "a": a, "b": b})
+
+    def by_slice() -> Any:
+        return [argsort_delong(*(g[c].to_numpy() for c in ("label", "a", "b"))) for _, g in frame.groupby("slice")]
+
+    table = delong(label, a, b, slices=codes).slices["slice"]
+    np.testing.assert_allclose(table.estimate, [aucs[1] - aucs[0] for aucs, _ in by_slice()], atol=1e-12)
+    compare(
+        benchmark, lambda: delong(label, a, b, slices=codes), by_slice, floor=1.5, rounds=5,
+        note=f"paired DeLong on {SLICES} slices and over all rows, pandas and argsort over the slices alone",
     )  # fmt: skip

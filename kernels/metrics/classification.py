@@ -29,6 +29,8 @@ def confusion_matrix(
     Classes are the sorted labels of both arguments, or `labels` in their order (rows with another label are
     then left out). normalize divides by the true rows, the predicted columns or all; empty rows give 0.0 as
     in scikit-learn.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     check_option(normalize, "normalize", NORMALIZE)
     matrix, undefined = _matrix(y_true, y_pred, labels, sample_weight, nan_policy, backend)
@@ -43,7 +45,10 @@ def accuracy_score(
     y_true: Array, y_pred: Array, *, normalize: bool = True, sample_weight: Array | None = None,
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """Share of rows whose predicted class is the true one; their number when normalize is False."""
+    """Share of rows whose predicted class is the true one; their number when normalize is False.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     data = inputs.rows(y_true, y_pred, sample_weight, nan_policy=nan_policy, backend=backend)
     right = (data.y_true == data.y_pred).astype(np.float64)
     weight = np.ones_like(right) if data.weight is None else data.weight
@@ -58,7 +63,10 @@ def balanced_accuracy_score(
     y_true: Array, y_pred: Array, *, sample_weight: Array | None = None, adjusted: bool = False,
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """Mean recall over the classes of y_true; adjusted moves chance to 0."""
+    """Mean recall over the classes of y_true; adjusted moves chance to 0.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     matrix, undefined = _matrix(y_true, y_pred, None, sample_weight, nan_policy, backend)
     return inputs.result(_undefined(confusion.balanced_accuracy(matrix, adjusted=adjusted), undefined), y_pred)
 
@@ -74,6 +82,8 @@ def precision_score(
     Where nothing was predicted positive the value is zero_division: NaN by default, where scikit-learn warns
     and says 0.0. A mean over classes leaves NaN ones out, as scikit-learn does with zero_division=nan; a
     weighted mean without any weight left is the plain mean, or NaN.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     return _averaged(
         confusion.precision, y_true, y_pred, labels, pos_label, average, sample_weight, zero_division,
@@ -86,7 +96,10 @@ def recall_score(
     average: str | None = "binary", sample_weight: Array | None = None, zero_division: float = np.nan,
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """TP / (TP + FN); arguments as for precision_score, undefined where the class has no rows."""
+    """TP / (TP + FN); arguments as for precision_score, undefined where the class has no rows.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     return _averaged(
         confusion.recall, y_true, y_pred, labels, pos_label, average, sample_weight, zero_division,
         nan_policy, backend,
@@ -98,7 +111,10 @@ def f1_score(
     average: str | None = "binary", sample_weight: Array | None = None, zero_division: float = np.nan,
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """2 TP / (2 TP + FP + FN); arguments as for precision_score, undefined where the class occurs nowhere."""
+    """2 TP / (2 TP + FP + FN); arguments as for precision_score, undefined where the class occurs nowhere.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     return _averaged(
         confusion.f1, y_true, y_pred, labels, pos_label, average, sample_weight, zero_division,
         nan_policy, backend,
@@ -112,6 +128,8 @@ def matthews_corrcoef(
     """Correlation of true and predicted class (Gorodkin 2004), -1 to 1.
 
     NaN when all rows share a true or a predicted class, where scikit-learn says 0.0.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     matrix, undefined = _matrix(y_true, y_pred, None, sample_weight, nan_policy, backend)
     return inputs.result(_undefined(confusion.matthews(matrix), undefined), y_pred)

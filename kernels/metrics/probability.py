@@ -41,6 +41,8 @@ def binary_scores(
 
     y_true (N,) of two labels, the greater being positive; y_proba (N,) in [0, 1]; predicted positive when
     y_proba >= threshold. Values are those of the single metrics.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     data = _data(y_true, y_proba, None, nan_policy, backend, ndims=(1,))
     _check_bins(n_bins)
@@ -69,6 +71,8 @@ def log_loss(
     y_proba (N,) for the greater of two labels, or (N, C) in the order of the sorted labels. Probabilities are
     clipped to [eps, 1 - eps], eps of their dtype, as in scikit-learn. OptionError outside [0, 1] or, with (N,
     C), for rows that do not sum to one (scikit-learn only warns).
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     data = _data(y_true, y_proba, sample_weight, nan_policy, backend, ndims=(1, 2))
     eps = float(np.finfo(data.y_pred.dtype).eps)
@@ -95,6 +99,8 @@ def brier_score_loss(
 
     The sum over classes is halved when scale_by_half is True, or when it is "auto" and there are two classes.
     pos_label names the label that y_proba (N,) is about; by default the greater one.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     data = _data(y_true, y_proba, sample_weight, nan_policy, backend, ndims=(1, 2))
     two = data.y_pred.ndim == 1
@@ -128,6 +134,8 @@ def expected_calibration_error(
     to the first (scikit-learn's calibration_curve); "quantile": edges at quantiles of the confidence, equal
     edges merged. norm "l1", "l2" or "max". The estimate is biased upwards by noise of order sqrt(B / N);
     compare models at equal N and B. NaN without rows.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     _check_bins(n_bins)
     check_option(strategy, "strategy", STRATEGIES)

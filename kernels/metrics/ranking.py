@@ -36,6 +36,8 @@ def roc_auc_score(
 
     NaN when a class has no rows (scikit-learn warns and says NaN as well). Cost: two sorts of keys and one
     merge a class; with weights one sort that carries the row number.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     check_option(average, "average", AVERAGES)
     data = inputs.rows(
@@ -67,6 +69,8 @@ def average_precision_score(
     y_true (N,) labels, y_score (N,) for two classes (pos_label is the positive one) or (N, C) for one against
     the rest. average as for roc_auc_score. NaN when a class has no positive row, where scikit-learn warns and
     says 0.0. Cost: one sort and one walk a class.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     check_option(average, "average", AVERAGES)
     data = inputs.rows(
@@ -93,6 +97,8 @@ def ndcg_score(
     k counts only the first k places. Documents with equal scores share the mean of their discounts (McSherry
     and Najork 2008) unless ignore_ties. A query without any gain counts 0.0, as in scikit-learn. The sample
     weight is by query. NaN without queries.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     data = inputs.rows(
         y_true, y_score, sample_weight, nan_policy=nan_policy, backend=backend, ndims=(2,), true_ndims=(2,)

@@ -24,7 +24,10 @@ def mean_absolute_error(
     y_true: Array, y_pred: Array, *, sample_weight: Array | None = None, multioutput: str = "uniform_average",
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """Mean of |y_true - y_pred|, in the units of y."""
+    """Mean of |y_true - y_pred|, in the units of y.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     return _mean_loss("absolute", y_true, y_pred, 0.5, sample_weight, multioutput, nan_policy, backend)
 
 
@@ -32,7 +35,10 @@ def mean_squared_error(
     y_true: Array, y_pred: Array, *, sample_weight: Array | None = None, multioutput: str = "uniform_average",
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """Mean of (y_true - y_pred)^2, in squared units of y."""
+    """Mean of (y_true - y_pred)^2, in squared units of y.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     return _mean_loss("squared", y_true, y_pred, 0.5, sample_weight, multioutput, nan_policy, backend)
 
 
@@ -40,7 +46,10 @@ def root_mean_squared_error(
     y_true: Array, y_pred: Array, *, sample_weight: Array | None = None, multioutput: str = "uniform_average",
     nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """Square root of the mean squared error, in the units of y; averaged over outputs after the root."""
+    """Square root of the mean squared error, in the units of y; averaged over outputs after the root.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     return _mean_loss("root", y_true, y_pred, 0.5, sample_weight, multioutput, nan_policy, backend)
 
 
@@ -48,7 +57,10 @@ def mean_pinball_loss(
     y_true: Array, y_pred: Array, *, sample_weight: Array | None = None, alpha: float = 0.5,
     multioutput: str = "uniform_average", nan_policy: str = "raise", backend: str | None = None,
 ) -> Any:  # fmt: skip
-    """Mean quantile loss at level alpha: alpha d for d = y_true - y_pred >= 0, (alpha - 1) d below."""
+    """Mean quantile loss at level alpha: alpha d for d = y_true - y_pred >= 0, (alpha - 1) d below.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
+    """
     if not 0.0 <= alpha <= 1.0:
         raise OptionError(f"alpha: {alpha} - pass a quantile level within [0, 1]")
     return _mean_loss("pinball", y_true, y_pred, alpha, sample_weight, multioutput, nan_policy, backend)
@@ -61,6 +73,8 @@ def r2_score(
     """Coefficient of determination, 1 - residual sum of squares / total sum of squares around the mean.
 
     NaN for fewer than two rows and for constant y_true, where scikit-learn says 0.0 or 1.0.
+
+    NaN: nan_policy "raise" (default), "omit" or "propagate".
     """
     data = _data(y_true, y_pred, sample_weight, multioutput, nan_policy, backend)
     values = []
@@ -116,7 +130,9 @@ def _data(
         )
     for x, name in ((data.y_true, "y_true"), (data.y_pred, "y_pred")):
         working_dtype(x.dtype, name)  # DTypeError for text, complex and extended numbers
-    return data._replace(y_true=data.y_true.astype(np.float64), y_pred=data.y_pred.astype(np.float64))
+    return data._replace(
+        y_true=data.y_true.astype(np.float64, copy=False), y_pred=data.y_pred.astype(np.float64, copy=False)
+    )
 
 
 def _outputs(data: inputs.Rows) -> list[tuple[Any, Any]]:

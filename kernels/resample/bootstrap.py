@@ -17,7 +17,7 @@ from kernels.measures.table import MetricOptions, metric_name
 from kernels.resample import calibration
 from kernels.resample.build import build, build_cells
 from kernels.resample.cells import CalibrationCells, Cells, cell_replicates
-from kernels.resample.inputs import Paired, check_resamples, host, paired
+from kernels.resample.inputs import Paired, check_resamples, distinct, host, paired
 from kernels.resample.intervals import acceleration, bca, check_level, percentile, spread_of
 from kernels.resample.problems import Draw, Problem, Segments
 from kernels.resample.records import BootstrapResult, SliceIntervals
@@ -68,8 +68,8 @@ def bootstrap(
 
     Cost: ranks one sort a model, then about 0.4 ns a row and replicate; sums 0.5 ns; cells none. Memory: O(N)
     and 8 bytes a slice and replicate, in batches; nothing of rows x replicates. On CUDA the replicates come
-    to the host once (synchronises). nan_policy "raise" or "omit" (of both models). Errors: OptionError,
-    ShapeError, DTypeError, DeviceError, MissingValueError, BackendUnavailable.
+    to the host once (synchronises). nan_policy "raise" (default) or "omit" (of both models). Errors:
+    OptionError, ShapeError, DTypeError, DeviceError, MissingValueError, BackendUnavailable.
     """
     name = metric_name(metric)
     check_option(method, "method", METHODS)
@@ -145,9 +145,7 @@ class _Task:
 
     def slice_table(self, codes: Any, min_rows: int, column: int) -> SliceIntervals:
         """All slices of one column; those with enough rows are resampled, in batches."""
-        values, index, counts = self.rows.xp.unique(codes, return_inverse=True, return_counts=True)
-        values, n = host(values), host(counts)
-        index = index.reshape(-1).astype(np.int64)
+        values, index, n = distinct(codes, self.rows.xp)
         total = values.shape[0]
         enough = n >= max(min_rows, 1)
         estimate = _difference(self.problem.estimate(Segments(index, total)))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels.cpu.threads import map_columns
 from kernels.dispatch import load
 from kernels.measures import moments
 from kernels.primitives import CalibrationSums
@@ -28,6 +29,8 @@ from kernels.resample.problems import Draw, Problem, Segments, binned_sums
 MANY_ROWS = 50_000
 """From here a calibration error without slices is resampled by cell; below, row weights are quick and
 exact."""
+PART = 512
+"""Replicates of a calibration error that one stream draws; parts run in threads, and their size is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +115,22 @@ class CalibrationCells:
         # Rows of one cell share their outcome, and their confidences lie within a bin: this difference cancels little.
         mean = confidence / np.maximum(rows, 1)
         variance = np.maximum(square / np.maximum(rows, 1) - mean * mean, 0.0)
-        generator = generator_of(seed, (0, 0))
-        drawn = generator.multinomial(n, rows.ravel() / n, size=n_resamples).T.astype(np.float64)
-        drawn = drawn.reshape(*rows.shape, n_resamples)
-        apart = np.array([0.0, 1.0]) - mean
-        spread = np.sqrt((drawn * variance[:, :, None]).sum(axis=1))
-        noise = (drawn * apart[:, :, None]).sum(axis=1) + spread * generator.standard_normal(spread.shape)
+        apart, share = np.array([0.0, 1.0]) - mean, rows.ravel() / n
+
+        def drawn(part: int) -> Any:
+            """Noisy sums of outcome - confidence (B, replicates of the part), from a stream of its own."""
+            generator = generator_of(seed, (0, part))
+            size = min(PART, n_resamples - part * PART)
+            counts = generator.multinomial(n, share, size=size).T.astype(np.float64).reshape(*rows.shape, size)
+            spread = np.sqrt((counts * variance[:, :, None]).sum(axis=1))
+            return (counts * apart[:, :, None]).sum(axis=1) + spread * generator.standard_normal(spread.shape)
+
+        parts = -(-n_resamples // PART)
+        noise = np.concatenate(map_columns(drawn, parts, n_resamples * rows.size), axis=1)
         gap = (rows * apart).sum(axis=1) / n
         floor = (confidence - square).sum(axis=1) / n**2
-        share = rows.sum(axis=1) / n
-        return [Gaps(gap[None], share[None], floor[None], (noise / n - gap[:, None])[None], self.norm)]
+        by_bin = rows.sum(axis=1) / n
+        return [Gaps(gap[None], by_bin[None], floor[None], (noise / n - gap[:, None])[None], self.norm)]
 
 
 def cell_replicates(

@@ -8,7 +8,7 @@ import numpy as np
 
 from kernels.arrays import Array, check_same_length, common_device, namespace, wrap_like
 from kernels.errors import OptionError
-from kernels.resample.inputs import host, integers
+from kernels.resample.inputs import distinct, integers
 
 
 def crossing(*columns: Array) -> tuple[Any, Any]:
@@ -30,11 +30,9 @@ def crossing(*columns: Array) -> tuple[Any, Any]:
     joint = xp.zeros(given[0].shape[0], dtype=np.int64)
     table = np.zeros((1, 0), np.int64)
     for column in given:
-        values, index = xp.unique(column, return_inverse=True)
-        joint = joint * max(int(values.shape[0]), 1) + index.reshape(-1)
-        # Numbered anew after every column: no product of many columns can leave int64.
-        present, joint = xp.unique(joint, return_inverse=True)
-        joint, present = joint.reshape(-1).astype(np.int64), host(present)
+        values, index, _ = distinct(column, xp)
         count = max(int(values.shape[0]), 1)
-        table = np.concatenate([table[present // count], host(values)[present % count][:, None]], axis=1)
+        # Numbered anew after every column: no product of many columns can leave int64.
+        present, joint, _ = distinct(joint * count + index, xp)
+        table = np.concatenate([table[present // count], values[present % count][:, None]], axis=1)
     return wrap_like(joint, columns[0]), table

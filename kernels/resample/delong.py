@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.arrays import Array, as_working, check_ndim
+from kernels.cpu.threads import map_columns
 from kernels.dispatch import load
-from kernels.resample.inputs import Paired, host, paired
+from kernels.resample.inputs import distinct, host, paired
 from kernels.resample.intervals import NORMAL, check_level
 from kernels.resample.records import DelongResult, DelongSlices
 
@@ -50,18 +51,15 @@ def delong(
     labels = rows.labels(alone=True)
     scores = [as_working(score, "score") for score in rows.scores]
     ordering = load("ordering", rows.backend)
-    if not rows.slices:
-        orders, places = [], ordering.placements_of(scores, labels)
-    else:
-        orders = [ordering.order(score) for score in scores]
-        places = [ordering.placements(order, labels) for order in orders]
+    columns = {name: distinct(codes, rows.xp) for name, codes in rows.slices.items()}
+    places, within = _placements(ordering, scores, labels, columns, rows.backend)
     positives = int(labels.sum(dtype=np.int64))  # synchronises
     counts = positives, int(labels.shape[0]) - positives
     whole = _whole(ordering, places, labels, *counts)
     summary = _summary(*whole, confidence_level)
     tables = {
-        column: _slices(rows, orders, labels, codes, min_rows, confidence_level)
-        for column, codes in rows.slices.items()
+        name: _slices(columns[name], [model[name] for model in within], labels, min_rows, confidence_level)
+        for name in columns
     }
     return DelongResult(
         **{name: float(value[0]) for name, value in summary._asdict().items()},
@@ -103,17 +101,36 @@ def _whole(ordering: Any, places: list[Any], labels: Any, positives: int, negati
     return estimates, covariance
 
 
-def _slices(rows: Paired, orders: list[Any], labels: Any, codes: Any, min_rows: int, level: float) -> DelongSlices:
-    """Every slice of one column, from the models' orders."""
-    ordering = load("ordering", rows.backend)
-    values, index = rows.xp.unique(codes, return_inverse=True)
-    index = index.reshape(-1).astype(np.int64)
+def _placements(
+    ordering: Any, scores: list[Any], labels: Any, columns: dict[str, Any], backend: str
+) -> tuple[list[Any], list[dict[str, Any]]]:
+    """The placements of each model (N,), and by slicing column those within its slices; on the CPU models run in
+    threads."""
+    if not columns:
+        return ordering.placements_of(scores, labels), [{}]
+
+    def of(model: int) -> tuple[Any, dict[str, Any]]:
+        order = ordering.order(scores[model])
+        within = {
+            name: ordering.placements(ordering.split(order, index, int(values.shape[0])), labels)
+            for name, (values, index, _) in columns.items()
+        }
+        return ordering.placements(order, labels), within
+
+    models = range(len(scores))
+    found = [of(m) for m in models] if backend == "cuda" else map_columns(of, len(scores), labels.shape[0])
+    return [place for place, _ in found], [within for _, within in found]
+
+
+def _slices(column: Any, places: list[Any], labels: Any, min_rows: int, level: float) -> DelongSlices:
+    """Every slice of one column, from the models' placements within it."""
+    values, index, n = column
     total = int(values.shape[0])
     cell = 2 * index + labels  # (slice, label)
     counts = host(np.bincount(cell, minlength=2 * total)).astype(np.int64).reshape(total, 2)
     scale = 0.5 / np.maximum(counts[:, ::-1], 1)  # a placement is over twice the other class
     scale_of = np.asarray(scale.ravel(), like=cell)[cell]
-    shares = [ordering.placements(ordering.split(order, index, total), labels) * scale_of for order in orders]
+    shares = [place * scale_of for place in places]
     known = counts.min(axis=1) > 0
     rising = [host(np.bincount(cell, weights=share, minlength=2 * total)).reshape(total, 2)[:, 1] for share in shares]
     estimates = np.array([np.where(known, up / np.maximum(counts[:, 1], 1), np.nan) for up in rising])
@@ -129,12 +146,11 @@ def _slices(rows: Paired, orders: list[Any], labels: Any, codes: Any, min_rows: 
             both = host(np.bincount(cell, weights=centred[i] * centred[j], minlength=2 * total)).reshape(total, 2)
             variance = (both / inner).sum(axis=1)
             covariance[i, j] = covariance[j, i] = np.where(counts.min(axis=1) > 1, variance, np.nan)
-    n = counts.sum(axis=1)
     enough = n >= max(min_rows, 1)
     summary = _summary(estimates, covariance, level)
     rest = {name: np.where(enough, value, np.nan) for name, value in summary._asdict().items() if name != "estimate"}
     return DelongSlices(
-        values=host(values), n=n, positives=counts[:, 1], negatives=counts[:, 0], enough=enough,
+        values=values, n=n, positives=counts[:, 1], negatives=counts[:, 0], enough=enough,
         estimate=summary.estimate, **rest,
     )  # fmt: skip
 

@@ -39,6 +39,8 @@ def permutation_test(
     models it is valid at any N. For AUROC and average precision each model's scores are first replaced by
     their midranks, so that both lie on one scale (Venkatraman and Begg 1996). Cost as for bootstrap; metrics
     of counts draw binomials by cell.
+
+    NaN: nan_policy "raise" (default), or "omit", which leaves the row out of both models.
     """
     name = metric_name(metric)
     check_option(alternative, "alternative", ALTERNATIVES)

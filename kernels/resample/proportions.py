@@ -24,6 +24,8 @@ def mcnemar(
     "exact" is the two-sided binomial p-value and is conservative; "mid-p" counts half of the observed outcome
     and holds its size in practice (Fagerland, Lydersen and Laake 2013). The interval of the difference in
     accuracy is Wald's with the Agresti-Min (2005) adjustment. Without discordant rows p = 1.
+
+    NaN: nan_policy "raise" (default), or "omit", which leaves the row out of both models.
     """
     check_option(method, "method", METHODS)
     check_level(confidence_level)

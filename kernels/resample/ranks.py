@@ -111,7 +111,8 @@ class Ranks:
         if not self.weighted:
             return stacked.mean(axis=0)
         share = np.stack(shares)
-        return moments.mean((stacked * share).sum(axis=0), share.sum(axis=0))
+        counted = np.where(share > 0, stacked * share, 0.0)  # as in the metric: a class without rows has no say
+        return moments.mean(counted.sum(axis=0), share.sum(axis=0))
 
     def _combined_influence(self, model: Ranked) -> Any:
         ordering = load("ordering", self.backend)

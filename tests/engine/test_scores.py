@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+import engine
+import engine.evaluate
+import engine.intervals
+import engine.train.fit
 import kernels.metrics
+import kernels.resample
 from engine.errors import ConfigError
 from engine.records import Task
 from engine.scores import (
@@ -145,3 +152,22 @@ def test_the_mean_of_the_losses_by_row_is_the_metric(metric: str, classes: int) 
     losses = row_losses(metric, target, shares)
     assert losses.shape == (50,)
     assert losses.mean() == pytest.approx(score(metric, Task.MULTICLASS, target, shares), rel=1e-12)
+
+
+def test_scores_come_from_the_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other library of scores is imported anywhere in the engine, and its two doors lead to the kernels."""
+    for path in Path(engine.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.partition(".")[0] for name in names}
+            assert not roots & {"sklearn", "torchmetrics", "torcheval", "scipy", "statsmodels"}, (path, names)
+    assert engine.train.fit.score is score
+    assert engine.evaluate.estimate is engine.intervals.estimate
+    assert engine.evaluate.difference is engine.intervals.difference
+    assert engine.intervals.bootstrap is kernels.resample.bootstrap
+    assert engine.intervals.delong is kernels.resample.delong
+    for metric in sorted(GREATER_IS_BETTER):
+        monkeypatch.setattr(kernels.metrics, metric, lambda *_args, **_more: 0.125)
+        task = Task.REGRESSION if (Task.BINARY, metric) not in TRUTHS and metric not in EVERY_CLASS else Task.BINARY
+        assert engine.train.fit.score(metric, task, *GIVEN[task]) == 0.125

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import sklearn.metrics
 import torch
 
-from kernels import metrics
+from kernels import metrics, resample
 from kernels.errors import DTypeError, MissingValueError, OptionError, ShapeError
 from tests.kernels.conftest import Backend
 from tests.kernels.placed import get, put
@@ -140,3 +142,13 @@ def test_bad_arrays_are_refused() -> None:
         metrics.confusion_matrix([0, 1], [0, 1], labels=[1, 1])
     with pytest.raises(DTypeError):
         metrics.roc_auc_score([0, 1], np.array([1j, 2j]))
+
+
+def test_every_docstring_says_what_a_nan_does_and_the_default_raises() -> None:
+    for module in (metrics, resample):
+        for name in module.__all__:
+            function = getattr(module, name)
+            parameter = inspect.signature(function).parameters.get("nan_policy") if callable(function) else None
+            if parameter is not None:
+                assert parameter.default == "raise", name
+                assert 'nan_policy "raise" (default)' in " ".join(str(function.__doc__).split()), name

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import sklearn.calibration
 import sklearn.metrics
+import torch
 
 from kernels import metrics
+from kernels.dispatch import load
 from kernels.errors import MissingValueError, OptionError, ShapeError
 from tests.kernels.conftest import Backend
 from tests.kernels.placed import get, put
@@ -114,6 +118,38 @@ def test_float32_is_clipped_by_its_own_epsilon_and_summed_in_float64() -> None:
     proba = np.array([0.0, 1.0], np.float32)
     assert metrics.log_loss(label, proba) == pytest.approx(-np.log(np.finfo(np.float32).eps), rel=1e-7)
     assert metrics.log_loss(label, proba).dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_torch_tensors_are_read_where_they_lie(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The primitives get the tensor's own memory: predictions of every family, without a copy."""
+    label = torch.from_numpy(two_classes(8)[0]).to(torch.uint8)
+    proba = torch.from_numpy(two_classes(8)[1]).to(dtype)
+    wide = proba.double()
+    table = torch.stack([1 - proba, proba], dim=1)
+    seen: list[int] = []
+
+    def spy(module: Any, name: str, place: int) -> None:
+        inner = getattr(module, name)
+
+        def called(*args: Any, **keywords: Any) -> Any:
+            seen.append(args[place].ctypes.data)
+            return inner(*args, **keywords)
+
+        monkeypatch.setattr(module, name, called)
+
+    scores, ordering = load("scores", "cpu"), load("ordering", "cpu")
+    for module, name in ((scores, "binary_sums"), (scores, "multiclass_sums"), (scores, "regression_sums"),
+                         (ordering, "partition")):  # fmt: skip
+        spy(module, name, 1)
+    for metric, given, where in (
+        (metrics.log_loss, proba, proba), (metrics.brier_score_loss, proba, proba), (metrics.log_loss, table, table),
+        (metrics.expected_calibration_error, proba, proba), (metrics.roc_auc_score, proba, proba),
+        (metrics.average_precision_score, proba, proba), (metrics.mean_squared_error, wide, wide),
+    ):  # fmt: skip
+        seen.clear()
+        metric(label, given)
+        assert seen == [where.data_ptr()], metric.__name__
 
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -315,14 +315,33 @@ def test_replicates_without_a_class_are_counted() -> None:
     assert (empty.n, np.isnan(empty.estimate), np.isnan(empty.low)) == (0, True, True)
 
 
-def test_memory_does_not_grow_with_rows_times_resamples() -> None:
-    true, a, _ = arguments("roc_auc_score", n=50_000)
-    bootstrap("roc_auc_score", true[:100], a[:100], n_resamples=16)
-    tracemalloc.start()
-    bootstrap("roc_auc_score", true, a, n_resamples=1000)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 8e6  # 50 million weights would be 400 MB as int64, 50 MB as bytes
+@pytest.mark.parametrize("name", ROW_METRICS)
+def test_memory_does_not_grow_with_rows_times_resamples(name: str) -> None:
+    n, resamples = 20_000, 1000
+    true, a, b = arguments(name, n=n)
+    cluster, tests = np.arange(n) // 2, {"n_resamples": resamples}
+    for other, keywords in ((None, {}), (b, {"cluster": cluster}), (None, {"slices": np.arange(n) % 5})):
+        bootstrap(name, true[:100], a[:100], n_resamples=16)
+        tracemalloc.start()
+        bootstrap(name, true, a, other, **keywords, **tests)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # 20 million weights would be 20 MB as bytes, 160 MB as int64; rows and replicates alone are far less.
+        assert peak < 400 * n + 8 * 16 * 5 * 8 * resamples, (name, peak)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILY))
+def test_threads_and_tiles_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the same promise that the weights' own test makes: bounds are equal to the last bit."""
+    true, a, b = arguments(name, n=300)
+    codes, results = np.arange(300) % 3, []
+    for threads, tile in (("1", 2048), ("4", 2048), ("2", 64)):
+        monkeypatch.setenv("KERNELS_NUM_THREADS", threads)
+        monkeypatch.setattr(import_module("kernels.resample.bootstrap"), "TILE", tile)
+        results.append(bootstrap(name, true, a, b, codes, n_resamples=200, seed=9))
+    for other in results[1:]:
+        assert (other.low, other.high) == (results[0].low, results[0].high)
+        assert np.array_equal(other.slices["slice"].low, results[0].slices["slice"].low)
 
 
 def test_a_nan_leaves_the_row_out_of_both_models() -> None:
@@ -343,6 +362,20 @@ def test_infinite_predictions_have_no_interval() -> None:
     result = bootstrap("mean_squared_error", np.zeros(50), pred, n_resamples=20)
     assert result.estimate == np.inf
     assert np.isnan(result.low)
+
+
+def test_torch_tensors_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    true, a, b = (torch.from_numpy(x) for x in arguments("roc_auc_score"))
+    module, seen = import_module("kernels.resample.bootstrap"), []
+    build_, kept = module.build, [true.data_ptr(), a.data_ptr(), b.data_ptr()]
+
+    def spy(name: str, rows: Any, options: MetricOptions) -> Any:
+        seen.append([x.ctypes.data for x in (rows.y_true, *rows.scores)])
+        return build_(name, rows, options)
+
+    monkeypatch.setattr(module, "build", spy)
+    bootstrap("roc_auc_score", true, a, b, n_resamples=8)
+    assert seen == [kept]
 
 
 def test_torch_tensors_on_the_cpu() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def test_intervals_cover(
     truth: float,
     sample: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]],
     sets: int,
+    record_property: Any,
 ) -> None:
     rng = np.random.default_rng(1)
     options = MetricOptions(n_bins=5)
@@ -57,11 +59,12 @@ def test_intervals_cover(
     for seed in range(sets):
         result = bootstrap(name, *sample(rng, 1000), n_resamples=1000, seed=seed, options=options)
         hits += result.low <= truth <= result.high
+    record_property(f"{name}: coverage of 95 % intervals", f"{hits / sets:.3f} of {sets} sets")
     assert within(hits, sets, 0.95, 0.01)
 
 
 @pytest.mark.parametrize("sets", SIZES)
-def test_delong_covers_and_bca_covers_a_skewed_mean(sets: int) -> None:
+def test_delong_covers_and_bca_covers_a_skewed_mean(sets: int, record_property: Any) -> None:
     rng = np.random.default_rng(2)
     hits, skewed = 0, 0
     for seed in range(sets):
@@ -70,6 +73,8 @@ def test_delong_covers_and_bca_covers_a_skewed_mean(sets: int) -> None:
         loss = rng.exponential(size=200)
         bca = bootstrap("mean_absolute_error", np.zeros(200), loss, method="bca", n_resamples=1000, seed=seed)
         skewed += bca.low <= 1.0 <= bca.high
+    record_property("DeLong: coverage of 95 % intervals", f"{hits / sets:.3f} of {sets} sets")
+    record_property("BCa, skewed mean: coverage of 95 % intervals", f"{skewed / sets:.3f} of {sets} sets")
     assert within(hits, sets, 0.95, 0.01)
     assert within(skewed, sets, 0.95, 0.015)
 
@@ -83,7 +88,7 @@ def exchangeable(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize("sets", SIZES)
-def test_paired_tests_keep_their_size(sets: int) -> None:
+def test_paired_tests_keep_their_size(sets: int, record_property: Any) -> None:
     rng = np.random.default_rng(3)
     names = ["roc_auc_score", "log_loss", "accuracy_score"]
     rejected = dict.fromkeys([*names, "delong", "mcnemar", "bootstrap"], 0)
@@ -96,10 +101,11 @@ def test_paired_tests_keep_their_size(sets: int) -> None:
         interval = bootstrap("log_loss", label, a, b, n_resamples=1000, seed=seed)
         rejected["bootstrap"] += not interval.low <= 0.0 <= interval.high
     for name, hits in rejected.items():
+        record_property(f"{name}: size of the paired test at 5 %", f"{hits / sets:.3f} of {sets} sets")
         assert within(hits, sets, 0.05, 0.01), f"{name}: {hits} of {sets}"
 
 
-def test_pairing_gains_power() -> None:
+def test_pairing_gains_power(record_property: Any) -> None:
     rng = np.random.default_rng(4)
     paired, alone = 0, 0
     for seed in range(100):
@@ -109,4 +115,5 @@ def test_pairing_gains_power() -> None:
         paired += both.low > 0
         errors = [bootstrap("brier_score_loss", label, s, n_resamples=500, seed=seed).standard_error for s in (a, b)]
         alone += both.estimate > 1.96 * math.hypot(*errors)
+    record_property("a worse model found: paired, unpaired", f"{paired}, {alone} of 100 sets")
     assert paired > 2 * alone + 10

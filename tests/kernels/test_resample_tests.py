@@ -104,6 +104,19 @@ def test_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> None:
     assert middle.low < exact.estimate < middle.high or n == 10
 
 
+def test_the_interval_beside_mcnemar_is_agresti_and_mins() -> None:
+    """By their formula: half a row added to each cell of the paired table, then Wald."""
+    true = np.ones(60, int)
+    a, b = true.copy(), true.copy()
+    b[:7] = 0
+    a[7:20] = 0
+    got, z = mcnemar(true, a, b, confidence_level=0.9), stats.norm.ppf(0.95)
+    n, first, second = 62, 13.5 / 62, 7.5 / 62
+    half = z * math.sqrt((first + second - (first - second) ** 2) / n)
+    assert (got.low, got.high) == pytest.approx((first - second - half, first - second + half), rel=1e-12)
+    assert got.standard_error == pytest.approx(math.sqrt((20 / 60 - (6 / 60) ** 2) / 60), rel=1e-12)
+
+
 def test_mcnemar_refusals_and_no_rows() -> None:
     with pytest.raises(OptionError, match="method"):
         mcnemar([0], [0], [0], method="chi2")

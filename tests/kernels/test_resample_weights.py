@@ -113,15 +113,21 @@ def test_replicates_equal_the_reference_bit_for_bit(seed: int, kind: int, backen
 def test_threads_and_chunks_change_nothing(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     data = case(11)
     module = load("resample", backend.name)
-    ids, flags, offsets = put(backend, data["ids"], data["flags"], data["offsets"])
-    whole = get(module.auroc(ids, flags, offsets, start=0, stop=1000, seed=1))
-    for threads in ("1", "5"):
-        monkeypatch.setenv("KERNELS_NUM_THREADS", threads)
-        parts = [
-            get(module.auroc(ids, flags, offsets, start=start, stop=stop, seed=1))
-            for start, stop in ((0, 8), (8, 264), (264, 1000))
-        ]
-        assert np.array_equal(np.concatenate(parts, axis=2), whole)
+    ids, offsets = put(backend, data["ids"], data["offsets"])
+    for name, argument, extra in (
+        ("auroc", data["flags"], {}),
+        ("average_precision", data["flags"], {"scale": 2.0**45}),
+        ("sums", data["values"], {}),
+    ):
+        placed = put(backend, argument)
+        whole = get(getattr(module, name)(ids, placed, offsets, start=0, stop=600, seed=1, **extra))
+        for threads in ("1", "5"):
+            monkeypatch.setenv("KERNELS_NUM_THREADS", threads)
+            parts = [
+                get(getattr(module, name)(ids, placed, offsets, start=start, stop=stop, seed=1, **extra))
+                for start, stop in ((0, 8), (8, 264), (264, 600))
+            ]
+            assert np.array_equal(np.concatenate(parts, axis=2), whole), (name, threads)
 
 
 @pytest.mark.parametrize("ties", [False, True])
