@@ -34,8 +34,10 @@ WINDOWS = {
 
 @pytest.fixture(autouse=True)
 def few_rows_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cells where the launcher would sort, and several blocks a column, on windows of test size."""
+    """The cells where the launcher would sort, and several blocks a column, on windows of test size; small blocks, for
+    the host runs one thread after the other."""
     monkeypatch.setattr(rank, "_BLOCK_SORT", 0)
+    monkeypatch.setattr(splitter, "_THREADS", 64)
     monkeypatch.setattr(splitter, "_ROWS_A_BLOCK", 700)
 
 
@@ -156,7 +158,8 @@ def test_the_host_never_waits_and_results_are_the_hosts(monkeypatch: pytest.Monk
             np.testing.assert_allclose(got.pvalue.get(), expected.pvalue, rtol=1e-6)
 
 
-def test_launcher_names_the_sizes_of_its_source() -> None:
+def test_launcher_names_the_sizes_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     text = (source.HERE / "splitter.cu").read_text()
     for constant, name in (("kThreads", "_THREADS"), ("kBound", "_BOUND"), ("kSettle", "_SETTLE")):
         assert f"constexpr int {constant} = {getattr(splitter, name)};" in text
