@@ -11,7 +11,7 @@ import shim
 
 from kernels import drift
 from kernels.drift import Profile
-from kernels.errors import DeviceError, MissingValueError
+from kernels.errors import DeviceError, MissingValueError, OptionError
 
 RANK = (
     drift.ks_2samp,
@@ -149,6 +149,12 @@ def test_host_and_device_never_mix() -> None:
     for function in (drift.ks_2samp, drift.psi, drift.chi2_contingency):
         with pytest.raises(DeviceError):
             function(device.ndarray(x), x)
+
+
+def test_exact_p_values_are_the_hosts_alone() -> None:
+    placed = device.ndarray(np.arange(9.0))
+    with pytest.raises(OptionError, match="method: 'exact' counts paths on the host - use 'asymp'"):
+        drift.ks_2samp(placed, placed, method="exact")
 
 
 def test_joint_statistics_on_the_device() -> None:
