@@ -135,9 +135,9 @@ def common_working(a: Array, b: Array, name_a: str = "a", name_b: str = "b") -> 
 
 def _join_signed(a: Any, b: Any, name_a: str, name_b: str) -> tuple[Any, Any]:
     unsigned, signed = (a, b) if a.dtype.kind == "u" else (b, a)
-    if unsigned.size == 0 or int(unsigned.max()) <= np.iinfo(np.int64).max:
+    if unsigned.size == 0 or int(unsigned.max()) <= np.iinfo(np.int64).max:  # synchronises
         return a.astype(np.int64), b.astype(np.int64)
-    if signed.size == 0 or int(signed.min()) >= 0:
+    if signed.size == 0 or int(signed.min()) >= 0:  # synchronises
         return a.astype(np.uint64), b.astype(np.uint64)
     raise DTypeError(
         f"{name_a}, {name_b}: int64 below 0 and uint64 above 2**63 - 1 have no common integer - "
@@ -148,7 +148,7 @@ def _join_signed(a: Any, b: Any, name_a: str, name_b: str) -> tuple[Any, Any]:
 def _exact_float64(x: Any, name: str) -> Any:
     if x.dtype.kind == "f":
         return x.astype(np.float64)
-    if x.size and (int(x.max()) > _EXACT_FLOAT64 or int(x.min()) < -_EXACT_FLOAT64):
+    if x.size and (int(x.max()) > _EXACT_FLOAT64 or int(x.min()) < -_EXACT_FLOAT64):  # synchronises
         raise DTypeError(
             f"{name}: integers above 2**53 cannot be compared exactly with floats - "
             "give both windows the same integer dtype"

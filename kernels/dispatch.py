@@ -28,6 +28,10 @@ TABLE: dict[str, dict[str, str]] = {
         "cpu": "kernels.cpu.rank",
         "cuda": "kernels.cuda.rank",
     },
+    "custom": {
+        "reference": "kernels.reference.custom",
+        "cpu": "kernels.cpu.custom",
+    },
     "pairwise": {
         "reference": "kernels.reference.pairwise",
         "cpu": "kernels.cpu.pairwise",
@@ -81,7 +85,9 @@ def implementation(primitive: str, *arrays: Array, backend: str | None = None) -
 
 
 def load(primitive: str, backend: str) -> ModuleType:
-    """Import one cell of the table; BackendUnavailable names the package that is missing."""
+    """Import one cell of the table; BackendUnavailable names the package that is missing, or the empty cell."""
+    if backend not in TABLE[primitive]:
+        raise BackendUnavailable(f"backend: {primitive!r} has no {backend!r} form - move the arrays to the CPU first")
     if backend == "cuda":
         load_cupy()
     try:

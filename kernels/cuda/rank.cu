@@ -219,15 +219,49 @@ __device__ void pick(const uint64* columns, const int64* ns, int parts, T* value
   }
 }
 
-// Sort columns of at most `capacity` values in shared memory, one block a column; `capacity` is a power of 2. Values
-// beyond the end are padded by `top`, the largest value of the type; NaN has been replaced by it before.
+__device__ inline float missing_value(float) { return __int_as_float(0x7fc00000); }  // positive: sorts behind +inf
+__device__ inline double missing_value(double) { return __longlong_as_double(0x7ff8000000000000ll); }
+__device__ inline int64 missing_value(int64 v) { return v; }
+__device__ inline uint64 missing_value(uint64 v) { return v; }
+
+// Copy columns of any stride, -0.0 as 0.0 and every NaN as the same one, and count NaN into `lost`.
 template <typename T>
-__device__ void sort_block(const uint64* columns, const int64* sizes, int capacity, T top, const uint64* results) {
+__device__ void prepare(const uint64* columns, const int64* strides, const int64* sizes, const uint64* results,
+                        uint64* lost) {
+  __shared__ uint64 scratch[kThreads];
+  const int64 column = blockIdx.y, stride = strides[column], size = sizes[column];
+  const T* from = reinterpret_cast<const T*>(columns[column]);
+  T* to = reinterpret_cast<T*>(results[column]);
+  uint64 missing = 0;
+  for (int64 row = int64(blockIdx.x) * kThreads + threadIdx.x; row < size; row += int64(gridDim.x) * kThreads) {
+    const T value = from[row * stride];
+    const bool known = value == value;
+    to[row] = known ? value + T(0) : missing_value(value);
+    missing += !known;
+  }
+  missing = block_reduce(missing, scratch, Add());
+  if (threadIdx.x == 0 && missing) atomicAdd(lost + column, missing);
+}
+
+// As `prepare`, in ascending order with NaN at the end, for columns of at most `capacity` values, one block a column in
+// shared memory; `capacity` is a power of 2 and `top` the largest value of the type, which stands in for NaN meanwhile.
+template <typename T>
+__device__ void sort_block(const uint64* columns, const int64* strides, const int64* sizes, int capacity, T top,
+                           const uint64* results, uint64* lost) {
   DYNAMIC_SHARED(T, values);
-  const T* from = reinterpret_cast<const T*>(columns[blockIdx.x]);
-  T* to = reinterpret_cast<T*>(results[blockIdx.x]);
-  const int size = int(sizes[blockIdx.x]);
-  for (int k = threadIdx.x; k < capacity; k += blockDim.x) values[k] = k < size ? from[k] : top;
+  __shared__ int missing;
+  const int64 column = blockIdx.x, stride = strides[column];
+  const T* from = reinterpret_cast<const T*>(columns[column]);
+  T* to = reinterpret_cast<T*>(results[column]);
+  const int size = int(sizes[column]);
+  if (threadIdx.x == 0) missing = 0;
+  __syncthreads();
+  for (int k = threadIdx.x; k < capacity; k += blockDim.x) {
+    const T value = k < size ? from[k * stride] : top;
+    const bool known = value == value;
+    values[k] = known ? value + T(0) : top;
+    if (!known) atomicAdd(&missing, 1);
+  }
   for (int run = 2; run <= capacity; run *= 2) {
     for (int step = run / 2; step > 0; step /= 2) {
       __syncthreads();
@@ -242,7 +276,8 @@ __device__ void sort_block(const uint64* columns, const int64* sizes, int capaci
     }
   }
   __syncthreads();
-  for (int k = threadIdx.x; k < size; k += blockDim.x) to[k] = values[k];
+  for (int k = threadIdx.x; k < size; k += blockDim.x) to[k] = k < size - missing ? values[k] : missing_value(top);
+  if (threadIdx.x == 0) lost[column] = uint64(missing);
 }
 
 #define RANK_KERNELS(type, name)                                                                                      \
@@ -260,9 +295,14 @@ __device__ void sort_block(const uint64* columns, const int64* sizes, int capaci
       rank_pick_##name(const uint64* columns, const int64* ns, int parts, type* values, int64* below, int64* upto) {  \
     pick<type>(columns, ns, parts, values, below, upto);                                                              \
   }                                                                                                                   \
-  extern "C" __global__ void rank_sort_##name(const uint64* columns, const int64* sizes, int capacity, type top,      \
-                                              const uint64* results) {                                                \
-    sort_block<type>(columns, sizes, capacity, top, results);                                                         \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                              \
+      rank_prepare_##name(const uint64* columns, const int64* strides, const int64* sizes, const uint64* results,     \
+                          uint64* lost) {                                                                             \
+    prepare<type>(columns, strides, sizes, results, lost);                                                            \
+  }                                                                                                                   \
+  extern "C" __global__ void rank_sort_##name(const uint64* columns, const int64* strides, const int64* sizes,        \
+                                              int capacity, type top, const uint64* results, uint64* lost) {          \
+    sort_block<type>(columns, strides, sizes, capacity, top, results, lost);                                          \
   }
 
 RANK_KERNELS(float, f32)

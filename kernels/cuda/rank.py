@@ -28,6 +28,7 @@ _TILE = 1024
 _INTEGERS = 3
 _FLOATS = 6
 _PLACEMENTS = 5
+_ROWS_A_BLOCK = 1 << 13  # of the copy before a long sort
 _BLOCK_SORT = 4096  # columns up to this length sort in one launch, in shared memory
 
 
@@ -38,53 +39,58 @@ def split_columns(table: Any) -> list[Any]:
 
 
 def sort_columns(columns: Sequence[Any]) -> SortedColumns:
-    """F arrays of shape (N_f,) in ascending order, -0.0 as 0.0, every NaN as the same one at the end.
+    """F arrays of shape (N_f,), any stride, in ascending order, -0.0 as 0.0, every NaN as the same one at the end.
 
     Columns of up to 4096 values of one dtype are sorted by one launch, longer ones by a radix sort each.
     """
     xp = module()
-    prepared, missing = [], []
-    for column in columns:
-        if column.dtype.kind == "f":
-            unknown = column != column
-            prepared.append(xp.where(unknown, column.dtype.type(np.nan), column + column.dtype.type(0)))
-            missing.append(unknown.sum(dtype=np.int64))
-        else:
-            prepared.append(xp.ascontiguousarray(column))
-            missing.append(xp.zeros((), np.int64))
-    lost = xp.stack(missing) if missing else xp.zeros(0, np.int64)
+    missing = xp.zeros(len(columns), np.int64)
+    values = list(columns)  # those without rows stay
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for f, column in enumerate(columns):
+        if column.shape[0]:
+            groups.setdefault((str(column.dtype), column.shape[0] <= _BLOCK_SORT), []).append(f)
+    for (_, short), members in groups.items():
+        ordered, lost = (_sort_short if short else _sort_long)([columns[f] for f in members])
+        missing[members] = lost
+        for f, column in zip(members, ordered, strict=True):
+            values[f] = column
     sizes = xp.asarray(np.array([column.shape[0] for column in columns], dtype=np.int64))
-    return SortedColumns(tuple(_sort(prepared)), sizes - lost, lost)
+    return SortedColumns(tuple(values), sizes - missing, missing)
 
 
-def _sort(columns: list[Any]) -> list[Any]:
-    ordered: list[Any] = [None] * len(columns)
-    for dtype in {str(column.dtype) for column in columns}:
-        short = [f for f, c in enumerate(columns) if str(c.dtype) == dtype and 0 < c.shape[0] <= _BLOCK_SORT]
-        for f, column in zip(short, _sort_short([columns[f] for f in short]), strict=True):
-            ordered[f] = column
-    return [module().sort(c) if done is None else done for c, done in zip(columns, ordered, strict=True)]
-
-
-def _sort_short(columns: list[Any]) -> list[Any]:
-    if not columns:
-        return []
+def _sort_short(columns: list[Any]) -> tuple[list[Any], Any]:
     xp, dtype = module(), columns[0].dtype
-    lengths = [column.shape[0] for column in columns]
-    capacity = max(2, 1 << (max(lengths) - 1).bit_length())
-    floating = dtype.kind == "f"
-    top = dtype.type(np.inf) if floating else dtype.type(np.iinfo(dtype).max)
-    # NaN takes part as +inf, for comparisons with it are false, and comes back at the end
-    keys = [xp.where(column != column, top, column) if floating else column for column in columns]
-    results = [xp.empty_like(column) for column in columns]
-    sizes = xp.asarray(np.array(lengths, dtype=np.int64))
-    args = (pointers(keys), sizes, np.int32(capacity), top, pointers(results))
-    launch("rank", f"rank_sort_{suffix(dtype)}", (len(columns), 1), min(512, capacity), args, capacity * dtype.itemsize)
-    if floating:
-        for f, column in enumerate(columns):
-            valid = (column == column).sum()
-            results[f] = xp.where(xp.arange(lengths[f]) < valid, results[f], dtype.type(np.nan))
-    return results
+    capacity = max(2, 1 << (max(column.shape[0] for column in columns) - 1).bit_length())
+    top = dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)
+    head, results = _room(columns)
+    lost = xp.empty(len(columns), np.uint64)
+    args = (*head, np.int32(capacity), top, pointers(results), lost)
+    threads = min(512, capacity)
+    launch("rank", f"rank_sort_{suffix(dtype)}", (len(columns), 1), threads, args, capacity * dtype.itemsize)
+    return results, lost
+
+
+def _sort_long(columns: list[Any]) -> tuple[list[Any], Any]:
+    xp = module()
+    head, results = _room(columns)
+    lost = xp.zeros(len(columns), np.uint64)
+    blocks = -(-max(column.shape[0] for column in columns) // _ROWS_A_BLOCK)
+    args = (*head, pointers(results), lost)
+    launch("rank", f"rank_prepare_{suffix(columns[0].dtype)}", (blocks, len(columns)), _THREADS, args)
+    for column in results:
+        column.sort()
+    return results, lost
+
+
+def _room(columns: list[Any]) -> tuple[tuple[Any, Any, Any], list[Any]]:
+    """Addresses, strides in values and sizes of the columns, and as many values for results, column by column."""
+    xp = module()
+    strides = np.array([column.strides[0] // column.itemsize for column in columns], dtype=np.int64)
+    sizes = np.array([column.shape[0] for column in columns], dtype=np.int64)
+    block, ends = xp.empty(int(sizes.sum()), columns[0].dtype), np.cumsum(sizes).tolist()
+    results = [block[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
+    return (pointers(columns), xp.asarray(strides), xp.asarray(sizes)), results
 
 
 def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:

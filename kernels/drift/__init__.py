@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kernels.drift.binned import chisquare, hellinger_distance, jensen_shannon_distance, kl_divergence, psi
 from kernels.drift.categorical import chi2_contingency, linf_distance, total_variation_distance
+from kernels.drift.custom import custom
 from kernels.drift.multivariate import (
     ReconstructionError,
     mmd,
@@ -33,6 +34,7 @@ __all__ = [
     "anderson_2samp",
     "chi2_contingency",
     "chisquare",
+    "custom",
     "cramervonmises_2samp",
     "energy_distance",
     "hellinger_distance",

@@ -74,8 +74,8 @@ class Pair:
         """(F,) `values` with NaN where unknown, reduced to () for a single column, in the caller's
         library."""
         if self.nan_policy == "raise":  # reads the counts: a device synchronisation on CUDA
-            refuse_missing(int(missing_reference.sum()), "reference")
-            refuse_missing(int(missing_live.sum()), "live")
+            refuse_missing(int(missing_reference.sum()), "reference")  # synchronises
+            refuse_missing(int(missing_live.sum()), "live")  # synchronises
         if self.nan_policy == "propagate":
             known = known & (missing_reference == 0) & (missing_live == 0)
         return self.shape(self.xp.where(known, values, self.xp.nan))

@@ -89,7 +89,7 @@ def next_up(values: Any) -> Any:
     """The next representable number of each value; the largest one stays."""
     if values.dtype.kind == "f":
         return np.nextafter(values, values.dtype.type(np.inf))
-    return values + (values < np.iinfo(values.dtype).max).astype(values.dtype)
+    return values + (values < values.dtype.type(np.iinfo(values.dtype).max)).astype(values.dtype)
 
 
 def counts_of_sorted(columns: SortedColumns, edges: Sequence[Any]) -> HistogramCounts:

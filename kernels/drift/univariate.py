@@ -12,7 +12,8 @@ NaN        ``nan_policy``: "omit" leaves them out and counts them in the result,
 order      -0.0 equals 0.0; -inf and +inf are the smallest and the largest value
 empty      a column without values on either side gives NaN
 cost       two sorts and one merge a column, about 2 (N + M) words of memory; host work only on host arrays
-device     no synchronisation on CUDA but where said; results stay on the device
+device     no synchronisation on CUDA but where said; results stay on the device; work on CUDA tensors of torch runs
+           on torch's current stream and takes its workspace from torch's allocator
 backend    None follows the arrays; "reference", "cpu", "cuda" override it within the same memory
 errors     ShapeError, DTypeError, DeviceError, OptionError, BackendUnavailable, MissingValueError
 """
@@ -37,9 +38,10 @@ def ks_2samp(
 ) -> TestResult:
     """Two-sided two-sample Kolmogorov-Smirnov: D = max_z |F(z) - G(z)|, as ``scipy.stats.ks_2samp``.
 
-    method   of the p-value: "auto", "exact" or "asymp"; see `kernels.pvalues.kolmogorov_smirnov`
-    Large columns are not sorted on the CPU: cells bound D, and only rows near it are looked at; D stays
-    exact. The p-value assumes continuous data and is conservative under ties.
+    method   of the p-value: "auto", "exact" or "asymp"; see `kernels.pvalues.kolmogorov_smirnov`. On CUDA "auto" is
+             "asymp", computed on the device, and "exact" is refused
+    Large columns are not sorted (on CUDA the reference is): cells bound D, and only rows near it are looked at; D
+    stays exact. The p-value assumes continuous data and is conservative under ties.
 
     Example: reference [1, 2, 3], live [2, 3, 4] -> D = 1/3.
     """

@@ -38,7 +38,9 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_cell_of_the_table_names_its_primitive() -> None:
     for primitive, row in dispatch.TABLE.items():
-        assert set(row) == set(dispatch.BACKENDS)
+        # a user's step runs on the CPU alone: Numba's CUDA target is no longer developed
+        absent = {"cuda"} if primitive == "custom" else set()
+        assert set(row) == set(dispatch.BACKENDS) - absent
         for backend, module in row.items():
             assert module == f"kernels.{backend}.{primitive}"
 

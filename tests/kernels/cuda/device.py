@@ -27,6 +27,7 @@ READS = ("get", "item", "tolist", "tobytes", "nonzero")
 SIZED_BY_VALUES = ("unique", "nonzero", "flatnonzero", "argwhere", "compress", "extract", "array_equal", "allclose")
 
 _watched = False
+operations = 0  # of whole arrays so far: what would be a launch each
 
 
 def _waits(what: str) -> None:
@@ -44,6 +45,9 @@ def no_synchronisation() -> Iterator[None]:
         yield
     finally:
         _watched = False
+
+
+operations = 0  # of whole arrays so far: what would be a launch each
 
 
 def unwrap(x: Any, *, host: bool = False) -> Any:
@@ -90,6 +94,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         if "out" in keywords:
             getattr(ufunc, method)(*unwrap(inputs), **unwrap(keywords))
             return keywords["out"][0]
+        global operations
+        operations += 1
         with np.errstate(all="ignore"):  # a device sets no floating-point flags
             return wrap(getattr(ufunc, method)(*unwrap(inputs), **unwrap(keywords)))
 
@@ -148,6 +154,8 @@ def _call(function: Any, name: str, args: Any, keywords: Any) -> Any:
     if "initial" in keywords or (name != "where" and "where" in keywords):
         raise TypeError(f"{name}: CuPy's reductions know neither initial nor where")
     host = name in ("asarray", "array")
+    global operations
+    operations += 1
     with np.errstate(all="ignore"):
         return wrap(function(*unwrap(args, host=host), **unwrap(keywords)))
 
@@ -166,11 +174,18 @@ class Module:
         return lambda *args, **keywords: _call(found, name, args, keywords)
 
 
-def install(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> None:
-    """The stand-in is CuPy, and kernels launch on the host with threads in an order drawn from `seed`."""
-    cupy = Module()
+def install(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> set[str]:
+    """The stand-in is CuPy, and kernels launch on the host with threads in an order drawn from `seed`.
+
+    Returns the names of the kernels launched so far, which grows with every launch.
+    """
+    cupy, launched = Module(), set()
 
     def launch(name: str, kernel: str, grid: Any, block: int, args: tuple[Any, ...], shared: int = 0) -> None:
+        global operations
+        operations += 1
+        assert shared <= SHARED
+        launched.add(kernel)
         shim.build(name).launch(kernel, grid=grid, block=block, args=unwrap(args), shared=shared, seed=seed)
 
     def pointers(arrays: Any) -> Any:
@@ -187,6 +202,7 @@ def install(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> None:
         for name, replacement in replacements.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, replacement)
+    return launched
 
 
 def _special(function: Any) -> Any:

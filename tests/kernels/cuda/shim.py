@@ -37,6 +37,10 @@ class HostLibrary:
         self, kernel: str, *, grid: Any, block: Any, args: tuple[Any, ...], shared: int = 0, seed: int = 0
     ) -> None:
         """Run one kernel to its end; blocks and threads in an order drawn from `seed`."""
+        (x, y, z), threads = (*np.atleast_1d(grid).tolist(), 1, 1)[:3], int(np.prod(block))
+        assert x < 2**31 and max(y, z) < 2**16 and min(x, y, z) > 0, f"{kernel}: a grid of {grid}"  # noqa: PT018
+        assert 0 < threads <= 1024, f"{kernel}: a block of {block}"
+        assert 0 <= shared <= 227 * 1024, f"{kernel}: {shared} bytes of shared memory"
         expected = self.parameters[kernel]
         assert len(args) == len(expected), f"{kernel} takes {expected}"
         values = [_argument(value, kind) for value, kind in zip(args, expected, strict=True)]
@@ -46,7 +50,28 @@ class HostLibrary:
         run(pointers, dims[0], dims[1], ctypes.c_size_t(shared), ctypes.c_uint64(seed))
 
 
+TYPES = {
+    "float": np.float32,
+    "double": np.float64,
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "unsigned int": np.uint32,
+    "long long": np.int64,
+    "int64": np.int64,
+    "unsigned long long": np.uint64,
+    "uint64": np.uint64,
+    "uint16": np.uint16,
+    "unsigned short": np.uint16,
+    "unsigned char": np.uint8,
+}
+
+
 def _argument(value: Any, kind: str) -> Any:
+    """A value as the parameter that the source declares; a device would read the wrong bytes without a word."""
+    bare = kind.replace("const", "").replace("__restrict__", "").replace("*", "").strip()
+    wanted = np.dtype(TYPES[bare])
+    alike = (value.dtype.kind == "f") == (wanted.kind == "f")
+    assert alike and value.dtype.itemsize == wanted.itemsize, f"{value.dtype} for a parameter of type {kind}"  # noqa: PT018
     if isinstance(value, np.ndarray):
         assert "*" in kind, f"{kind} is no pointer"
         assert value.flags.c_contiguous, "arrays must be contiguous"

@@ -7,10 +7,11 @@ from typing import Any
 import device
 import numpy as np
 import pytest
+import shim
 
 from kernels import drift
 from kernels.drift import Profile
-from kernels.errors import DeviceError, MissingValueError
+from kernels.errors import DeviceError, MissingValueError, OptionError
 
 RANK = (
     drift.ks_2samp,
@@ -32,9 +33,9 @@ CODES = (drift.chi2_contingency, drift.total_variation_distance, drift.linf_dist
 
 
 @pytest.fixture(autouse=True)
-def standing_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def launched(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """CuPy is the stand-in; kernels launch on the host."""
-    device.install(monkeypatch, seed=2)
+    return device.install(monkeypatch, seed=2)
 
 
 def fields(result: Any) -> list[Any]:
@@ -150,6 +151,12 @@ def test_host_and_device_never_mix() -> None:
             function(device.ndarray(x), x)
 
 
+def test_exact_p_values_are_the_hosts_alone() -> None:
+    placed = device.ndarray(np.arange(9.0))
+    with pytest.raises(OptionError, match="method: 'exact' counts paths on the host - use 'asymp'"):
+        drift.ks_2samp(placed, placed, method="exact")
+
+
 def test_joint_statistics_on_the_device() -> None:
     x, y = (v / 30.0 for v in windows("float64", (90, 80)))
     x[3, 1] = np.nan
@@ -176,3 +183,38 @@ def test_profiles_of_device_columns() -> None:
             assert left.value == pytest.approx(right.value, rel=1e-9)
             assert left.pvalue == (None if right.pvalue is None else pytest.approx(right.pvalue, rel=1e-9))
             assert left.backend == "cuda"
+
+
+def test_no_launch_a_column_for_short_ones() -> None:
+    """A table of 2 columns and one of 7 take the same number of operations on the device."""
+    rng = np.random.default_rng(42)
+    for function in RANK + BINNED:
+        taken = []
+        for columns in (2, 7):
+            sides = [device.ndarray(np.asfortranarray(rng.normal(size=(20, columns)))) for _ in range(2)]
+            before = device.operations
+            function(*sides)
+            taken.append(device.operations - before)
+        assert taken[0] == taken[1], function.__name__
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint64"])
+def test_public_functions_launch_every_kernel(dtype: str, launched: set[str]) -> None:
+    """Each kernel of the sources of drift is reached from a public function, in every dtype it is made for."""
+    x, y = windows(dtype, (5000, 5000))
+    x, y = x[:, 0], y[:, 0]
+    placed = [device.ndarray(v) for v in (x, y)]
+    same(drift.ks_2samp, x, y)
+    short = [v[:300] for v in placed]
+    drift.wasserstein_distance(*short)
+    for bins in (10, 40):
+        drift.psi(*short, bins=bins)
+    if dtype in ("int64", "uint64"):
+        drift.chi2_contingency(*(v % 7 for v in short))
+    if dtype == "float64":
+        drift.mmd(*(v[:40].reshape(-1, 2) for v in placed), n_resamples=5, bandwidth=1.0)
+    suffix = {"float32": "f32", "float64": "f64", "int64": "i64", "uint64": "u64"}[dtype]
+    kernels = {kernel for name in ("rank", "splitter", "histogram") for kernel in shim.build(name).parameters}
+    wanted = {kernel for kernel in kernels if kernel.endswith(suffix)} - {f"rank_placements_{suffix}"}
+    shared = {"splitter_bound", "splitter_clear", "rank_fold_i64", "rank_fold_f64"}
+    assert wanted | shared | ({"pairwise_block_sums"} if dtype == "float64" else set()) <= launched
