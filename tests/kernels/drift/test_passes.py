@@ -60,14 +60,14 @@ def assert_same(pieces: DriftTable, whole: DriftTable) -> None:
 def test_any_split_of_the_batches_gives_what_the_whole_window_gives(
     record_property: Callable[[str, object], None],
 ) -> None:
-    reference, live = window(0, 300), window(1, 700)
+    reference, live = window(0, 120), window(1, 400)
     fitted = Profile.fit(reference)
     whole = fitted.compare(live, EXACT)
     rng = np.random.default_rng(4)
     splits, different = 200, 0
     for _ in range(splits):
-        borders = sorted(rng.integers(0, 701, rng.integers(0, 8)).tolist())
-        memory = int(rng.choice([1_000, 1_000_000]))
+        borders = sorted(rng.integers(0, 401, rng.integers(0, 8)).tolist())
+        memory = int(rng.choice([600, 1_000_000]))
         different += fitted.compare_batches(in_batches(live, borders), EXACT, memory=memory) != whole
     record_property("a stream equals the whole window", f"{different} of {splits} random splits differ")
     assert different == 0
