@@ -60,7 +60,7 @@ def assert_same(pieces: DriftTable, whole: DriftTable) -> None:
 def test_any_split_of_the_batches_gives_what_the_whole_window_gives(
     record_property: Callable[[str, object], None],
 ) -> None:
-    reference, live = window(0, 120), window(1, 400)
+    reference, live = ({n: side[n] for n in "xzc"} for side in (window(0, 120), window(1, 400)))
     fitted = Profile.fit(reference)
     whole = fitted.compare(live, EXACT)
     rng = np.random.default_rng(4)
