@@ -112,8 +112,9 @@ class Columns:
         """The columns of a shard in batches: numbers as they are, categories as text."""
         names = [*self.numeric, *self.categorical]
         with pq.ParquetFile(shard.path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=list(shard.row_groups), columns=names):
-                yield {name: self._column(name, batch.column(name)) for name in names}
+            for group in shard.row_groups:  # one by one: read together, Arrow holds all of them until the last is done
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
+                    yield {name: self._column(name, batch.column(name)) for name in names}
 
     def _column(self, name: str, column: pa.Array) -> pa.Array:
         if name in self.numeric:

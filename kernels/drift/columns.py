@@ -62,6 +62,8 @@ class NumericColumn:
     wasserstein_normed."""
     cells: list[Any] = field(default_factory=list, repr=False)
     """What the rank primitive fits for unsorted live columns: filled when first needed, never stored."""
+    sketches: list[Sketch] = field(default_factory=list, repr=False)
+    """The sketch of rows that are held: made when a stream first needs it, never stored."""
 
     @property
     def n(self) -> int:
@@ -88,6 +90,11 @@ class NumericColumn:
         """The counts of the reference that a stream is held against."""
         if isinstance(self.held, Sketch):
             return self.held
+        if not self.sketches:
+            self.sketches.append(self._sketch())
+        return self.sketches[0]
+
+    def _sketch(self) -> Sketch:
         if not self.n:
             return Sketch(self.edges, self.counts)
         ordered = SortedColumns((self.values,), np.array([self.n]), np.array([self.missing]))

@@ -27,9 +27,10 @@ from kernels.drift.stream import LiveCounts, inside_bounds, only_value, working
 from kernels.errors import DTypeError, ProfileError
 from kernels.sums import Groups, RankSums, SortedColumns
 
-MEMORY = 4_000_000
-"""Values that the passes hold at a time, over all columns: 32 MB of float64, and a few times that while they work."""
+MEMORY = 16_000_000
+"""Values that the passes hold at a time, over all columns: 128 MB of float64, and a few times that while they work."""
 _SPLIT = 4096
+_PIECE = 1 << 18  # rows that are made groups at a time: groups take three times their memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,10 +223,12 @@ class _Job:
                 value = grid[bins - 1].astype(x.dtype)
                 self.partial.add(Groups(value, self.left[bins + 1], self.right[bins + 1]))
                 continue
-            i_end, j_end = i + self.left[stop] - self.left[start], j + self.right[stop] - self.right[start]
-            part = self._groups_of(x[i:i_end], y[j:j_end], int(self.left[start]), int(self.right[start]))
-            self.partial.add(part)
-            i, j = i_end, j_end
+            for piece in cut(np.diff(self.left[start : stop + 1]) + np.diff(self.right[start : stop + 1]), _PIECE):
+                low, high = start + piece.start, start + piece.stop
+                i_end, j_end = i + self.left[high] - self.left[low], j + self.right[high] - self.right[low]
+                below = int(self.left[low]), int(self.right[low])
+                self.partial.add(self._groups_of(x[i:i_end], y[j:j_end], *below))
+                i, j = i_end, j_end
 
     def sums(self) -> RankSums:
         """The sums, with the extremes at the splitters among them."""
@@ -244,8 +247,8 @@ def _pass(sides: Sequence[Side], jobs: dict[str, _Job], k: int) -> None:
     wanted = {name: intervals(grids[name], mask) for name, mask in chosen.items()}
     found = [passes.gather(side.scan, side.counts.names, wanted) for side in sides]
     for name, job in jobs.items():
-        y = found[0][name]
-        x = found[1][name] if job.held is None else _slices(job.held, job.left, chosen[name])
+        y = found[0].pop(name)
+        x = found[1].pop(name) if job.held is None else _slices(job.held, job.left, chosen[name])
         for rows, below in ((x, job.left), (y, job.right)):
             if rows.size != int(np.diff(below)[chosen[name]].sum()):
                 raise changed(name)

@@ -67,7 +67,12 @@ class Intervals(NamedTuple):
     def of(self, values: Any) -> Any:
         """The values that lie in one of the ranges: from <= value < to."""
         edges, joint = common_working(self.edges, values)
-        return values[((edges.searchsorted(joint, side="right") + self.below) & 1).astype(bool)]
+        if edges.size > 2:
+            return values[((edges.searchsorted(joint, side="right") + self.below) & 1).astype(bool)]
+        wanted = np.full(values.shape, self.below)  # the rule: one range, told by two comparisons
+        for edge in edges:
+            wanted ^= joint >= edge
+        return values[wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +104,13 @@ def gather(
     """The wanted rows of all batches, ascending; no pass where nothing is wanted."""
     wanted = {name: each for name, each in intervals.items() if each}
     found = list(scan(Gather(names, wanted, share or {}))) if wanted else []
-    parts = {name: [part[name] for part in found if name in part] for name in wanted}
-    nothing = {name: each.edges[:0] for name, each in intervals.items()}
-    return nothing | {name: np.sort(joined(rows)) for name, rows in parts.items() if rows}
+    ordered = {name: each.edges[:0] for name, each in intervals.items()}
+    for name in wanted:
+        parts = [part.pop(name) for part in found if name in part]
+        if parts:
+            ordered[name] = joined(parts)
+            ordered[name].sort()
+    return ordered
 
 
 def host_column(raw: Any, name: str) -> tuple[Any, int]:
@@ -114,6 +123,8 @@ def host_column(raw: Any, name: str) -> tuple[Any, int]:
 
 def joined(parts: Sequence[Any]) -> Any:
     """All parts as one array of a dtype that rounds none of them; DTypeError where there is none."""
+    if len(parts) == 1:
+        return parts[0]
     kinds: dict[str, list[Any]] = {}
     for part in parts:
         kinds.setdefault(str(part.dtype), []).append(part)

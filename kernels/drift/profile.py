@@ -184,7 +184,8 @@ class Profile:
 
         Binned and categorical statistics and missing rates are exactly those of `compare`, whatever the
         batches and their order. ks and kuiper are lower bounds with the distance to the upper bound as
-        `error` (about 1/4096 for continuous data); others become a row with reason needs_rows.
+        `error` (about 1/4096 for continuous data); others become a row with reason needs_rows: `compare_batches` gives
+        them exactly, in more passes.
         """
         check_statistics(statistics)
         return self._arrange(compare_counts(self.columns, counts, statistics), counts.refused, statistics)

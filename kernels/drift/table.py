@@ -35,7 +35,7 @@ class Reason(StrEnum):
     TOO_FEW_ROWS = "too_few_rows"
     """The statistic needs more rows."""
     NEEDS_ROWS = "needs_rows"
-    """The statistic needs the live rows, and only their counts were kept."""
+    """The statistic needs the rows of both windows, and only counts were kept of one."""
 
 
 @dataclass(frozen=True, slots=True)

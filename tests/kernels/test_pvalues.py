@@ -204,3 +204,11 @@ def test_empty_sides_are_nan() -> None:
         pvalues.mann_whitney(0.0, zero, ten, 0.0),
     ):
         assert np.isnan(p)
+
+
+@pytest.mark.parametrize("sides", [(30, 100_000, 90, 2000), (2000, 1_000_000, 2300, 1_000_000), (0, 50, 400, 100_000)])
+def test_two_rates_far_in_the_tail_are_exact_where_asked(sides: tuple[int, int, int, int]) -> None:
+    a, n, b, m = sides
+    law = stats.hypergeom(n + m, a + b, m)
+    expected = min(1.0, 2 * min(law.cdf(b), law.sf(b - 1)))
+    assert pvalues.two_rates(*sides, enough=1e9) == pytest.approx(expected, rel=1e-6)

@@ -50,7 +50,7 @@ def test_without_drift_p_is_small_no_more_often_than_it_says(categories: int, n:
 def test_null_rate_at_full_size(
     categories: int, n: int, m: int, law: str, record_property: Callable[[str, object], None]
 ) -> None:
-    draws = 10_000 if categories < 300 else 2000
+    draws = 4000 if categories < 300 else 1000
     pvalues = null_pvalues(categories, law, n, m, draws)
     rates = [float((pvalues <= level).mean()) for level in (0.05, 0.01)]
     case = f"{categories} {law} categories, {n} and {m} rows"
