@@ -25,7 +25,7 @@ def test_a_loop_lives_in_a_bucket_with_signed_models(
     world = World(new.folder, tmp_path / "run")
     trainer = [f"promote.store='{url}'", f"promote.sign_key={keys.private}", f"promote.verify_key={keys.public}"]
     user = trainer[::2]
-    answer = world.ask("loop", f"loop.until={LAST}", "promote.cold_check=true", *trainer)
+    answer = world.ask("loop", f"loop.until={LAST}", "promote.cold_check=true", "promote.owner=ops", *trainer)
     assert answer.code == 0, answer.err
     assert not (world.out / "store").exists()
     changes = [row for row in world.rows("stage") if row.payload["target"] == "production"]
@@ -45,6 +45,12 @@ def test_a_loop_lives_in_a_bucket_with_signed_models(
         assert ledger.find(candidate).payload["model"] == second  # type: ignore[union-attr]
     exported = world.out / "models" / second[:12]
     assert (exported / "weights.safetensors").read_bytes() == store.read(second, "weights.safetensors")
+    for model, stage in ((first, "retired"), (second, "production")):
+        card = json.loads((world.out / "models" / model[:12] / "card.json").read_text())
+        assert (card["model"], card["stage"], card["owner"]) == (model, stage, "ops")
+        assert card["evaluations"][0]["metrics"][0]["low"] < card["evaluations"][0]["metrics"][0]["high"]
+        assert {gate["gate"] for gate in card["gates"]} >= {"offline", "cold"}
+        assert (world.out / "models" / model[:12] / "card.md").read_text().startswith(f"# Model {model[:12]}")
     assert world.ask("evaluate", *user).code == 0
     assert world.ask("rollback", "actor=ada", "reason=harm", "rehearse=true", *user).code == 0
 
