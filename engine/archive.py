@@ -7,7 +7,7 @@ imports torch. Each takes (config, composer) and gives (exit code, the object th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from rich.markdown import Markdown
 from rich.text import Text
 
-from engine import durable, replay
+from engine import replay
 from engine.errors import ConfigError, TidegateError
 from engine.promote import card as cards
 from engine.promote import rollback as way
@@ -195,18 +195,9 @@ def card(config: Config, composer: Composer, quiet: bool = False) -> Answer:
                 "artifact", "nothing is in production", "name a model: tidegate card <beginning of its id>"
             )
         model = config.artifact or (head.model if head else "")
-        made = cards.card(ledger, config.open_store(), model, owner=config.promote.owner or "")
+        made = cards.card(ledger, config.open_store(), model, owner=config.promote.owner)
     make_console(quiet).show(Markdown(cards.render(made)))
     return 0, made
-
-
-def write_card(config: Config, ledger: Ledger, store: Store, model: str) -> Path:
-    """Write <out>/models/<id>/card.md and card.json of a model that reached production; the folder."""
-    made = cards.card(ledger, store, model, owner=config.promote.owner or "")
-    folder = config.folder / "models" / model[:12]
-    durable.write_text(folder / "card.json", json_text(made))
-    durable.write_text(folder / "card.md", cards.render(made))
-    return folder
 
 
 # ---- moving -------------------------------------------------------------------------------------------------------
@@ -267,7 +258,7 @@ def _moved(config: Config, console: Console, ledger: Ledger, store: Store, chang
         console.note(f"{prefix}{change.model[:12]} {source} -> {change.target.value} (generation {change.generation})")
         if change.target is Stage.PRODUCTION and not config.rehearse:
             try:
-                write_card(config, ledger, store, change.model)
+                cards.write(ledger, store, change.model, config.folder, owner=config.promote.owner)
             except TidegateError as error:  # the change stands: a card can be made again at any time
                 console.warn(f"no card: {error}")
     return 0, {"changes": to_plain(list(changes))}
@@ -296,10 +287,3 @@ def _duration(text: str) -> timedelta:
     if not found:
         raise ConfigError("older_than", f"{text[:40]!r} is no duration", "write 7d, 12h, 90m or 30s")
     return timedelta(**{UNITS[found[2]]: int(found[1])})
-
-
-def json_text(value: Mapping[str, Any]) -> str:
-    """JSON for files that people open."""
-    import json
-
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -19,6 +19,7 @@ from engine.errors import ArtifactError, ConfigError
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load
+from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
 from engine.records import Action, Cycle, Decision, Money, Stage, digest, to_plain
@@ -62,8 +63,10 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         console.header(config.loop.name, len(runner.steps.names), config.folder)
         ports.tracker.start(config.loop.name, confs.plain)
         with watch.lap("other"):
-            cycles = [_reviewed(cycle, ports, config) for cycle in runner.run()]
+            cycles = [_reviewed(cycle, ports, config.promote.owner) for cycle in runner.run()]
         with watch.lap("track"):
+            for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
+                console.warn(fault)
             page = desk.write_report(config, ports.ledger, cycles)
             ports.tracker.page(page.read_text())
             ports.tracker.finish()
@@ -84,23 +87,23 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if champion else NEGATIVE), answer
 
 
-def _reviewed(cycle: Cycle, ports: Ports, config: Config) -> Cycle:
+def _reviewed(cycle: Cycle, ports: Ports, owner: str) -> Cycle:
     """Show a cycle on the terminal and to the tracker."""
     ports.console.cycle(cycle)
     with ports.watch.lap("track"):
         for change in cycle.changes:
             if change.target is Stage.PRODUCTION:
-                _show_model(change.model, ports, config)
+                _show_model(change.model, ports, owner)
         ports.tracker.cycle(cycle)
         ports.tracker.trials(cycle)
     return cycle
 
 
-def _show_model(model: str, ports: Ports, config: Config) -> None:
+def _show_model(model: str, ports: Ports, owner: str) -> None:
     """Files and card of a model that reached production, for people and the tracker; a damaged one stops no loop."""
     try:
-        folder = ports.store.export(model, ports.folder / "models" / model[:12])
-        archive.write_card(config, ports.ledger, ports.store, model)
+        folder = card.write(ports.ledger, ports.store, model, ports.folder, owner=owner)
+        ports.store.export(model, folder)
     except ArtifactError as error:
         ports.console.warn(str(error))
         return

@@ -5,15 +5,20 @@ Made from the ledger and the manifest alone, so that it can be made again at any
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from engine import durable
+from engine.errors import ArtifactError
 from engine.promote.chain import Row
 from engine.promote.entries import STAGE, VERDICT
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
 from engine.promote.store import Store
+from engine.records import Stage
 
 EVALUATIONS = ("evaluation", "shadow")  # kinds of the rows that hold an EvaluationReport
 
@@ -67,6 +72,34 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
         "files": manifest["files"],
         "tip": ledger.tip().hash,
     }
+
+
+def write(ledger: Ledger, store: Store, model: str, folder: Path, *, owner: str = "") -> Path:
+    """Write card.json and card.md of a model into `<folder>/models/<beginning of its id>`; that folder."""
+    made = card(ledger, store, model, owner=owner)
+    place = folder / "models" / str(made["model"])[:12]
+    durable.write_text(place / "card.json", json.dumps(made, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    durable.write_text(place / "card.md", render(made))
+    return place
+
+
+def write_all(ledger: Ledger, store: Store, folder: Path, *, owner: str = "") -> list[str]:
+    """Write the card of every model that was ever in production, as the ledger stands now.
+
+    A run that was killed before it wrote one is made good here, and what has happened to a model since (replaced,
+    rolled back) is on its card.
+
+    Returns:
+        One line a model whose manifest is missing, damaged or not signed: no card can be made of it.
+    """
+    faults = []
+    promoted = (row.model for row in ledger.rows(STAGE) if row.payload["target"] == Stage.PRODUCTION.value)
+    for model in dict.fromkeys(promoted):
+        try:
+            write(ledger, store, model, folder, owner=owner)
+        except ArtifactError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _limits(

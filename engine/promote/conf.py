@@ -15,12 +15,12 @@ class PromoteConf:
     """SQLAlchemy URL, such as postgresql+psycopg://host/db; null: SQLite in <out>/ledger.db."""
     store: str | None = None
     """Folder or URL (s3://bucket/prefix) of the model artifacts; null: <out>/store."""
-    owner: str | None = None
-    """Who answers for the models; their cards say so."""
     sign_key: str | None = None
     """Private key (PEM) that new models are signed with, passphrase in TIDEGATE_SIGN_PASSPHRASE; null: unsigned."""
     verify_key: str | None = None
     """Public key (PEM): models that its private key did not sign are neither promoted nor loaded; null: all are."""
+    owner: str = ""
+    """Who answers for the models of this loop: on their cards."""
     cold_check: bool = True
     """Load the artifact in a fresh process and compare its predictions before preproduction."""
     shadow_windows: int = 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from engine.errors import ArtifactError, InputError
-from engine.promote.card import card, render
+from engine.promote.card import card, render, write_all
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import promote
 from engine.promote.store import Store
@@ -26,7 +27,7 @@ from engine.records import (
     Verdict,
     to_plain,
 )
-from tests.engine.promote.conftest import step
+from tests.engine.promote.conftest import bring, step
 
 
 def estimate(name: str, value: float, reason: str = "") -> Estimate:
@@ -149,6 +150,25 @@ def test_a_bare_model_has_a_card_that_says_how_little_is_known(ledger: Ledger, s
     made = card(ledger, store, model)
     assert made["limits"] == ["It was never evaluated on held-out rows."]
     assert "| Trained on | unknown (undecidable rows) |" in render(made)
+
+
+def test_every_model_that_was_in_production_has_its_card_on_disk(
+    ledger: Ledger, store: Store, model: str, tmp_path: Path
+) -> None:
+    damaged = store.put({}, {"damaged": True})
+    bring(ledger, damaged)
+    promote(ledger, store, model=model, target=Stage.PRODUCTION, reason="demo", actor="anna")
+    store.path_of(damaged).unlink()
+    folder = tmp_path / "run"
+    (fault,) = write_all(ledger, store, folder, owner="ops")
+    assert damaged in fault
+    assert "the file is missing" in fault
+    (place,) = (folder / "models").iterdir()
+    assert place.name == model[:12]
+    made = json.loads((place / "card.json").read_text())
+    assert made == card(ledger, store, model, owner="ops")
+    assert (place / "card.md").read_text() == render(made)
+    assert made["stage"] == "production"
 
 
 def test_there_is_no_card_without_model_or_manifest(ledger: Ledger, store: Store, model: str) -> None:

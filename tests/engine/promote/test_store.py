@@ -203,34 +203,49 @@ def test_all_before_the_manifest_is_durable_when_it_is_begun(tmp_path: Path) -> 
     assert (steps[last_of_blobs].operation, steps[last_of_blobs].path.name) == ("sync folder", "blobs")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
-def test_a_disk_that_fails_at_any_step_leaves_what_can_be_read_whole(tmp_path: Path, code: int) -> None:
-    total = 0
+FAULTS = {
+    "full": (errno.ENOSPC, ""),
+    "broken": (errno.EIO, ""),
+    "denied": (errno.EACCES, ""),
+    "failed fsync": (errno.EIO, "sync"),
+}
 
-    def count(_step: durable.Step, execute: Callable[[], None]) -> None:
-        nonlocal total
-        total += 1
+
+def test_a_disk_that_fails_at_any_step_leaves_what_can_be_read_whole(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    operations: list[str] = []
+
+    def count(step: durable.Step, execute: Callable[[], None]) -> None:
+        operations.append(step.operation)
         execute()
 
     with durable.intercept(count):
         expected = make(Store(tmp_path / "count"), "text")
 
-    for at in range(total):
-        store = Store(tmp_path / str(at))
-        seen = 0
+    faults = 0
+    for name, (code, only) in FAULTS.items():
+        for at in [at for at, operation in enumerate(operations) if operation.startswith(only)]:
+            store = Store(tmp_path / name / str(at))
+            durable.make_folder(store.root.parent)
+            seen = 0
 
-        def fail(_step: durable.Step, execute: Callable[[], None], at: int = at) -> None:
-            nonlocal seen
-            seen += 1
-            if seen > at:
-                raise OSError(code, os.strerror(code))
-            execute()
+            def fail(step: durable.Step, execute: Callable[[], None]) -> None:
+                nonlocal seen
+                seen += 1
+                if seen > at and step.operation.startswith(only):  # noqa: B023
+                    raise OSError(code, os.strerror(code))  # noqa: B023
+                execute()
 
-        with durable.intercept(fail), pytest.raises(InputError) as caught:
-            make(store, "text")
-        assert os.strerror(code) in str(caught.value)
-        for artifact in store.list():
-            store.verify(artifact)
-        assert store.leftovers() == []
-        assert make(store, "text") == expected
-        store.verify(expected)
+            with durable.intercept(fail), pytest.raises(InputError) as caught:
+                make(store, "text")
+            assert os.strerror(code) in str(caught.value)
+            assert "\n" not in str(caught.value)
+            for artifact in store.list():
+                store.verify(artifact)
+            assert list(store.leftovers()) == []
+            assert make(store, "text") == expected
+            store.verify(expected)
+            faults += 1
+    record_property("a failing disk under the store", f"{faults} of {faults} faults: one line, the earlier state whole")
+    assert faults > 3 * len(operations) > 50
