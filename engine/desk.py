@@ -22,6 +22,7 @@ from engine.promote import rollback as way
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Cycle, DriftOutcome, Stage, digest, from_plain, to_plain
+from engine.redact import redact_text
 from engine.report.html import render
 from engine.report.tables import doctor_table, drift_table, history_table, validation_table
 from engine.report.terminal import make_console
@@ -198,7 +199,7 @@ def _who(config: Config) -> tuple[str, str]:
         raise ConfigError("actor", "a change by hand needs a name", "add actor=<you>")
     if not config.reason:
         raise ConfigError("reason", "a change by hand needs a reason", "add reason='...'")
-    return config.actor, config.reason
+    return config.actor, redact_text(config.reason)  # it is recorded for good
 
 
 def _moved(console: Any, changes: Sequence[Any], prefix: str = "") -> Answer:
