@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from engine.errors import ConfigError
 from engine.records import ActionItem, Cycle, DriftOutcome, Outcome, digest
+from engine.redact import redact_text
 
 ACTIONS = ("log", "freeze", "rollback")
 SEVERITIES = ("suspected", "detected")
@@ -79,6 +80,8 @@ class RuleConf:
             raise ConfigError("act.rules:metric", f"{self.metric!r} is unknown", cure)
         if not math.isfinite(self.threshold):
             raise ConfigError("act.rules:threshold", f"{self.threshold} is no value", "choose a finite number")
+        # both are recorded and shown to everybody
+        self.owner, self.runbook = redact_text(self.owner), redact_text(self.runbook)
         if self.windows < 1:
             raise ConfigError("act.rules:windows", f"{self.windows} is below 1", "choose 1 or more")
 

@@ -27,6 +27,7 @@ from engine.promote.gc import collect
 from engine.promote.ledger import Ledger, utc_now
 from engine.promote.store import Store
 from engine.records import Stage, StageChange, Verdict, digest, from_plain, to_plain
+from engine.redact import redact_text
 from engine.replay import Replayed
 from engine.report import ledger as shown
 from engine.report import words
@@ -247,7 +248,7 @@ def _who(config: Config) -> tuple[str, str]:
         raise ConfigError("actor", "a change by hand needs a name", "add actor=<you>")
     if not config.reason:
         raise ConfigError("reason", "a change by hand needs a reason", "add reason='...'")
-    return config.actor, config.reason
+    return config.actor, redact_text(config.reason)  # it is recorded for good
 
 
 def _moved(config: Config, console: Console, ledger: Ledger, store: Store, changes: Sequence[StageChange]) -> Answer:

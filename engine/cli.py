@@ -142,8 +142,9 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 def _refuse(line: str) -> int:
     from engine.errors import one_line
+    from engine.redact import redact_text
 
-    print(one_line(line, 600), file=sys.stderr)
+    print(one_line(redact_text(line), 600), file=sys.stderr)
     return 2
 
 
@@ -151,16 +152,17 @@ def _explain(error: Exception) -> int:
     """One line for what a person can mend; a traceback only for a fault of ours."""
     from engine.errors import TidegateError
     from engine.explain import one_line
+    from engine.redact import redact_text
 
     if isinstance(error, TidegateError):
-        print(str(error), file=sys.stderr)
+        print(redact_text(str(error)), file=sys.stderr)
         return error.exit_code
     line = one_line(error)
     if line is not None:
         return _refuse(line)
     import traceback
 
-    traceback.print_exc()
+    print(redact_text(traceback.format_exc()), end="", file=sys.stderr)
     print(f"fault of tidegate: {type(error).__name__} - please report the lines above", file=sys.stderr)
     return 1
 

@@ -29,9 +29,10 @@ from engine.loop_conf import LoopConf
 from engine.monitor.conf import MonitorConf
 from engine.plain import to_plain
 from engine.promote.conf import PromoteConf
+from engine.promote.names import check_name
 from engine.promote.signing import Signing
 from engine.promote.store import Store
-from engine.redact import redact
+from engine.redact import redact, redact_text
 from engine.track.port import TrackConf
 from engine.train.conf import ModelConf, SearchConf, TabularConf, TrainConf
 from engine.train.search_space import Point, quote
@@ -141,6 +142,10 @@ def to_config(composed: DictConfig) -> Config:
     _check_values(OmegaConf.to_container(composed, resolve=True), "")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)  # the schema is the root of conf/config.yaml
+    check_name(config.loop.name, "loop")  # it becomes a folder: runs/<name>
+    for key, name in (("loop.name", config.loop.name), ("track.project", config.track.project), ("out", config.out)):
+        if redact_text(name) != name:
+            raise ConfigError(key, "holds a secret, and is written everywhere", "choose another name")
     model = config.model
     config.model = dataclasses.asdict(model) if dataclasses.is_dataclass(model) else dict(model or {})  # type: ignore[arg-type]
     if "_target_" not in config.model:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine import durable
 from engine.errors import TidegateError
 from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, from_plain, to_plain
+from engine.redact import redact_text
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
     except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
-        state, reason = TrialState.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        state, reason = TrialState.FAILED, f"{type(error).__name__}: {' '.join(redact_text(str(error)).split())[:200]}"
     trial = Trial(
         id=plan.id,
         params=plan.params,
