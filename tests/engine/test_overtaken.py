@@ -142,6 +142,24 @@ def test_evidence_against_another_champion_promotes_nobody(waiting: World, tmp_p
         ledger.verify()
 
 
+def test_a_candidate_that_a_person_retires_is_not_started_cold(grown: World) -> None:
+    assert grown.run("loop", "loop.until=2026-05") == 0
+
+    def act() -> None:
+        with grown.ledger() as ledger:
+            model = ledger.rows("candidate")[-1].model
+            store = Store(grown.out / "store")
+            promote(ledger, store, model=model, target=Stage.RETIRED, reason="no", actor="ada")
+
+    with durable.intercept(after_commit(6, act)):  # lease, opening, decision, candidate, its stage, evaluation
+        answer = grown.ask("loop", "loop.until=2026-06")
+    assert answer.code == 0
+    assert answer.err.count("does not go to ") == 1
+    cycle = grown.cycles()["2026-06"]
+    assert [(v.gate, v.outcome.value) for v in cycle.verdicts] == [("offline", "pass")]
+    assert [c.target for c in cycle.changes] == [Stage.CANDIDATE]
+
+
 def changes(world: World) -> list[StageChange]:
     with world.ledger() as ledger:
         return ledger.changes()

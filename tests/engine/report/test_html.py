@@ -12,7 +12,7 @@ from engine.records import Cycle, DriftOutcome
 from engine.report.html import CHAPTERS, render, style_sheet
 from engine.report.markup import VOID
 from tests.engine.report.fixtures import FEATURES, PRIMARY, WINDOWS, cycle, year
-from tests.engine.report.test_tables import Row
+from tests.engine.report.test_ledger import Row
 
 CYCLES = year()
 CONFIG = {"seed": 7, "ledger": {"url": "postgresql://me:hunter2@db/gate"}, "act": {"token": "hunter2"}}
