@@ -22,6 +22,8 @@ from kernels.primitives import BinarySums, CalibrationSums, MulticlassSums, Regr
 
 BLOCK = 2048
 LANES = 16
+HELD = 1 << 20
+"""Block sums of one kind held at a time: 8 MB, whatever the number of bins."""
 
 MANTISSA = np.int64(0x000FFFFFFFFFFFFF)
 ONE = np.int64(0x3FF0000000000000)
@@ -86,14 +88,30 @@ def _edges(n_bins: int) -> Any:
 
 
 def _by_block(loop: Any, arguments: tuple[Any, ...], *outputs: tuple[int, Any]) -> list[Any]:
-    """Run a compiled loop over all blocks, in threads; outputs name (columns, dtype) and come back summed."""
+    """Run a compiled loop over all blocks, in threads; outputs name (columns, dtype) and come back summed.
+
+    The first two arguments are by row. Blocks are taken in turns that hold HELD sums, a number of blocks that does
+    not depend on threads.
+    """
+    turn = BLOCK * max(1, HELD // max(columns for columns, _ in outputs))
+    rows = arguments[0].shape[0]
+    total = [np.zeros(columns, dtype) for columns, dtype in outputs]
+    for first in range(0, rows, turn):
+        here = (arguments[0][first : first + turn], arguments[1][first : first + turn], *arguments[2:])
+        partial = _turn(loop, here, outputs)
+        total = [whole + part.sum(axis=0) for whole, part in zip(total, partial, strict=True)]
+    return total
+
+
+def _turn(loop: Any, arguments: tuple[Any, ...], outputs: tuple[tuple[int, Any], ...]) -> list[Any]:
+    """The sums of each block of these rows, (blocks, columns) an output."""
     rows = arguments[0].shape[0]
     blocks = -(-rows // BLOCK)
     partial = [np.zeros((blocks, columns), dtype) for columns, dtype in outputs]
-    tasks = min(thread_count(), max(blocks, 1))
+    tasks = min(thread_count(), blocks)
     border = [blocks * task // tasks for task in range(tasks + 1)]
     map_columns(lambda task: loop(*arguments, border[task], border[task + 1], *partial), tasks, rows)
-    return [part.sum(axis=0) for part in partial]
+    return partial
 
 
 def negative_log(p: Any) -> Any:

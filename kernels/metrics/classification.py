@@ -200,6 +200,8 @@ def _matrix(
     classes = np.unique(wanted)
     if classes.shape[0] != wanted.shape[0] or not classes.shape[0]:
         raise OptionError("labels: empty, or a label twice - name each class once")
+    if data.y_true.shape[0] and int(codes_.encode(data.y_true, classes, "y_true").max()) < 0:  # synchronises
+        raise OptionError("labels: none of them occurs in y_true - name at least one that does")
     place = np.argsort(np.argsort(wanted))
     return _count(data, classes)[place][:, place], data.undefined
 

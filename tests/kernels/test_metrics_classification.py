@@ -140,6 +140,8 @@ def test_bad_arrays_are_refused() -> None:
         metrics.f1_score([0, 1], [0, 1], pos_label=5)
     with pytest.raises(OptionError, match="labels"):
         metrics.confusion_matrix([0, 1], [0, 1], labels=[1, 1])
+    with pytest.raises(OptionError, match="labels: none of them occurs in y_true"):
+        metrics.confusion_matrix([0, 1], [0, 2], labels=[2])
     with pytest.raises(DTypeError):
         metrics.roc_auc_score([0, 1], np.array([1j, 2j]))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,26 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         results.append(metrics.binary_scores(label, proba))
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_many_bins_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    label, proba, _ = two_classes(9, 200_000)
+    tracemalloc.start()
+    many = metrics.expected_calibration_error(label, proba, n_bins=20_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # block by block it would be 98 x 80 000 counts and sums: 125 MB
+    assert many == pytest.approx(calibration_of(label, proba, 20_000), rel=1e-12)
+    whole = metrics.binary_scores(label, proba)
+    monkeypatch.setattr("kernels.cpu.scores.HELD", 200)  # three blocks a turn
+    for left, right in zip(whole, metrics.binary_scores(label, proba), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-13)
+
+
+def calibration_of(label: np.ndarray, proba: np.ndarray, bins: int) -> float:
+    """The calibration error by sorting rows into bins."""
+    at = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), proba, side="left") - 1, 0, None)
+    return float(np.abs(np.bincount(at, label - proba, bins)).sum() / label.size)
 
 
 def test_empty_is_nan() -> None:
