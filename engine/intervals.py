@@ -45,8 +45,8 @@ class Rows:
 def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf) -> Estimate:
     """The metric of predictions (N,) or (N, C), with its interval.
 
-    DeLong (1988) for AUROC of independent rows, else a percentile bootstrap with Poisson weights keyed by row or
-    cluster. NaN with its reason where it cannot be known: one class only, too few rows or clusters, a prediction that
+    DeLong (1988) for AUROC of independent rows, else a bootstrap with Poisson weights keyed by row or cluster: its
+    percentiles, or a test that is inverted for the calibration error, whose interval need not hold the value. NaN with its reason where it cannot be known: one class only, too few rows or clusters, a prediction that
     is not finite; nothing raises because of the rows.
     """
     return _interval(metric, rows, prediction, None, conf)
@@ -86,7 +86,10 @@ def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | N
     )
     value = score(metric, rows.task, rows.target, first) if b is None else result.estimate
     kind = "cluster bootstrap" if rows.cluster is not None else "bootstrap"
-    return _estimate(metric, rows, conf, value, result.low, result.high, f"{kind}, {conf.n_resamples} resamples")
+    method = f"{kind}, {conf.n_resamples} resamples"
+    if result.note:  # a calibration error may lie above its own interval: who reads it must learn why
+        method += f"; {result.note}"
+    return _estimate(metric, rows, conf, value, result.low, result.high, method)
 
 
 def _resampled(

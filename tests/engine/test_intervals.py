@@ -198,3 +198,15 @@ def test_a_slice_where_two_of_many_classes_occur_keeps_the_macro_average() -> No
     assert found.value == pytest.approx(expected[1] - expected[0])
     one = estimate("precision_score", part, shares, CONF)
     assert one.low < one.value < one.high
+
+
+def test_the_calibration_error_says_when_its_interval_is_one_sided() -> None:
+    rng = np.random.default_rng(3)
+    true = rng.uniform(size=2000)
+    target = (rng.random(2000) < true).astype(np.float32)
+    rows = Rows(task=Task.BINARY, target=target, ids=np.arange(2000), cluster=None)
+    perfect, poor = (estimate("expected_calibration_error", rows, p, CONF) for p in (true, true**2))
+    assert perfect.low == 0.0
+    assert perfect.method.endswith("perfect calibration is not excluded: the interval is one-sided")
+    assert poor.low > 0.05
+    assert poor.method == "bootstrap, 300 resamples"
