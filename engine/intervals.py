@@ -46,8 +46,9 @@ def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf
     """The metric of predictions (N,) or (N, C), with its interval.
 
     DeLong (1988) for AUROC of independent rows, else a bootstrap with Poisson weights keyed by row or cluster: its
-    percentiles, or a test that is inverted for the calibration error, whose interval need not hold the value. NaN with its reason where it cannot be known: one class only, too few rows or clusters, a prediction that
-    is not finite; nothing raises because of the rows.
+    percentiles, or for the calibration error an inverted test, whose interval need not hold the value. NaN with its
+    reason where it cannot be known: one class only, too few rows or clusters, a prediction that is not finite; nothing
+    raises because of the rows.
     """
     return _interval(metric, rows, prediction, None, conf)
 
