@@ -53,6 +53,7 @@ class Objects:
         self.url = check_url(url)
         self._prefix = self.url.partition("://")[2]
         self._opened: Any = None
+        self._held: set[str] = set()  # our own objects in locks/
 
     def where(self, kind: str, name: str) -> str:
         """The URL."""
@@ -105,8 +106,8 @@ class Objects:
                 yield Entry(kind, found["name"].rpartition("/")[2], int(found["size"]), _seconds(changed))
 
     def leftovers(self) -> Iterator[Entry]:
-        """The locks of puts that died. Parts of uploads that were cut off: let a rule of the bucket remove them."""
-        return (entry for entry in self.entries("locks") if entry.name.endswith(".put"))
+        """The locks of the dead. Parts of uploads that were cut off: let a rule of the bucket remove them."""
+        return (entry for entry in self.entries("locks") if entry.name not in self._held)
 
     def remove(self, entry: Entry) -> None:
         """One request."""
@@ -131,12 +132,14 @@ class Objects:
         """See above. InputError where the other side does not make way in time."""
         name = f"{secrets.token_hex(8)}.{'gc' if exclusive else 'put'}"
         lease = _Lease(self, name)
+        self._held.add(name)
         try:
             self._wait(lease, name, exclusive)
             yield lease.keep if exclusive else lambda: None
         finally:
             with contextlib.suppress(InputError):  # what was done is done; the lease ends by itself
                 self.remove(Entry("locks", name, 0, 0.0))
+            self._held.discard(name)
 
     def remarks(self) -> list[str]:
         """Write, condition, remove: three requests."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import challenger
+from engine.errors import ArtifactError
 from engine.promote.store import Store
 from engine.records import Outcome, Stage
 from tests.engine.world import World, make_world
@@ -45,6 +46,35 @@ def test_a_model_that_does_not_come_back_cold_is_quarantined(grown: World, monke
     assert cycle.champion_after == cycle.champion
     assert cycle.changes[-1].reason == "cold gate: 256 recorded predictions, largest difference 0.2"
     assert len(asked) == 1
+
+
+def test_a_model_whose_bytes_are_not_those_that_were_judged_is_quarantined(
+    grown: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(store: Store, artifact: str) -> None:
+        raise ArtifactError(store.where(artifact), "the model is not signed", "sign it")
+
+    monkeypatch.setattr(Store, "verify", verify)
+    assert grown.run("loop", "loop.until=2026-06") == 0
+    cycle = grown.cycles()["2026-06"]
+    cold = cycle.verdicts[-1]
+    assert (cold.gate, cold.outcome) == ("cold", Outcome.FAIL)
+    assert cold.reason.endswith(": the model is not signed - sign it")
+    assert stages_of(grown, cold.model) == [Stage.CANDIDATE, Stage.STAGING, Stage.QUARANTINED]
+    assert cycle.champion_after == cycle.champion
+
+
+def test_nothing_reaches_production_after_its_shadow_that_is_no_longer_whole(
+    waiting: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = pending(waiting)
+    store = Store(waiting.out / "store")
+    blob = store.root / "blobs" / store.manifest(model)["files"]["probe.json"]["sha256"]
+    blob.write_bytes(blob.read_bytes()[:-1])
+    capsys.readouterr()
+    assert waiting.run("loop", "loop.until=2026-07") == 2
+    assert "probe.json" in capsys.readouterr().err
+    assert pending(waiting) == model
 
 
 def test_the_cold_check_is_a_fresh_process(tmp_path: Path) -> None:

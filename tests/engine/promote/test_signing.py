@@ -161,6 +161,11 @@ def sign_by_stranger(store: Store, artifact: str, other: str) -> None:
     signature(store, artifact).write_bytes(data)
 
 
+def sign_about_another(store: Store, artifact: str, other: str) -> None:
+    """Our key signed this manifest, beside a provenance of something else."""
+    signature(store, artifact).write_bytes(store.signing.sign(other, store.manifest_bytes(artifact)))
+
+
 def claim_our_key(store: Store, artifact: str, other: str) -> None:
     """A stranger's signature that names our key."""
     ours = json.loads(signature(store, artifact).read_text())["bundle"]["verificationMaterial"]
@@ -185,6 +190,7 @@ TAMPER = [
     change_payload,
     swap,
     sign_by_stranger,
+    sign_about_another,
     claim_our_key,
     name_no_key,
     cut,
