@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import sqlalchemy as sa
 from engine.errors import TidegateError
 from engine.promote import chain, database, entries, gc, stages, tables, transition
 from engine.promote import ledger as ledger_module
-from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import promote, rollback
 from engine.promote.store import Store
@@ -139,7 +139,7 @@ def of_a_decision_under_way(folder: Path) -> bool:
     store = Store(folder / "store")
     young = make(store, "young")
     with opened(folder) as ledger:
-        collect([ledger], store)
+        gc.collect([ledger], store)
     return young not in store.list()
 
 
@@ -149,7 +149,7 @@ def parent_of_a_champion(folder: Path) -> bool:
     child = store.put({}, {"parent": parent})
     with opened(folder) as ledger:
         bring(ledger, child)
-        collect([ledger], store, older_than=timedelta(0))
+        gc.collect([ledger], store, older_than=timedelta(0))
     return parent not in store.list()
 
 
@@ -207,7 +207,9 @@ GUARDS = [
     Guard("stages change by change alone", ledger_module, "STAGE", "nothing", stage_as_a_note),
     Guard("rollback proves the bytes", Store, "verify", lambda *_: None, back_to_a_damaged_model),
     Guard("promotion proves the bytes", Store, "verify", lambda *_: None, damaged_model_by_hand),
-    Guard("gc keeps what is young", gc, "_old", lambda *_: True, of_a_decision_under_way),
+    Guard(
+        "gc keeps what is young", gc, "collect", partial(gc.collect, older_than=timedelta(0)), of_a_decision_under_way
+    ),
     Guard("gc keeps what models mention", gc, "_closure", lambda store, named: named, parent_of_a_champion),
     Guard("rows are never updated", tables, "_REFUSE_SQLITE", "CREATE VIEW v{verb} AS SELECT 1", history_rewritten),
     Guard("newer schemas are refused", tables, "version", any_version, from_the_future),

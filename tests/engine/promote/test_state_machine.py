@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 )
 
 from engine.errors import ArtifactError, ConflictError, InputError, TidegateError
-from engine.promote import gc, stages, transition
 from engine.promote import rollback as rollback_module
+from engine.promote import stages, transition
 from engine.promote.entries import Entries
-from engine.promote.gc import Collected, collect
+from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import promote, rollback
 from engine.promote.stages import HEADS, TRANSITIONS, fold
@@ -312,12 +312,6 @@ def no_displacement(change: StageChange, model: str, target: Stage) -> StageChan
     return replace(change, id=change.id + transition.DISPLACED, source=change.target, generation=0, target=target)
 
 
-def collect_all(store: Store, named: set[str], *_: object) -> Collected:
-    for artifact in store.list():
-        store.path_of(artifact).unlink()
-    return Collected(artifacts=(), files=0, size=0)
-
-
 GUARDS: dict[str, tuple[object, str, object]] = {
     "table of transitions": (stages, "check_transition", lambda _change: None),
     "source and generation": (transition, "_check_current", lambda *_: None),
@@ -326,7 +320,7 @@ GUARDS: dict[str, tuple[object, str, object]] = {
     "idempotency": (Entries, "first", lambda *_: None),
     "heads": (Entries, "swap", lambda *_: None),
     "quarantine": (rollback_module, "QUARANTINE", Stage.RETIRED),
-    "references": (gc, "_collect", collect_all),
+    "references": (Ledger, "mentions", lambda *_: set()),
 }
 
 
