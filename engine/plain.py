@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -44,11 +45,17 @@ def from_plain(cls: type[T], data: Mapping[str, Any]) -> T:
     their default, and a TypeError is raised where there is none; unknown keys raise KeyError and unknown enum values
     ValueError: an old reader must not guess.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     unknown = set(data) - set(hints)
     if unknown:
         raise KeyError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
     return cls(**{name: _revive(hints[name], value) for name, value in data.items()})
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """The fields of a record class, once: a ledger of a year is thousands of records of a few classes."""
+    return typing.get_type_hints(cls)
 
 
 def canonical(value: Any) -> str:

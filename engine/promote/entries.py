@@ -95,9 +95,8 @@ class Entries:
         """The row of that id, where it was written before. LedgerError where it is of another kind."""
         found = self.find(id)
         if found and found.kind != kind:
-            raise LedgerError(
-                f"ledger {self.loop}: id {id} is taken by a {found.kind}, it cannot name a {kind} - use another id"
-            )
+            what = f"id {id} is taken by a {found.kind}, it cannot name a {kind}"
+            raise LedgerError(f"ledger {self.loop}: {what} - use another id")
         return found
 
     # ---- stages --------------------------------------------------------------------------------------------
