@@ -85,8 +85,14 @@ def who_holds(processes: list[Process], within: float) -> tuple[Process, int]:
     return holder, generation
 
 
-@pytest.mark.parametrize("rounds", SIZES)
-@pytest.mark.parametrize("machine", ["here", "elsewhere"])
+@pytest.mark.parametrize(
+    ("machine", "rounds"),
+    [
+        pytest.param("here", 1, id="small"),
+        pytest.param("here", 20, id="full", marks=pytest.mark.slow),
+        pytest.param("elsewhere", 20, id="by time", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_holder_is_replaced_once(
     started: Callable[..., Process], machine: str, rounds: int, record_property: Record
 ) -> None:
