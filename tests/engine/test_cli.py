@@ -183,6 +183,33 @@ def test_split_keeps_values_with_their_flags() -> None:
     assert cli.split(words) == (["--config-dir", "x=y", "--cfg", "job", "-p", "train", "--info"], ["a=1", "b=2", "c=3"])
 
 
+@pytest.mark.parametrize(
+    ("words", "overrides"),
+    [
+        (["live", "--at", "2026-03-01T12:00"], ["at='2026-03-01T12:00'"]),
+        (["live", "--at=2026-03-01"], ["at='2026-03-01'"]),
+        (["live", "at=2026-03-01T12:00+01:00"], ["at='2026-03-01T12:00+01:00'"]),
+        (["live", "2026-03-01"], ["at='2026-03-01'"]),
+        (["why", "12e4"], ["of='12e4'"]),
+        (["why", "of=2026-05", "out=a"], ["of='2026-05'", "out=a"]),
+        (["card", "0012"], ["artifact='0012'"]),
+        (["card", "artifact=null", "artifact='12'"], ["artifact=null", "artifact='12'"]),
+        (["why", "it's"], [r"of='it\'s'"]),
+        (["rollback", "--rehearse", "actor=7", "reason=x"], ["rehearse=true", "actor='7'", "reason=x"]),
+        (["gc", "--older-than", "7d"], ["older_than=7d"]),
+        (["history", "verdict"], ["verdict"]),
+    ],
+)
+def test_flags_and_words_of_our_own(words: list[str], overrides: list[str]) -> None:
+    assert [cli.spelled(words[0], word) for word in cli.split(words[1:])[1]] == overrides
+
+
+@pytest.mark.parametrize("flag", ["--at", "--older-than"])
+def test_a_flag_of_our_own_needs_its_value(flag: str) -> None:
+    with pytest.raises(ConfigError, match=f"command line:{flag}: its value is missing - write it behind the flag"):
+        cli.split([flag])
+
+
 def test_sweep_expressions_are_a_space() -> None:
     words = ["train.lr=interval(1e-4, 1e-1)", "model=tabular", "+model.width=1,2", "data.slices=[a,b]", "out='a,b'"]
     space, rest = cli.take_space(words)

@@ -36,7 +36,7 @@ def payloads() -> list[tuple[str, Any, str]]:
         ("verdict", cycle.verdicts[0], "pass: offline gate: "),
         ("stage", cycle.changes[0], "new -> candidate: trained"),
         ("stage", cycle.changes[1], "candidate -> staging: the offline gate passed"),
-        ("action", alarmed.actions[0], "suspected auroc_low: log, roc_auc_score fell below 0.70"),
+        ("action", alarmed.actions[0], "suspected: auroc_low: log, roc_auc_score fell below 0.70"),
         ("cycle", cycle, f"24,782 rows, in production: {FIRST[:8]}"),
     ]
 
