@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.past import Past
+from engine.past import Past, open_window
 from engine.promote.ledger import Ledger
 from engine.records import Route, Stage, StageChange
 from tests.engine.world import Answer, World
@@ -110,3 +110,14 @@ def test_attempts_of_a_real_loop(ended: tuple[World, Answer]) -> None:
         report = world.cycles()["2026-06"].evaluation
         assert report is not None
         assert (now.holdout_uses(report.fingerprint), now.holdout_uses("other")) == (1, 0)
+
+
+def test_what_comes_after_the_opening_is_not_past(ledger: Ledger) -> None:
+    """The look at the ledger is a row: whoever runs the window later, or again, sees the same."""
+    enter(ledger, "a", "w1")
+    open_window(ledger, "cycle of w2", "w2", 2)
+    move(ledger, "a", Stage.PRODUCTION, Stage.QUARANTINED, route=Route.MANUAL, actor="ada")
+    ledger.append("freeze", "f", {"frozen": True, "reason": "incident"})
+    open_window(ledger, "cycle of w2", "w2", 2)
+    assert (Past(ledger, "w2").champion, Past(ledger, "w2").frozen) == ("a", "")
+    assert (Past(ledger, "w3").champion, Past(ledger, "w3").frozen) == ("", "incident")
