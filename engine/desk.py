@@ -155,10 +155,16 @@ def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Pat
 def doctor(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Is this machine fit for a loop."""
     console = make_console(quiet)
-    findings = [*checkup.examine(config.folder), *_examine_ledger(config)]
+    findings = [*checkup.examine(config.folder), *_examine_store(config), *_examine_ledger(config)]
     console.show(doctor_table(findings))
     bad = any(f.state is checkup.State.BAD for f in findings)
     return (NEGATIVE if bad else 0), {"findings": to_plain(findings)}
+
+
+def _examine_store(config: Config) -> Iterator[checkup.Finding]:
+    """A bucket: can it be written, and does it honour conditions. A folder is looked at with its file system."""
+    if "://" in (config.promote.store or ""):
+        yield checkup.remarked("store", lambda: config.open_store().remarks(), "honours conditional writes")
 
 
 def _examine_ledger(config: Config) -> Iterator[checkup.Finding]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Stage
-from tests.engine.promote.buckets import ENVIRONMENT, Server
+from tests.engine.promote.buckets import ENVIRONMENT, Environ, Server
 from tests.engine.promote.test_signing import write_key
 from tests.engine.world import LAST, World
 
@@ -72,3 +72,21 @@ def key(url: str, name: str) -> dict[str, str]:
     """Where a name below a URL lies, for the client."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     return {"Bucket": bucket, "Key": f"{prefix}/{name}"}
+
+
+def test_the_doctor_tries_the_bucket(fresh: World, s3: Server) -> None:
+    url = s3.bucket()
+
+    def without_condition(environ: Environ) -> None:
+        environ.pop("HTTP_IF_NONE_MATCH", None)
+
+    def finding(store: str) -> dict[str, str]:
+        found = {f["what"]: f for f in fresh.ask("doctor", f"promote.store='{store}'", "track=none").value["findings"]}
+        return found["store"]
+
+    assert finding(url)["state"] == "good"
+    with s3.ruled(without_condition):
+        said = finding(url)
+    assert (said["state"], "are not honoured" in said["found"]) == ("warn", True)
+    assert finding("s3://no-such-bucket/x")["state"] == "bad"
+    assert "store" not in [f["what"] for f in fresh.ask("doctor", "track=none").value["findings"]]
