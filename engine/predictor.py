@@ -115,7 +115,7 @@ def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, Tra
     """Model and train config of model.json; ArtifactError where they are not of this version's keys."""
     with _understood(f"{artifact[:12]}/model.json", "this version does not know its keys"):
         if set(described) != {"format", "model", "train"}:
-            raise KeyError(f"its keys are {sorted(described)}")
+            raise ValueError(f"they are {sorted(described)}")
         model, train = dict(described["model"]), TrainConf(**described["train"])
         if model["_target_"] == TabularConf()._target_:
             TabularConf(**model)  # its values come from outside: their limits hold here as they do for a config
