@@ -149,9 +149,10 @@ class Ledger:
         """Move a model to another stage: heads and rows in one transaction, or nothing.
 
         The model that held the target goes to `displaced`, in a row of its own with the id
-        `<change.id>:displaced`. A change forward on the route EVIDENCE names the verdict that allows it (the
-        newest of the model, where the caller names none); a verdict other than PASS never lets a model
-        forward.
+        `<change.id>:displaced`. A change forward on the route EVIDENCE, or back from aside, carries the recorded
+        verdict that allows it: the newest of the model, where the caller names none. No verdict, or one other
+        than PASS, never lets a model forward. The routes MANUAL and ROLLBACK need none: they carry a name and
+        a reason.
 
         Args:
             change: `source` is where the caller believes the model to be. `id` makes it idempotent.
@@ -165,7 +166,7 @@ class Ledger:
 
         Raises:
             ConflictError: somebody else changed it first; says who. Nothing was written.
-            InputError: a transition or evidence that is not allowed.
+            InputError: a transition that is not allowed, or evidence that does not allow it or is not there.
         """
         check_key(change.id + transition.DISPLACED, "stage:id")
         check_name(change.model, "stage:model")
