@@ -15,12 +15,11 @@ from engine.decide import DecideConf, Evidence, decide
 from engine.errors import InputError
 from engine.gate import RuleConf, judge, untrained
 from engine.promote.chain import Row
-from engine.promote.entries import STAGE, VERDICT, inputs_id
+from engine.promote.entries import DECISION, STAGE, VERDICT, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.transition import DISPLACED
 from engine.records import Candidate, EvaluationReport, canonical, from_plain, record, to_plain
 
-DECISION = "decision"
 KINDS = (DECISION, VERDICT, STAGE)  # what there is a why to
 COLD = "cold"
 

@@ -18,6 +18,7 @@ from engine.intervals import Rows
 from engine.monitor import Mature, Monitor
 from engine.past import Past
 from engine.predictor import Predictor, load
+from engine.promote.entries import DECISION
 from engine.promote.rollback import rollback
 from engine.records import (
     ActionItem,
@@ -190,7 +191,7 @@ class Steps:
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
         """Is acting worth it. A window is decided once: also where somebody edits the config before it is over."""
-        known = self.ports.ledger.rows("decision", cycle.window)
+        known = self.ports.ledger.rows(DECISION, cycle.window)
         if known:
             return replace(cycle, decision=from_plain(Decision, known[0].payload))
         champion = self.champion(cycle)
@@ -218,7 +219,7 @@ class Steps:
         with self.ports.watch.lap("decide"):
             decision = decide(evidence, self.confs.decide)
         inputs = {"evidence": evidence, "conf": self.confs.decide}
-        decision = self.record("decision", decision.id, decision, cycle, model=champion, inputs=inputs)
+        decision = self.record(DECISION, decision.id, decision, cycle, model=champion, inputs=inputs)
         return replace(cycle, decision=decision)
 
     def _age(self, past: Past, champion: str, mature: int) -> int:

@@ -16,6 +16,7 @@ from engine.records import Stage, canonical
 
 STAGE = "stage"  # kind of the rows that move models
 VERDICT = "verdict"
+DECISION = "decision"  # kind of which a window has one row
 INPUTS = "inputs"  # kind of the rows that say what a decision or verdict was made from
 OPENED = "opened"  # kind of the row that begins a window: what is before it is all that its cycle looks at
 

@@ -20,7 +20,7 @@ from engine.errors import InputError, LedgerError
 from engine.promote import chain, stages, transition
 from engine.promote.chain import Head, Row, Tip
 from engine.promote.database import Database
-from engine.promote.entries import INPUTS, STAGE, Entries, inputs_id, text
+from engine.promote.entries import DECISION, INPUTS, STAGE, Entries, inputs_id, text
 from engine.promote.lease import Lease
 from engine.promote.names import check_key, check_name
 from engine.promote.tables import rows
@@ -97,6 +97,9 @@ class Ledger:
     ) -> Row:
         """Append one row; a second one of the same id writes nothing and returns the first.
 
+        So does a second decision on the same window, whatever its id: of two loops that race, or that see other
+        windows arrive meanwhile, one decides.
+
         `window` and `model` are what rows are found by; where they are not given, they are taken from the
         payload. `inputs` is what the payload was made from: a row of its own before it, in the same transaction,
         so that it can be made again from the ledger alone.
@@ -119,6 +122,8 @@ class Ledger:
         def body(connection: sa.Connection) -> Row:
             entries = self._locked(connection)
             first = entries.first(id, kind)
+            if first is None and kind == DECISION and window:
+                first = entries.newest(rows.c.kind == DECISION, rows.c.window == window)
             if first:
                 return first
             if made_from is not None:
@@ -149,9 +154,10 @@ class Ledger:
         """Move a model to another stage: heads and rows in one transaction, or nothing.
 
         The model that held the target goes to `displaced`, in a row of its own with the id
-        `<change.id>:displaced`. A change forward on the route EVIDENCE names the verdict that allows it (the
-        newest of the model, where the caller names none); a verdict other than PASS never lets a model
-        forward.
+        `<change.id>:displaced`. A change forward on the route EVIDENCE, or back from aside, carries the recorded
+        verdict that allows it: the newest of the model, where the caller names none. No verdict, or one other
+        than PASS, never lets a model forward. The routes MANUAL and ROLLBACK need none: they carry a name and
+        a reason.
 
         Args:
             change: `source` is where the caller believes the model to be. `id` makes it idempotent.
@@ -165,7 +171,7 @@ class Ledger:
 
         Raises:
             ConflictError: somebody else changed it first; says who. Nothing was written.
-            InputError: a transition or evidence that is not allowed.
+            InputError: a transition that is not allowed, or evidence that does not allow it or is not there.
         """
         check_key(change.id + transition.DISPLACED, "stage:id")
         check_name(change.model, "stage:model")

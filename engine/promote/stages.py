@@ -6,7 +6,8 @@
                  +-----------+-------------+---------------+-> retired       another one took its place, or it
                                                                              was not needed any more
 
-Forward only by evidence, one stage at a time. A person may skip stages forward, with a name and a reason.
+Forward only by evidence, one stage at a time: each step names a recorded verdict, a PASS on that model. A person
+may skip stages forward, with a name and a reason in place of the verdict.
 From aside (quarantined, retired) a model starts again as a candidate, on evidence newer than what put it
 there, or by a person's word; only a rollback, or a person, brings a retired champion straight back; nothing
 brings a quarantined one straight back.

@@ -67,7 +67,7 @@ def _holder(entries: Entries, head: Head) -> str:
 
 
 def _with_evidence(entries: Entries, change: StageChange) -> StageChange:
-    """The change with the verdict that allows it; refused where that verdict does not."""
+    """The change with the verdict that allows it; refused where there is none, or it does not."""
     returns = change.source in stages.ASIDE and change.target is Stage.CANDIDATE
     forward = change.target in stages.FORWARD or returns
     if change.route is not Route.EVIDENCE or not (forward or change.evidence):
@@ -75,11 +75,9 @@ def _with_evidence(entries: Entries, change: StageChange) -> StageChange:
     where = f"stage:{change.model}"
     named = rows.c.id == change.evidence if change.evidence else rows.c.model == change.model
     verdict = entries.newest(rows.c.kind == VERDICT, named)
-    if verdict is None and (change.evidence or returns):
+    if verdict is None:
         what = f"verdict {change.evidence} is not recorded" if change.evidence else "there is no verdict on it"
         raise InputError(where, what, "append the verdict first")
-    if verdict is None:
-        return change
     if verdict.model != change.model:
         raise InputError(where, f"verdict {verdict.id} is about {verdict.model}", "name one on this model")
     outcome = verdict.payload.get("outcome")

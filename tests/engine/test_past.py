@@ -62,6 +62,7 @@ def test_a_person_in_the_middle_of_the_window_at_hand(ledger: Ledger) -> None:
     """b was promoted in w2 and, before w2 was over, taken back by hand: rows of no window, which count at once."""
     enter(ledger, "a", "w1")
     enter(ledger, "b", "w1", upto=Stage.PREPRODUCTION)
+    ledger.append("verdict", "v", {"model": "b", "window": "w2", "outcome": "pass"})
     move(ledger, "b", Stage.PREPRODUCTION, Stage.PRODUCTION, "w2")
     change = StageChange(
         id="back",

@@ -95,6 +95,7 @@ def test_rollback_in_a_long_ledger(benchmark: Any, tmp_path: Path) -> None:
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "bench") as ledger:
         for number in range(12):
             model = store.put({"weights.safetensors": weights}, {"number": number})
+            ledger.append("verdict", f"{number}verdict", {"model": model, "outcome": "pass"})
             for source, target in itertools.pairwise(STAGES):
                 assert target is not None
                 change = {"id": f"{number}{target.value}", "reason": "bench", "window": ""}

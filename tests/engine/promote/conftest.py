@@ -14,7 +14,7 @@ import pytest
 from engine.promote import objects
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
-from engine.records import Stage, StageChange
+from engine.records import Outcome, Stage, StageChange, Verdict, to_plain
 from tests.engine.promote import servers
 
 if TYPE_CHECKING:
@@ -119,10 +119,18 @@ def step(model: str, source: Stage | None, target: Stage, **fields: object) -> S
     return StageChange(model=model, source=source, target=target, **values)  # type: ignore[arg-type]
 
 
+def judge(ledger: Ledger, model: str) -> None:
+    """Append a PASS on a model."""
+    verdict = Verdict(gate="offline", model=model, champion="", window="2026-01", outcome=Outcome.PASS, reason="test")
+    ledger.append("verdict", f"{model[:8]}:verdict", to_plain(verdict))
+
+
 def bring(ledger: Ledger, model: str, upto: Stage = Stage.PRODUCTION) -> StageChange:
-    """Take a new model through the stages, one by one; the last change."""
+    """Take a new model through the stages, one by one, on one PASS before the first step forward; the last change."""
     for source, target in itertools.pairwise(PATH):
         assert target is not None
+        if source is Stage.CANDIDATE:
+            judge(ledger, model)
         change = ledger.change(step(model, source, target))
         if target is upto:
             return change

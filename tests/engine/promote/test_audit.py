@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from engine.promote import transition
 from engine.promote.audit import audit
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import rollback
 from engine.promote.store import Store
 from engine.records import Stage
-from tests.engine.promote.conftest import bring, make, step
+from tests.engine.promote.conftest import bring, judge, make, step
 
 
 def proved(ledger: Ledger, store: Store, text: str) -> str:
     """A champion with a verdict."""
     model = make(store, text)
-    ledger.append("verdict", f"v {text}", {"model": model, "outcome": "pass"})
     bring(ledger, model)
     return model
 
@@ -39,12 +39,16 @@ def test_every_damaged_model_is_named(ledger: Ledger, store: Store) -> None:
     assert {m for m in models if any(m in fault for fault in faults)} == {models[0], models[2]}
 
 
-def test_promotions_without_a_verdict_are_named(ledger: Ledger, store: Store) -> None:
+def test_promotions_without_a_verdict_are_named(ledger: Ledger, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a ledger of an earlier release may hold them, which let a model forward that nobody had judged."""
     model = make(store, "a")
-    bring(ledger, model, Stage.STAGING)
+    bring(ledger, model, Stage.CANDIDATE)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(transition, "_with_evidence", lambda _entries, change: change)
+        ledger.change(step(model, Stage.CANDIDATE, Stage.STAGING))
     (fault,) = audit(ledger, store).faults
     assert fault == f"row 2: {model} went to staging without a verdict that allows it"
-    ledger.append("verdict", "v", {"model": model, "outcome": "pass"})
+    judge(ledger, model)
     ledger.change(step(model, Stage.STAGING, Stage.PREPRODUCTION))
     assert audit(ledger, store).faults == (fault,)
 

@@ -142,7 +142,7 @@ def tampered(url: str) -> Iterator[Callable[[str], str]]:
         bring(ledger, "a")
         bring(ledger, "b")
         ledger.append("decision", "d", {"value": 0.5, "text": "why"})
-        assert ledger.verify() == 10
+        assert ledger.verify() == 12
     database = Database(url)
     with database.engine.begin() as connection:
         if database.sqlite:
@@ -167,32 +167,32 @@ def tampered(url: str) -> Iterator[Callable[[str], str]]:
     [
         (
             "UPDATE tidegate_row SET payload = replace(payload, '0.5', '0.6') WHERE id = 'd'",
-            "row 10 (decision d)",
+            "row 12 (decision d)",
         ),
         (
-            "UPDATE tidegate_row SET payload = '{' WHERE seq = 3",
-            "row 3 (stage a:preproduction) is broken: Expecting",
+            "UPDATE tidegate_row SET payload = '{' WHERE seq = 4",
+            "row 4 (stage a:preproduction) is broken: Expecting",
         ),
         (
-            "UPDATE tidegate_row SET payload = ' ' || payload WHERE seq = 2",
-            "row 2 (stage a:staging) is broken: pay",
+            "UPDATE tidegate_row SET payload = ' ' || payload WHERE seq = 3",
+            "row 3 (stage a:staging) is broken: pay",
         ),
         (
-            "UPDATE tidegate_row SET kind = 'note' WHERE seq = 5",
-            "row 5 (note b:candidate) is broken: its content",
+            "UPDATE tidegate_row SET kind = 'note' WHERE seq = 6",
+            "row 6 (note b:candidate) is broken: its content",
         ),
         (
-            "UPDATE tidegate_row SET at = '2020' WHERE seq = 4",
-            "row 4 (stage a:production) is broken: its content",
+            "UPDATE tidegate_row SET at = '2020' WHERE seq = 5",
+            "row 5 (stage a:production) is broken: its content",
         ),
-        ("UPDATE tidegate_row SET window = 'x' WHERE seq = 10", "row 10"),
+        ("UPDATE tidegate_row SET window = 'x' WHERE seq = 12", "row 12"),
         ("UPDATE tidegate_row SET model = 'b' WHERE seq = 1", "row 1"),
-        ("UPDATE tidegate_row SET hash = previous WHERE seq = 6", "row 6"),
-        ("DELETE FROM tidegate_row WHERE seq = 7", "row 8 (stage b:production) is broken: it follows row 6"),
-        ("DELETE FROM tidegate_row WHERE seq = 10", "row 10 is broken: the chain ends at 9, not 10"),
-        ("DELETE FROM tidegate_row", "row 1 is broken: the chain ends at 0, not 10"),
-        ("DELETE FROM tidegate_chain", "row 11 is broken: the chain ends at 10, not 0"),
-        ("UPDATE tidegate_chain SET seq = 11", "row 11 is broken: the chain ends at 10, not 11"),
+        ("UPDATE tidegate_row SET hash = previous WHERE seq = 8", "row 8"),
+        ("DELETE FROM tidegate_row WHERE seq = 9", "row 10 (stage b:production) is broken: it follows row 8"),
+        ("DELETE FROM tidegate_row WHERE seq = 12", "row 12 is broken: the chain ends at 11, not 12"),
+        ("DELETE FROM tidegate_row", "row 1 is broken: the chain ends at 0, not 12"),
+        ("DELETE FROM tidegate_chain", "row 13 is broken: the chain ends at 12, not 0"),
+        ("UPDATE tidegate_chain SET seq = 13", "row 13 is broken: the chain ends at 12, not 13"),
         (
             "UPDATE tidegate_head SET model = 'a' WHERE stage = 'production'",
             "the head of production says a in gen",

@@ -213,7 +213,7 @@ def test_a_ledger_that_may_only_be_read_can_be_read(open_folder: Path) -> None:
     path.chmod(0o444)
     open_folder.chmod(0o555)
     with unprivileged(), Ledger.open(url, "flights") as ledger:
-        assert ledger.verify() == 4
+        assert ledger.verify() == 5
         with pytest.raises(InputError) as caught:
             ledger.append("decision", "d", {})
     open_folder.chmod(0o755)
@@ -253,7 +253,7 @@ def test_a_commit_that_fails_is_one_line_and_changes_nothing(ledger: Ledger) -> 
     assert ledger.rows() == before
     assert ledger.stage_of("a") is Stage.PRODUCTION
     ledger.append("decision", "d", {})
-    assert ledger.verify() == 5
+    assert ledger.verify() == 6
 
 
 def test_a_full_database_is_one_line(tmp_path: Path) -> None:
@@ -393,7 +393,8 @@ def test_a_schema_of_the_future_is_refused(url: str) -> None:
     opened = Database(url)
     opened.write(lambda connection: connection.execute(tables.schema.update().values(version=99)))
     opened.close()
-    with pytest.raises(LedgerError, match=f"schema 99 is unknown to this program, which knows up to {len(tables.MIGRATIONS)} - use the"):
+    known = len(tables.MIGRATIONS)
+    with pytest.raises(LedgerError, match=f"schema 99 is unknown to this program, which knows up to {known} - use the"):
         Ledger.open(url, "flights")
 
 
@@ -408,7 +409,7 @@ def test_migrations_run_once_and_go_on_where_they_stopped(url: str, monkeypatch:
     monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, another))
     for _ in range(2):
         with Ledger.open(url, "flights") as ledger:
-            assert ledger.verify() == 4
+            assert ledger.verify() == 5
     opened = Database(url)
     with opened.read() as connection:
         assert tables.version(connection) == known + 1

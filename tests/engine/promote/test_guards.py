@@ -97,6 +97,12 @@ def rejected(folder: Path) -> bool:
         return succeeds(lambda: ledger.change(step("a", Stage.CANDIDATE, Stage.STAGING)))
 
 
+def unjudged(folder: Path) -> bool:
+    with opened(folder) as ledger:
+        ledger.change(step("a", None, Stage.CANDIDATE))
+        return succeeds(lambda: ledger.change(step("a", Stage.CANDIDATE, Stage.STAGING)))
+
+
 def clock_set_back(folder: Path) -> bool:
     moments = [datetime(2026, 1, 1, tzinfo=UTC) - timedelta(days=k) for k in range(9)]
     with opened(folder, now=iter(moments).__next__) as ledger:
@@ -203,6 +209,7 @@ GUARDS = [
     Guard("a manual change names a person", stages, "check_transition", lambda _: None, anonymous),
     Guard("evidence is about the model", transition, "_with_evidence", lambda _, change: change, borrowed_evidence),
     Guard("only a PASS opens", transition, "_with_evidence", lambda _, change: change, rejected),
+    Guard("nothing goes forward unjudged", transition, "_with_evidence", lambda _, change: change, unjudged),
     Guard("time does not run back", entries, "max", lambda now, _: now, clock_set_back),
     Guard("stages change by change alone", ledger_module, "STAGE", "nothing", stage_as_a_note),
     Guard("rollback proves the bytes", Store, "verify", lambda *_: None, back_to_a_damaged_model),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from engine.errors import ConflictError, InputError, LedgerError
 from engine.promote.chain import GENESIS
 from engine.promote.ledger import Ledger
+from engine.promote.stages import HEADS
 from engine.records import Route, Stage, StageChange, digest, from_plain, to_plain
 from tests.engine.promote.conftest import bring, step
 
@@ -38,6 +40,16 @@ def test_a_second_append_of_an_id_writes_nothing(ledger: Ledger) -> None:
     first = ledger.append("decision", "d", {"value": 1})
     assert ledger.append("decision", "d", {"value": 2}) == first
     assert ledger.rows() == [first]
+
+
+def test_a_window_has_one_decision(ledger: Ledger) -> None:
+    first = ledger.append("decision", "d", {"value": 1}, window="2026-01", inputs={"seen": 7})
+    again = ledger.append("decision", "e", {"value": 2}, window="2026-01", inputs={"seen": 8})
+    assert again == first
+    other = ledger.append("decision", "f", {"value": 3}, window="2026-02")
+    made = [ledger.append("verdict", f"v{i}", {"value": i}, window="2026-01") for i in range(2)]
+    assert [row.id for row in ledger.rows() if row.kind != "inputs"] == [row.id for row in (first, other, *made)]
+    assert len(ledger.rows("inputs")) == 1
 
 
 def test_an_id_cannot_name_rows_of_two_kinds(ledger: Ledger) -> None:
@@ -85,18 +97,18 @@ def test_loops_of_one_database_do_not_see_each_other(ledger: Ledger, url: str) -
         assert other.rows() == []
         assert other.head(Stage.PRODUCTION) is None
         bring(other, "a")
-        assert other.verify() == 4
-    assert ledger.verify() == 4
+        assert other.verify() == 5
+    assert ledger.verify() == 5
 
 
 def test_a_ledger_outlives_its_process(url: str, clock: Callable[[], datetime]) -> None:
     with Ledger.open(url, "flights", now=clock) as first:
         bring(first, "a")
     with Ledger.open(url, "flights", now=clock) as second:
-        assert second.verify() == 4
+        assert second.verify() == 5
         head = second.head(Stage.PRODUCTION)
     assert head is not None
-    assert (head.model, head.generation, head.since) == ("a", 1, "2026-01-01T00:04:00.000000+00:00")
+    assert (head.model, head.generation, head.since) == ("a", 1, "2026-01-01T00:05:00.000000+00:00")
 
 
 # ---- stages ------------------------------------------------------------------------------------------------
@@ -107,7 +119,7 @@ def test_the_founding_model_walks_through_the_stages(ledger: Ledger) -> None:
     assert ledger.stage_of("a") is Stage.PRODUCTION
     assert ledger.head(Stage.STAGING) is None
     assert ledger.generation(Stage.STAGING) == 2, "in and out again"
-    assert [r.kind for r in ledger.rows()] == ["stage"] * 4
+    assert [r.kind for r in ledger.rows()] == ["stage", "verdict", "stage", "stage", "stage"]
 
 
 def test_a_new_champion_retires_the_old_one_in_the_same_transaction(ledger: Ledger) -> None:
@@ -121,7 +133,7 @@ def test_a_new_champion_retires_the_old_one_in_the_same_transaction(ledger: Ledg
     retired = from_plain(StageChange, ledger.rows()[-1].payload)
     assert retired.id == "b:production:displaced"
     assert (retired.model, retired.source, retired.target) == ("a", Stage.PRODUCTION, Stage.RETIRED)
-    assert ledger.verify() == 9
+    assert ledger.verify() == 11
 
 
 def test_a_newcomer_in_staging_displaces_the_one_before(ledger: Ledger) -> None:
@@ -136,14 +148,14 @@ def test_leaving_production_leaves_it_empty(ledger: Ledger) -> None:
     ledger.change(step("a", Stage.PRODUCTION, Stage.QUARANTINED))
     assert ledger.head(Stage.PRODUCTION) is None
     assert ledger.generation(Stage.PRODUCTION) == 2
-    assert ledger.verify() == 5
+    assert ledger.verify() == 6
 
 
 def test_the_same_change_is_recorded_once(ledger: Ledger) -> None:
     first = bring(ledger, "a")
     again = ledger.change(step("a", Stage.PREPRODUCTION, Stage.PRODUCTION), expected_generation=0)
     assert again == first
-    assert len(ledger.rows()) == 4
+    assert len(ledger.rows()) == 5
 
 
 def test_the_loser_is_told_who_won(ledger: Ledger) -> None:
@@ -214,6 +226,42 @@ def test_a_verdict_that_is_no_pass_shuts_the_way_forward(ledger: Ledger, outcome
     assert ledger.change(step("a", Stage.CANDIDATE, Stage.RETIRED)).target is Stage.RETIRED
 
 
+def test_nothing_goes_forward_without_a_verdict(ledger: Ledger) -> None:
+    """At no step, also where a person put the model before it; a verdict on another model is none."""
+    line = "stage:a: there is no verdict on it - append the verdict first"
+    verdict(ledger, "v", "b", "pass")
+    bring(ledger, "a", Stage.CANDIDATE)
+    for source, target in itertools.pairwise((Stage.CANDIDATE, *HEADS)):
+        before = ledger.rows()
+        for rehearse in (False, True):
+            with pytest.raises(InputError) as caught:
+                ledger.change(step("a", source, target), rehearse=rehearse)
+            assert str(caught.value) == line
+        assert ledger.rows() == before
+        assert ledger.stage_of("a") is source
+        ledger.change(step("a", source, target, route=Route.MANUAL, actor="anna"))
+    ledger.change(step("a", Stage.PRODUCTION, Stage.RETIRED))
+    with pytest.raises(InputError) as caught:
+        ledger.change(step("a", Stage.RETIRED, Stage.CANDIDATE, id="again"))
+    assert str(caught.value) == line
+
+
+def test_by_hand_and_back_need_no_verdict(ledger: Ledger) -> None:
+    """A person's word, and a champion that was there before: their rows name no evidence."""
+    for model in ("a", "b"):
+        bring(ledger, model, Stage.CANDIDATE)
+        by_hand = step(model, Stage.CANDIDATE, Stage.PRODUCTION, route=Route.MANUAL, actor="anna")
+        assert ledger.change(by_hand).evidence == ""
+    back = step("a", Stage.RETIRED, Stage.PRODUCTION, id="back", route=Route.ROLLBACK, actor="anna")
+    returned, gone = ledger.move(back, displaced=Stage.QUARANTINED)
+    assert (returned.route, returned.evidence, returned.generation) == (Route.ROLLBACK, "", 3)
+    assert (gone.model, gone.target, gone.evidence) == ("b", Stage.QUARANTINED, "")
+    again = step("b", Stage.QUARANTINED, Stage.CANDIDATE, id="again", route=Route.MANUAL, actor="anna")
+    assert ledger.change(again).evidence == ""
+    assert ledger.rows("verdict") == []
+    assert ledger.verify() == len(ledger.rows())
+
+
 def test_evidence_must_be_recorded_and_about_the_model(ledger: Ledger) -> None:
     bring(ledger, "a", Stage.CANDIDATE)
     verdict(ledger, "v", "b", "pass")
@@ -224,8 +272,9 @@ def test_evidence_must_be_recorded_and_about_the_model(ledger: Ledger) -> None:
 
 
 def test_quarantine_ends_by_new_evidence_alone(ledger: Ledger) -> None:
+    bring(ledger, "a", Stage.CANDIDATE)
     verdict(ledger, "old", "a", "pass")
-    bring(ledger, "a", Stage.STAGING)
+    ledger.change(step("a", Stage.CANDIDATE, Stage.STAGING))
     ledger.change(step("a", Stage.STAGING, Stage.QUARANTINED))
     back = step("a", Stage.QUARANTINED, Stage.CANDIDATE, id="back")
     with pytest.raises(InputError, match="verdict old is older than its exclusion"):
@@ -245,19 +294,19 @@ def test_threads_of_one_process_take_turns(ledger: Ledger) -> None:
 
 
 def test_live_tells_what_was_in_production_at_any_moment(ledger: Ledger) -> None:
-    bring(ledger, "a")  # minutes 1 to 4
-    bring(ledger, "b")  # 5 to 8, its displaced row 9
-    ledger.change(step("b", Stage.PRODUCTION, Stage.QUARANTINED))  # 10
+    bring(ledger, "a")  # minutes 1 to 5
+    bring(ledger, "b")  # 6 to 10, its displaced row 11
+    ledger.change(step("b", Stage.PRODUCTION, Stage.QUARANTINED))  # 12
 
     def at(minute: float) -> str | None:
         row = ledger.live(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minute))
         return row.model if row else None
 
-    moments = (0, 3.99, 4, 7.99, 8, 9, 9.99, 10, 99)
+    moments = (0, 4.99, 5, 9.99, 10, 11, 11.99, 12, 99)
     assert [at(m) for m in moments] == [None, None, "a", "a", "b", "b", "b", None, None]
     paris = timezone(timedelta(hours=1))
-    assert ledger.live(datetime(2026, 1, 1, 0, 4, 30)) == ledger.find("a:production"), "no zone means UTC"
-    assert ledger.live(datetime(2026, 1, 1, 1, 4, 30, tzinfo=paris)) == ledger.find("a:production")
+    assert ledger.live(datetime(2026, 1, 1, 0, 5, 30)) == ledger.find("a:production"), "no zone means UTC"
+    assert ledger.live(datetime(2026, 1, 1, 1, 5, 30, tzinfo=paris)) == ledger.find("a:production")
 
 
 def test_a_clock_that_is_set_back_does_not_turn_history_round(url: str) -> None:

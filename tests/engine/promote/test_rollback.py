@@ -102,7 +102,7 @@ def test_a_rollback_says_why_and_who(ledger: Ledger, store: Store, reason: str, 
     champions(ledger, store, "a", "b")
     with pytest.raises(InputError):
         rollback(ledger, store, reason=reason, actor=actor)
-    assert len(ledger.rows()) == 9
+    assert len(ledger.rows()) == 11
 
 
 def test_losing_a_race_is_told(ledger: Ledger, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,12 +26,13 @@ from hypothesis.stateful import (
 from engine.errors import ArtifactError, ConflictError, InputError, TidegateError
 from engine.promote import rollback as rollback_module
 from engine.promote import stages, transition
-from engine.promote.entries import Entries
+from engine.promote.entries import VERDICT, Entries
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import promote, rollback
 from engine.promote.stages import HEADS, TRANSITIONS, fold
 from engine.promote.store import Store
+from engine.promote.tables import rows
 from engine.records import Route, Stage, StageChange, from_plain
 
 
@@ -95,11 +96,13 @@ class Clients(RuleBasedStateMachine):
 
     @rule(target=models, client=st.integers(0, 1))
     def champion(self, client: int) -> str:
-        """A new model walks all the way, as most do in a good year."""
+        """A new model walks all the way, as most do in a good year; each step is ordered twice."""
         model = self.create(client)
         self.judged(client, model, "pass")
         for _ in range(3):
-            self.promoted(client, model)
+            made = self.promoted(client, model)
+            assert made is not None
+            self.repeated(1 - client, made)
         assert self.clients[1 - client].stage_of(model) is Stage.PRODUCTION
         return model
 
@@ -139,29 +142,33 @@ class Clients(RuleBasedStateMachine):
         made = self.attempt(lambda: ledger.move(order))
         if made is None:
             return multiple()
-        assert route in TRANSITIONS[source][target_stage]
+        assert route in TRANSITIONS[source].get(target_stage, ()), "no such way"
         return made
 
     @rule(client=st.integers(0, 1), model=models)
     def advance(self, client: int, model: str) -> None:
         self.promoted(client, model)
 
-    def promoted(self, client: int, model: str) -> None:
+    def promoted(self, client: int, model: str) -> StageChange | None:
         """The loop's own way: the next stage, with the generation that it saw."""
         ledger = self.clients[client]
         order = [Stage.CANDIDATE, *HEADS]
         source = ledger.stage_of(model)
         if source not in order[:-1]:
-            return
+            return None
         target = order[order.index(source) + 1]
         self.count += 1
         seen = ledger.generation(target)
         step = StageChange(id=f"a{self.count}", model=model, source=source, target=target, reason="", window="")
         made = self.attempt(lambda: ledger.change(step, expected_generation=seen))
         assert made is None or made.generation == seen + 1
+        return made
 
     @rule(client=st.integers(0, 1), change=changes)
     def repeat(self, client: int, change: StageChange) -> None:
+        self.repeated(client, change)
+
+    def repeated(self, client: int, change: StageChange) -> None:
         before = self.clients[0].tip()
         assert self.clients[client].change(change) == change
         assert self.clients[0].tip() == before
@@ -186,10 +193,12 @@ class Clients(RuleBasedStateMachine):
             made = self.attempt(lambda order=order, ledger=ledger: ledger.move(order, expected_generation=seen))
             assert (made is not None) is wins
 
-    @rule(client=st.integers(0, 1), outcome=st.sampled_from(["fail", "inconclusive"]))
-    def rejected(self, client: int, outcome: str) -> None:
+    @rule(client=st.integers(0, 1), outcome=st.sampled_from(["fail", "inconclusive", None]))
+    def rejected(self, client: int, outcome: str | None) -> None:
+        """What no PASS is about, rejected or judged by nobody, stays where it is."""
         model = self.create(client)
-        self.judged(client, model, outcome)
+        if outcome:
+            self.judged(client, model, outcome)
         self.promoted(client, model)
         assert self.clients[client].stage_of(model) is Stage.CANDIDATE
 
@@ -251,10 +260,10 @@ class Clients(RuleBasedStateMachine):
     def history_is_lawful(self) -> None:
         """What the table of transitions and the rule of evidence are for, said once more and otherwise."""
         order = [None, Stage.CANDIDATE, *HEADS]
-        verdicts: dict[str, str] = {}
+        verdicts: dict[str, tuple[str, str]] = {}  # model -> id and outcome of its newest verdict
         for row in self.clients[0].rows():
             if row.kind == "verdict":
-                verdicts[row.model] = row.payload["outcome"]
+                verdicts[row.model] = (row.id, row.payload["outcome"])
                 continue
             change = from_plain(StageChange, row.payload)
             if change.target is Stage.PRODUCTION:
@@ -264,9 +273,9 @@ class Clients(RuleBasedStateMachine):
                     assert order.index(change.target) == order.index(change.source) + 1, "no stage is skipped"
                 else:
                     assert change.target is Stage.CANDIDATE
-                    assert verdicts.get(change.model) == "pass", "only evidence brings a model back"
+                    assert verdicts.get(change.model) == (change.evidence, "pass"), "only evidence brings a model back"
                 if change.target in HEADS:
-                    assert verdicts.get(change.model, "pass") == "pass", "a negative verdict shuts the way"
+                    assert verdicts.get(change.model) == (change.evidence, "pass"), "it carries the PASS behind it"
             if change.route is Route.ROLLBACK and change.source is Stage.PRODUCTION:
                 assert change.target is Stage.QUARANTINED, "what was rolled back is not simply retired"
 
@@ -307,6 +316,21 @@ def explore(examples: int, steps: int, phases: list[Phase]) -> None:
     )
 
 
+with_evidence = transition._with_evidence
+
+
+def any_verdict(entries: Entries, change: StageChange) -> StageChange:
+    """The newest verdict is named, whatever it says."""
+    newest = entries.newest(rows.c.kind == VERDICT, rows.c.model == change.model)
+    return replace(change, evidence=newest.id if newest else "")
+
+
+def unjudged_goes_forward(entries: Entries, change: StageChange) -> StageChange:
+    """A model that nobody judged goes forward; the verdicts that there are still count."""
+    judged = entries.newest(rows.c.kind == VERDICT, rows.c.model == change.model)
+    return with_evidence(entries, change) if judged or change.target not in HEADS else change
+
+
 def no_displacement(change: StageChange, model: str, target: Stage) -> StageChange:
     """The new model twice, the old one never."""
     return replace(change, id=change.id + transition.DISPLACED, source=change.target, generation=0, target=target)
@@ -315,7 +339,8 @@ def no_displacement(change: StageChange, model: str, target: Stage) -> StageChan
 GUARDS: dict[str, tuple[object, str, object]] = {
     "table of transitions": (stages, "check_transition", lambda _change: None),
     "source and generation": (transition, "_check_current", lambda *_: None),
-    "evidence": (transition, "_with_evidence", lambda _entries, change: change),
+    "evidence": (transition, "_with_evidence", any_verdict),
+    "a verdict at all": (transition, "_with_evidence", unjudged_goes_forward),
     "displacement": (transition, "_displacement", no_displacement),
     "idempotency": (Entries, "first", lambda *_: None),
     "heads": (Entries, "swap", lambda *_: None),
