@@ -22,8 +22,8 @@ demo: install  ## a year of flights, from raw data to a report
 	$(BIN)/python experiments/flights/prepare.py
 	$(BIN)/tidegate loop experiment=flights
 
-test: install  ## the test suite
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+test: install  ## the test suite, a file at a time on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 check: install  ## lint, format, strict types, import rules
 	$(BIN)/ruff check .

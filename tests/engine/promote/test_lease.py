@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import select
 import signal
@@ -21,7 +23,7 @@ from engine.promote.ledger import Ledger
 from tests.engine.promote.conftest import bring
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 1.0  # of the leases below
+SECONDS = 2.0  # of the leases below: a busy machine may hold a process up for a second
 SIZES = [pytest.param(1, id="small"), pytest.param(20, id="full", marks=pytest.mark.slow)]
 Record = Callable[[str, object], None]
 
@@ -73,16 +75,19 @@ def started(url: str) -> Iterator[Callable[..., Process]]:
         process.end()
 
 
-def who_holds(processes: list[Process], within: float) -> tuple[Process, int]:
-    """The one process that says that it holds the lease, and in which generation."""
+def who_holds(processes: list[Process], within: float) -> tuple[Process, int, list[Process]]:
+    """The first process that says that it holds the lease, in which generation, and who was told to wait meanwhile."""
     outputs = {process.process.stdout: process for process in processes}
-    ready, _, _ = select.select(list(outputs), [], [], within)
-    assert len(ready) == 1, f"{len(ready)} hold it after {within} s"
-    holder = outputs[ready[0]]
-    said, generation = holder.heard()
-    assert said == "held"
-    assert isinstance(generation, int)
-    return holder, generation
+    told: list[Process] = []
+    ends = time.monotonic() + within
+    while (left := ends - time.monotonic()) > 0:
+        for ready in select.select(list(outputs), [], [], left)[0]:
+            said, word = outputs[ready].heard()
+            if said == "held":
+                assert isinstance(word, int)
+                return outputs[ready], word, told
+            told.append(outputs[ready])
+    raise AssertionError(f"nobody holds it after {within} s")
 
 
 @pytest.mark.parametrize(
@@ -97,27 +102,31 @@ def test_a_killed_holder_is_replaced_once(
     started: Callable[..., Process], machine: str, rounds: int, record_property: Record
 ) -> None:
     """Two wait; one of them gets it: at once where it can be seen that the holder is gone, else after the lease."""
-    holder = started(machine)
+    seconds = SECONDS if machine != "here" else 5 * SECONDS  # seen to be gone long before it runs out
+    machines = (f"{machine} {number}" if machine != "here" else machine for number in itertools.count())
+    holder = started(next(machines), seconds)
     assert holder.heard() == ["held", 1]
-    waiting = [started(machine)]
+    waiting = [started(next(machines), seconds)]
     assert waiting[0].heard()[0] == "waiting"
-    longest = 0.0
+    longest, shortest = 0.0, math.inf
     for turn in range(rounds):
-        waiting.append(started(machine))
+        waiting.append(started(next(machines), seconds))
         assert waiting[-1].heard()[0] == "waiting"
         holder.signal(signal.SIGKILL)
         holder.process.wait()
         died = time.monotonic()
-        holder, generation = who_holds(waiting, 30)
-        longest = max(longest, time.monotonic() - died)
+        holder, generation, told = who_holds(waiting, 30)
+        took = time.monotonic() - died
+        longest, shortest = max(longest, took), min(shortest, took)
         assert generation == turn + 2
         waiting.remove(holder)
-        assert waiting[0].heard()[0] == "waiting", "the other one is told who was faster"
+        assert waiting == told or waiting[0].heard()[0] == "waiting", "the other one is told who was faster"
         assert holder.write(f"row {turn}") == ["wrote", f"row {turn}"]
-    assert longest < 2 * SECONDS + (0 if rounds > 1 else 5), "a busy machine may be slow once"
+    assert machine == "here" or shortest > seconds / 2, "a sign of life is never older than a quarter of the lease"
+    assert longest < 2 * seconds + (0 if rounds > 1 else 5), "a busy machine may be slow once"
     record_property(
         f"a dead worker is replaced once ({'seen to be gone' if machine == 'here' else 'by time'})",
-        f"{rounds} of {rounds} killed, replaced within {longest / SECONDS:.2f} leases",
+        f"{rounds} of {rounds} killed, replaced within {longest / seconds:.2f} leases of {seconds:.0f} s",
     )
 
 
@@ -154,7 +163,7 @@ def test_a_holder_that_lives_keeps_it(started: Callable[..., Process]) -> None:
     assert str(line).startswith(f"loop world is run by process {holder.process.pid} on ")
     assert str(line).endswith(" UTC: waiting until it ends")
     with pytest.raises(AssertionError, match="nothing said"):
-        rival.heard(within=2.5 * SECONDS)
+        rival.heard(within=2 * SECONDS)
 
 
 def test_a_holder_that_ends_gives_it_back(started: Callable[..., Process]) -> None:
