@@ -33,7 +33,7 @@ FLOOR = {
     "seven": 60.0,
     "sort": 1 / 2.5,
     "binned": 10.0,
-    "many bins": 6.0,
+    "many bins": 3.0,
     "many bins by search": 15.0,
     "evidently": 100.0,
     "nannyml": 10.0,

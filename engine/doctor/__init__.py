@@ -27,6 +27,7 @@ def examine(folder: Path, version: Callable[[str], str] = version_of) -> list[Fi
         packages.hydra(version("hydra-core")),
         packages.others(version),
         devices.gpu(version),
+        devices.processor(),
         devices.numba(version("numba")),
         services.ray(version("ray")),
         services.dashboard(),

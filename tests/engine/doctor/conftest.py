@@ -23,7 +23,7 @@ GOOD = {
     "wandb": "0.31.0",
 }
 SETTINGS = ("RAY_ADDRESS", "RAY_AUTH_MODE", "WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL")
-SETTINGS += ("NUMBA_THREADING_LAYER", "NUMBA_NUM_THREADS")
+SETTINGS += ("NUMBA_THREADING_LAYER", "NUMBA_NUM_THREADS", "NPY_DISABLE_CPU_FEATURES")
 Usage = namedtuple("Usage", "total used free")
 Examined = Callable[..., dict[str, Finding]]
 
@@ -36,6 +36,7 @@ def plain_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ground.shutil, "disk_usage", lambda _: Usage(0, 0, 50 * ground.GIB))
     monkeypatch.setattr(ground, "file_system", lambda _: "ext4")
     monkeypatch.setattr(devices, "DRIVER", tmp_path / "no-driver")
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "no-cpuinfo")
     monkeypatch.setattr(devices, "_layers", lambda: ("omp", "workqueue"))
     monkeypatch.setattr(services, "SOCKETS", ())
 

@@ -88,3 +88,27 @@ def test_numba(
 def test_the_layers_of_the_installed_numba_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert "workqueue" in devices._layers()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "flags", "disabled", "state"),
+    [
+        ("AuthenticAMD", "25", "avx2 avx512f", "", State.WARN),
+        ("AuthenticAMD", "25", "avx2 avx512f", "X86_V4 AVX512_ICL", State.GOOD),
+        ("AuthenticAMD", "25", "avx2", "", State.GOOD),  # Zen 3
+        ("AuthenticAMD", "26", "avx2 avx512f", "", State.GOOD),  # Zen 5
+        ("GenuineIntel", "6", "avx2 avx512f", "", State.GOOD),
+    ],
+)
+def test_processors_that_sort_slowly_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str, family: str, flags: str, disabled: str, state: State
+) -> None:
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+    one = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel name\t: Some CPU\nflags\t\t: {flags}\n"
+    devices.CPUINFO.write_text(f"{one}\n{one}")
+    if disabled:
+        monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", disabled)
+    found = devices.processor()
+    assert found.state is state
+    assert found.found.startswith("Some CPU")
+    assert ("NPY_DISABLE_CPU_FEATURES='X86_V4 AVX512_ICL'" in found.cure) is (state is State.WARN)
