@@ -47,9 +47,6 @@ def no_synchronisation() -> Iterator[None]:
         _watched = False
 
 
-operations = 0  # of whole arrays so far: what would be a launch each
-
-
 def unwrap(x: Any, *, host: bool = False) -> Any:
     """Device arrays as NumPy's, through tuples, lists and dicts; TypeError for a host array unless `host`."""
     if isinstance(x, ndarray):
