@@ -150,8 +150,8 @@ def test_why_of_what_does_not_follow_is_a_negative_answer(grown: World) -> None:
         inputs = ledger.find(f"{row.id}:inputs")
         assert inputs is not None
         payload = {**row.payload, "action": "keep"}
-        ledger.append("decision", "forged", payload, inputs=inputs.payload)
-        ledger.append("decision", "unproved", payload)
+        ledger.append("decision", "forged", payload, inputs=inputs.payload, window="a")
+        ledger.append("decision", "unproved", payload, window="b")
     answer = grown.ask("why", "forged")
     assert answer.code == 3
     assert 'replayed: different, action is "keep", and its inputs give "retune"' in answer.err

@@ -21,11 +21,12 @@ def test_the_record_that_the_ledger_holds_counts(grown: World) -> None:
         steps = Loop(confs, ports).steps
         first = replace(cycle.decision, id="d", reason="first")
         second = replace(first, reason="second")
-        assert steps.record("decision", "d", first, cycle) == first
-        assert steps.record("decision", "d", second, cycle) == first
+        assert steps.record("draft", "d", first, cycle) == first
+        assert steps.record("draft", "d", second, cycle) == first
         assert steps.recorded(Decision, "d") == first
-        assert steps.once(Decision, "decision", ("x",), cycle, "", lambda: second) == second
-        assert steps.once(Decision, "decision", ("x",), cycle, "", lambda: first) == second
+        assert steps.once(Decision, "draft", ("x",), cycle, "", lambda: second) == second
+        assert steps.once(Decision, "draft", ("x",), cycle, "", lambda: first) == second
+        assert steps.record("decision", "other", first, cycle) == cycle.decision, "a window has one decision"
 
 
 def test_a_verdict_counts_once(grown: World) -> None:
