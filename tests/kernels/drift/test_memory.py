@@ -15,7 +15,7 @@ import pytest
 
 COLUMNS = 4
 PROGRAM = """
-import json, resource, sys, time
+import json, re, sys, time
 import pyarrow.parquet as pq
 from kernels.drift import Profile
 
@@ -26,14 +26,17 @@ def batches():
         for group in range(file.num_row_groups):
             yield from file.iter_batches(262144, row_groups=[group])
 
+def highest():  # in kB, of this program alone: ru_maxrss is that of the process that started it, where it was larger
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
 first = next(batches())
 fitted = Profile.fit(first)
 fitted.compare_batches(lambda: [first], statistics)  # everything is compiled and loaded
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = highest()
 began, worked = time.perf_counter(), time.process_time()
 table = fitted.compare_batches(batches, statistics)
 seconds, worked = time.perf_counter() - began, time.process_time() - worked
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = highest()
 sizes = {"before": before / 1024, "peak": peak / 1024, "rows": table.rows[0].n_live}
 print(json.dumps(sizes | {"seconds": seconds, "worked": worked}))
 """
@@ -72,7 +75,7 @@ def test_memory_does_not_grow_with_the_window(
         f"{found['peak'] - found['before']:.0f} MB on top of {found['before']:.0f} MB, {found['seconds']:.1f} s",
     )
     assert found["rows"] == rows
-    assert found["peak"] - found["before"] < bound
+    assert 0 < found["peak"] - found["before"] < bound, "above nothing: else the measure is blind"
 
 
 @pytest.mark.slow
