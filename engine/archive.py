@@ -101,6 +101,10 @@ def _listed(row: Row) -> dict[str, Any]:
 def live(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """What was in production at a moment, since when, and the verdicts or people that brought it there."""
     moment = _moment(config.at) if config.at else utc_now()
+    if moment > utc_now():
+        raise ConfigError(
+            "at", f"{config.at} lies in the future", "name a moment that has been, or leave it out for now"
+        )
     asked = moment.astimezone(UTC).isoformat(timespec="seconds")
     console = make_console(quiet)
     with existing_ledger(config) as ledger:

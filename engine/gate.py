@@ -129,11 +129,12 @@ def _together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
         what = "no floor is set, and a first model is judged by floors alone" if first else "the gate has no rule"
         return Outcome.FAIL, what
     for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
-        held = [r for r in results if r.outcome is outcome]
-        if held:
-            more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
-            return outcome, f"{held[0].rule}: {held[0].reason}{more}"
-    return Outcome.PASS, f"all {len(results)} rules hold" + (", floors alone: there was no champion" if first else "")
+        such = [r for r in results if r.outcome is outcome]
+        if such:
+            more = f" (and {len(such) - 1} more)" if len(such) > 1 else ""
+            return outcome, f"{such[0].rule}: {such[0].reason}{more}"
+    held = f"all {len(results)} rules hold" if len(results) > 1 else "its one rule holds"
+    return Outcome.PASS, held + (", floors alone: there was no champion" if first else "")
 
 
 def _worn(uses: int, limit: int) -> RuleResult:

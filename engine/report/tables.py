@@ -104,6 +104,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
 
 def verdict_table(verdict: Verdict) -> RenderableType:
     """The rules of a gate with their intervals, and its sentence."""
+    worn = f"decided {words.times(verdict.holdout_uses)} before" if verdict.holdout_uses else "not decided before"
     table = table_of("rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason")
     for result in verdict.rules:
         table.add_row(*_rule_cells(result))
@@ -112,8 +113,7 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     line = Text.assemble(
         f"gate {verdict.gate}: ",
         styled(verdict.outcome.value),
-        f" for {words.short(verdict.model)}{against} on {words.clean(verdict.window)}"
-        f" (these rows had decided {words.times(verdict.holdout_uses)} before): ",
+        f" for {words.short(verdict.model)}{against} on {words.clean(verdict.window)} (these rows had {worn}): ",
         words.clean(verdict.reason),
     )
     return Group(table, line) if verdict.rules else line

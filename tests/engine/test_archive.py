@@ -118,6 +118,11 @@ def test_a_time_that_is_none_is_refused(written: str) -> None:
     assert str(refused.value).startswith(f"at: {written!r} is no time - write 2026-03-01T12:00, or ")
 
 
+def test_the_future_is_not_known(ended: tuple[World, Answer], line: Line) -> None:
+    assert ended[0].run("live", "--at", "2999-01-01") == 2
+    assert line().startswith("at: 2999-01-01 lies in the future - name a moment that has been")
+
+
 # ---- why -----------------------------------------------------------------------------------------------------------
 
 

@@ -245,7 +245,7 @@ def test_the_first_model_is_judged_by_floors_alone_and_says_so() -> None:
     rules = (floor(0.7), superior(), noninferior(0.0, slice="shop"))
     first = verdict(report(champion="", metrics=(estimate(0.71, 0.75),)), *rules)
     assert (first.outcome, first.first) == (PASS, True)
-    assert first.reason == "all 1 rules hold, floors alone: there was no champion"
+    assert first.reason == "its one rule holds, floors alone: there was no champion"
     assert verdict(report(champion="", metrics=(estimate(0.65, 0.75),)), *rules).outcome is INCONCLUSIVE
     later = verdict(report(metrics=(estimate(0.71, 0.75),)), *rules)
     assert (later.outcome, later.first) == (FAIL, False)
