@@ -198,3 +198,12 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def wal_is_safe(version: tuple[int, ...]) -> bool:
+    """Does the write-ahead log of this build of SQLite keep what was committed.
+
+    Builds before 3.51.3, but for 3.50.7 and 3.44.6 and the fixes after them, can lose committed rows when a WAL is
+    reset while two connections write (sqlite.org/wal.html#walresetbug).
+    """
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.doctor.finding import Finding, bad, good, warn
+from engine.durable import wal_is_safe
 from engine.errors import TidegateError
 from engine.mounts import NETWORK_FILE_SYSTEMS, file_system
 
@@ -84,11 +85,10 @@ def skewed(what: str, seconds: float, whose: str) -> Finding:
 
 
 def sqlite(folder: Path) -> Finding:
-    """Builds that can lose committed rows in WAL mode (sqlite.org/wal.html#walresetbug)."""
+    """Builds that can lose committed rows in WAL mode are named where a ledger is in that mode."""
     version = sqlite3.sqlite_version_info
-    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
     found = ".".join(map(str, version))
-    if fixed:
+    if wal_is_safe(version):
         return good("SQLite", f"{found}: WAL")
     if (folder / f"{LEDGER}-wal").exists():
         cure = "use the newer Python everywhere, or end the commands that keep it open and run one with it"

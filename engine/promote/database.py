@@ -39,13 +39,11 @@ _POSTGRESQL_SESSION = (
 def journal(version: tuple[int, int, int]) -> tuple[str, str]:
     """Journal mode and synchronous level that are safe for this build of SQLite.
 
-    Builds before 3.51.3, but for 3.50.7 and 3.44.6 and the fixes after them, can lose committed rows when a
-    WAL is reset while two connections write (sqlite.org/wal.html#walresetbug): they get the rollback journal.
+    Builds whose WAL can lose committed rows (`durable.wal_is_safe`) get the rollback journal.
     NORMAL is too little in either mode: it may undo a commit at power loss; EXTRA also syncs the folder after
     the journal is deleted.
     """
-    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    return ("wal", "full") if fixed else ("delete", "extra")
+    return ("wal", "full") if durable.wal_is_safe(version) else ("delete", "extra")
 
 
 class Database:
