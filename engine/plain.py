@@ -17,10 +17,16 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+AS_IT_IS = frozenset({str, int, bool, type(None)})
 
 
 def to_plain(value: Any) -> Any:
     """A record as JSON values. Non-finite floats become null, enums their value, tuples lists."""
+    kind = type(value)  # the plain kinds first: a ledger that is proved or replayed goes through here by the million
+    if kind in AS_IT_IS:
+        return value
+    if kind is dict:
+        return {str(k): to_plain(v) for k, v in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
