@@ -212,9 +212,10 @@ class Ledger:
         with self._reading() as entries:
             return entries.stage_of(model)
 
-    def rows(self, kind: str | None = None, window: str | None = None) -> list[Row]:
-        """All rows (of that kind, of that window), oldest first."""
-        wanted = [rows.c.kind == kind] if kind else []
+    def rows(self, kind: str | None = None, window: str | None = None, *, after: int = 0) -> list[Row]:
+        """All rows (of that kind, of that window, behind the one of seq `after`), oldest first."""
+        wanted = [rows.c.seq > after] if after else []
+        wanted += [rows.c.kind == kind] if kind else []
         wanted += [] if window is None else [rows.c.window == window]
         with self._reading() as entries:
             return list(entries.read(*wanted))

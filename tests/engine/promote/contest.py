@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -28,15 +29,19 @@ class Report:
     fault: str = ""
 
 
-def run(task: Callable[..., Report], processes: int, **arguments: Any) -> list[Report]:
-    """Run a task in so many fresh processes at once."""
+def run(
+    task: Callable[..., Report], processes: int, *, beside: Callable[[Barrier], None] | None = None, **arguments: Any
+) -> list[Report]:
+    """Run a task in so many fresh processes at once; `beside` runs in a thread here, one more party of the barrier."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(processes)
+    barrier = context.Barrier(processes + (beside is not None))
     queue = context.SimpleQueue()
     workers = [
         context.Process(target=_work, args=(queue, task, barrier, number, arguments), daemon=True)
         for number in range(processes)
     ]
+    if beside:
+        threading.Thread(target=beside, args=(barrier,), daemon=True).start()
     for worker in workers:
         worker.start()
     reports: list[Report] = [queue.get() for _ in workers]

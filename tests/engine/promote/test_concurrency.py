@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import BrokenBarrierError
 
 import pytest
 
@@ -14,7 +17,7 @@ from engine.records import Stage
 from tests.engine.promote import contest, servers
 
 Record = Callable[[str, object], None]
-SMALL = (6, 20)  # processes, rounds
+SMALL = (6, 100)  # processes, rounds
 FULL = (16, 500)
 SIZES = [pytest.param(*SMALL, id="small"), pytest.param(*FULL, id="full", marks=pytest.mark.slow)]
 
@@ -94,22 +97,24 @@ def test_a_server_that_crashes_loses_nothing_that_was_acknowledged(record_proper
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with servers.serve(programs) as server:
         url = server.database()
-        over = threading.Event()
+        over, ended = threading.Event(), threading.Event()
         crashes = 0
 
-        def crash() -> None:
+        def crash(barrier: Barrier) -> None:
+            """Once all have opened the ledger: an open that meets a dead server is refused, with one line."""
             nonlocal crashes
+            with contextlib.suppress(BrokenBarrierError):
+                barrier.wait(contest.WAIT)
             while not over.wait(0.7):
                 server.crash()
                 crashes += 1
+            ended.set()
 
-        crasher = threading.Thread(target=crash)
-        crasher.start()
         try:
-            reports = contest.run(contest.endure, 4, url=url, rows=600)
+            reports = contest.run(contest.endure, 4, beside=crash, url=url, rows=600)
         finally:
             over.set()
-            crasher.join()
+            assert ended.wait(60)
         assert [r.fault for r in reports if r.fault] == []
         with Ledger.open(url, "contest") as ledger:
             found = [row.hash for row in ledger.rows()]
