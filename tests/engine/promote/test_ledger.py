@@ -330,3 +330,11 @@ def test_a_manual_change_needs_a_name_and_a_reason_and_is_marked(ledger: Ledger)
     ledger.change(step("a", actor="anna", **jump))  # type: ignore[arg-type]
     assert json.loads(json.dumps(to_plain(ledger.rows()[-1].payload)))["route"] == "manual"
     assert ledger.verify() == 2
+
+
+def test_the_clock_of_a_server_is_compared(url: str) -> None:
+    """Doctor says by how much; a file has no clock of its own."""
+    slow = timedelta(hours=1)
+    with Ledger.open(url, "flights", now=lambda: datetime.now(UTC) - slow) as ledger:
+        ahead = ledger.ahead()
+    assert ahead == (0 if url.startswith("sqlite") else pytest.approx(slow.total_seconds(), abs=30))
