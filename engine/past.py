@@ -35,6 +35,10 @@ from engine.records import (
 
 T = TypeVar("T")
 
+# Of a cycle, by the hash of its row: to revive a year of them anew for each window would take longer than the window.
+_METRICS: dict[str, dict[str, float]] = {}
+_USABLE: dict[str, bool] = {}
+
 
 def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
     """Fix what the cycle of a window looks at: all that the ledger holds now. Once; doing it again changes nothing."""
@@ -45,7 +49,7 @@ class Past:
     """Questions to one loop's ledger about the time before `window`."""
 
     def __init__(self, ledger: Ledger, window: str) -> None:
-        rows = ledger.rows()
+        rows = ledger.history()
         opened = next((row.seq for row in rows if row.kind == OPENED and row.window == window), len(rows) + 1)
         # Rows of the window itself may be older than its opening only where an earlier release began it.
         self.rows: list[Row] = [row for row in rows if row.seq < opened and row.window != window]
@@ -79,13 +83,12 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [metrics_of(cycle) for cycle in self._all("cycle", Cycle)]
+        return [_metrics_of(row) for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked: nothing is trained or judged on them."""
-        reports = [from_plain(ValidationReport, row.payload["validation"]) for row in self.rows if row.kind == "cycle"]
-        return frozenset(report.window for report in reports if not report.usable)
+        return frozenset(row.window for row in self.rows if row.kind == "cycle" and not _is_usable(row))
 
     def candidate(self, model: str) -> Candidate | None:
         """How a model was made; None where this loop did not make it."""
@@ -159,6 +162,18 @@ class Past:
         """Why promotions are frozen; empty: they are not."""
         rows = [row for row in self.rows if row.kind == "freeze"]
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
+
+
+def _metrics_of(cycle: Row) -> dict[str, float]:
+    if cycle.hash not in _METRICS:
+        _METRICS[cycle.hash] = metrics_of(from_plain(Cycle, cycle.payload))
+    return _METRICS[cycle.hash]
+
+
+def _is_usable(cycle: Row) -> bool:
+    if cycle.hash not in _USABLE:
+        _USABLE[cycle.hash] = from_plain(ValidationReport, cycle.payload["validation"]).usable
+    return _USABLE[cycle.hash]
 
 
 def _newer(candidate: Candidate, champion: Candidate, index_of: Mapping[str, int]) -> int:

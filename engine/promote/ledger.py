@@ -38,6 +38,7 @@ class Ledger:
     def __init__(self, database: Database, loop: str, now: Callable[[], datetime]) -> None:
         self._database, self.loop, self._now = database, loop, now
         self._lease: Lease | None = None
+        self._known: list[Row] = []  # the rows that `history` has read
 
     @classmethod
     def open(cls, url: str, loop: str, *, now: Callable[[], datetime] = utc_now) -> Ledger:
@@ -219,6 +220,15 @@ class Ledger:
         wanted += [] if window is None else [rows.c.window == window]
         with self._reading() as entries:
             return list(entries.read(*wanted))
+
+    def history(self) -> list[Row]:
+        """All rows, oldest first. What was read before is kept: rows never change, and a loop asks at each window."""
+        known = self._known
+        new = self.rows(after=known[-1].seq if known else 0)
+        if known and new and new[0].previous != known[-1].hash:
+            raise LedgerError(f"ledger {self.loop}: row {new[0].seq} does not follow the one that was read before")
+        known += new
+        return list(known)
 
     def find(self, id: str) -> Row | None:
         """The row of that id."""

@@ -35,7 +35,7 @@ def enter(ledger: Ledger, model: str, window: str, *, upto: Stage = Stage.PRODUC
 
 def test_nothing_was_before() -> None:
     class Empty:
-        def rows(self) -> list[object]:
+        def history(self) -> list[object]:
             return []
 
     past = Past(Empty(), "w0")  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -338,3 +339,19 @@ def test_the_clock_of_a_server_is_compared(url: str) -> None:
     with Ledger.open(url, "flights", now=lambda: datetime.now(UTC) - slow) as ledger:
         ahead = ledger.ahead()
     assert ahead == (0 if url.startswith("sqlite") else pytest.approx(slow.total_seconds(), abs=30))
+
+
+def test_history_reads_what_is_new(ledger: Ledger, url: str) -> None:
+    """What another client wrote is there; what was read is not read again; a history that was rewritten is noticed."""
+    with Ledger.open(url, "flights") as other:
+        for number in range(3):
+            (other if number % 2 else ledger).append("decision", f"d{number}", {"n": number})
+            found = ledger.history()
+            assert found == ledger.rows()
+        assert all(a is b for a, b in zip(found, ledger.history(), strict=True))
+        found.clear()
+        assert len(ledger.history()) == 3, "the caller has a list of his own"
+        ledger._known[-1] = replace(ledger._known[-1], hash="0" * 64)
+        other.append("decision", "d3", {})
+    with pytest.raises(LedgerError, match="row 4 does not follow the one that was read before"):
+        ledger.history()
