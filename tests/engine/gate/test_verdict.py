@@ -46,7 +46,7 @@ def report(**more: Any) -> EvaluationReport:
 
 def verdict(found: EvaluationReport, *rules: RuleConf, **more: Any) -> Verdict:
     named = {f"r{k}": rule for k, rule in enumerate(rules)}
-    return judge(found, named, gate="offline", greater_is_better=DIRECTIONS, **more)
+    return judge(found, named, gate="offline", greater_is_better=DIRECTIONS, **({"power": 0.5} | more))
 
 
 def one(found: EvaluationReport, rule: RuleConf) -> Outcome:
@@ -442,4 +442,13 @@ def test_nothing_impure_is_imported() -> None:
         imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         imported |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
     outside = {name for name in imported if not str(name).startswith("engine.gate")}
-    assert outside <= {"__future__", "math", "collections.abc", "dataclasses", "engine.errors", "engine.records"}
+    assert outside <= {
+        "__future__",
+        "math",
+        "collections.abc",
+        "dataclasses",
+        "engine.errors",
+        "engine.records",
+        "statistics",
+        "typing",
+    }
