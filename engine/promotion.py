@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine import challenger
 from engine.errors import ArtifactError
 from engine.gate import RuleConf, judge, untrained
 from engine.past import Past
@@ -45,7 +44,8 @@ class Promotion:
         name = self.steps.names[mature]
         if name in past.blocked:
             return cycle
-        report = self.steps.judged(cycle, "shadow", pending, self.steps.read(name, labelled=True))
+        window = self.steps.read(name, labelled=True)
+        report = self.steps.judged(cycle, "shadow", pending, window, past.blocked)
         cycle, verdict = self._judge(replace(cycle, shadow=report), report, self.confs.gate.shadow, "shadow")
         if verdict.outcome is not Outcome.PASS:
             return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.RETIRED, verdict)
@@ -77,7 +77,7 @@ class Promotion:
         cycle = self._move(cycle, model, Stage.CANDIDATE, Stage.STAGING, verdict)
         if not _reached(cycle, model, Stage.STAGING):
             return cycle
-        cycle, cold = self.steps.verdict(cycle, self._cold(cycle, model))
+        cycle, cold = self._cold(cycle, model)
         if cold.outcome is not Outcome.PASS:
             return self._move(cycle, model, Stage.STAGING, Stage.QUARANTINED, cold)
         cycle = self._move(cycle, model, Stage.STAGING, Stage.PREPRODUCTION, cold)
@@ -91,21 +91,22 @@ class Promotion:
             return self._move(cycle, model, Stage.PREPRODUCTION, Stage.PRODUCTION, cold, why)
         return cycle
 
-    def _cold(self, cycle: Cycle, model: str) -> Verdict:
-        """Every byte and the signature are what they should be, and in a fresh process it predicts as recorded."""
+    def _cold(self, cycle: Cycle, model: str) -> tuple[Cycle, Verdict]:
+        """Every byte and the signature are what they should be, and in a fresh process it predicts as recorded, answers
+        bad requests with clear errors, and keeps its budgets.
+        """
         asked = self._verdict("cold", model, cycle, Outcome.PASS, "promote.cold_check=false: not started")
         known = self.steps.recorded(Verdict, verdict_id(asked))
         if known is not None:
-            return known
+            return self.steps.verdict(cycle, known)
         try:
             self.ports.store.verify(model)
         except ArtifactError as error:
-            return replace(asked, outcome=Outcome.FAIL, reason=str(error))
+            return self.steps.verdict(cycle, replace(asked, outcome=Outcome.FAIL, reason=str(error)))
         if not self.confs.promote.cold_check:
-            return asked
-        with self.ports.watch.lap("cold start"):
-            agrees, reason = challenger.cold_check(self.ports.store, model, self.confs.trusted)
-        return replace(asked, outcome=Outcome.PASS if agrees else Outcome.FAIL, reason=reason)
+            return self.steps.verdict(cycle, asked)
+        rules = {"artifact": RuleConf(kind="answers"), **self.confs.gate.cold}
+        return self._judge(cycle, self.steps.started(cycle, model), rules, "cold")
 
     def _verdict(self, gate: str, model: str, cycle: Cycle, outcome: Outcome, reason: str) -> Verdict:
         champion = self.steps.champion(cycle)
@@ -126,10 +127,11 @@ class Promotion:
             "greater_is_better": directions,
             "holdout_uses": uses,
             "max_holdout_uses": self.confs.gate.max_holdout_uses,
+            "power": self.confs.gate.power,
         }
         with self.ports.watch.lap("gate"):
             verdict = judge(report, rules, **told)
-        kind = "shadow" if gate == "shadow" else "evaluation"
+        kind = gate if gate in ("shadow", "cold") else "evaluation"
         judged = digest(*evaluation_key(kind, report.model, report.champion, report.fingerprint))
         in_order = [{"name": name, **to_plain(rule)} for name, rule in rules.items()]  # the first one gives the reason
         return self.steps.verdict(cycle, verdict, {**told, "evaluation": judged, "rules": in_order})

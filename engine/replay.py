@@ -18,7 +18,7 @@ from engine.promote.chain import Row
 from engine.promote.entries import DECISION, STAGE, VERDICT, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.transition import DISPLACED
-from engine.records import Candidate, EvaluationReport, canonical, from_plain, record, to_plain
+from engine.records import Candidate, Decision, EvaluationReport, Verdict, canonical, from_plain, record, to_plain
 
 KINDS = (DECISION, VERDICT, STAGE)  # what there is a why to
 COLD = "cold"
@@ -84,6 +84,8 @@ def replay(ledger: Ledger, row: Row) -> Replay:
     inputs = found.payload
     try:
         again = _decision(inputs) if row.kind == DECISION else _verdict(ledger, inputs)
+        from_plain(Decision if row.kind == DECISION else Verdict, row.payload)  # else a field without default is gone
+        again = _as_recorded(again, row.payload)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         detail = f"its inputs cannot be read by this release: {' '.join(str(error).split())}"
         return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
@@ -114,6 +116,7 @@ def _verdict(ledger: Ledger, inputs: Mapping[str, Any]) -> dict[str, Any]:
             greater_is_better=inputs["greater_is_better"],
             holdout_uses=inputs["holdout_uses"],
             max_holdout_uses=inputs["max_holdout_uses"],
+            power=inputs.get("power", 0.5),  # what an earlier release planned for
         )
     plain: dict[str, Any] = to_plain(verdict)
     return plain
@@ -128,6 +131,18 @@ def _needed(ledger: Ledger, id: str) -> Row:
     if row is None:
         raise KeyError(f"the row {id} is missing")
     return row
+
+
+def _as_recorded(again: Any, recorded: Any) -> Any:
+    """What was made again, without fields of a record that the release of the time did not have.
+
+    Each of those has a default, or the row could not be read; and its hash proves that none was taken out since.
+    """
+    if isinstance(again, dict) and isinstance(recorded, dict):
+        return {key: _as_recorded(value, recorded[key]) for key, value in again.items() if key in recorded}
+    if isinstance(again, list) and isinstance(recorded, list) and len(again) == len(recorded):
+        return [_as_recorded(*pair) for pair in zip(again, recorded, strict=True)]
+    return again
 
 
 def _first_difference(recorded: Any, again: Any, path: str = "") -> str:

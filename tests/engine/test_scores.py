@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as sk
 
 import engine
-import engine.evaluate
+import engine.evaluate.report
 import engine.intervals
 import engine.train.fit
 import kernels.metrics
@@ -163,8 +163,8 @@ def test_scores_come_from_the_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> 
             roots = {name.partition(".")[0] for name in names}
             assert not roots & {"sklearn", "torchmetrics", "torcheval", "scipy", "statsmodels"}, (path, names)
     assert engine.train.fit.score is score
-    assert engine.evaluate.estimate is engine.intervals.estimate
-    assert engine.evaluate.difference is engine.intervals.difference
+    assert engine.evaluate.report.estimate is engine.intervals.estimate
+    assert engine.evaluate.report.difference is engine.intervals.difference
     assert engine.intervals.bootstrap is kernels.resample.bootstrap
     assert engine.intervals.delong is kernels.resample.delong
     for metric in sorted(GREATER_IS_BETTER):

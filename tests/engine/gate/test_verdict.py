@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def report(**more: Any) -> EvaluationReport:
 
 def verdict(found: EvaluationReport, *rules: RuleConf, **more: Any) -> Verdict:
     named = {f"r{k}": rule for k, rule in enumerate(rules)}
-    return judge(found, named, gate="offline", greater_is_better=DIRECTIONS, **more)
+    return judge(found, named, gate="offline", greater_is_better=DIRECTIONS, **({"power": 0.5} | more))
 
 
 def one(found: EvaluationReport, rule: RuleConf) -> Outcome:
@@ -436,7 +436,19 @@ def test_refusals(make: Callable[[], object], where: str) -> None:
 
 
 def test_nothing_impure_is_imported() -> None:
-    tree = ast.parse(inspect.getsource(engine.gate))
-    imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    imported |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-    assert imported <= {"__future__", "math", "collections.abc", "dataclasses", "engine.errors", "engine.records"}
+    imported: set[str | None] = set()
+    for path in Path(engine.gate.__file__).parent.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        imported |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
+    outside = {name for name in imported if not str(name).startswith("engine.gate")}
+    assert outside <= {
+        "__future__",
+        "math",
+        "collections.abc",
+        "dataclasses",
+        "engine.errors",
+        "engine.records",
+        "statistics",
+        "typing",
+    }

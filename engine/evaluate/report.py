@@ -1,62 +1,21 @@
-"""Stage 6, evaluate: how good is a model on held-out rows, with intervals, beside the champion on the same rows.
-
-Every interval resamples the same rows with the same weights for both models, so that their difference is paired. Where
-the rows come in clusters (flights of one day share its weather) whole clusters are resampled: by row the interval
-would be several times too narrow. AUROC of independent rows takes DeLong's closed form instead.
-"""
+"""The report on N labelled rows: metrics, the champion's beside them, slices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
-from engine.errors import ConfigError
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.fairness import gap
+from engine.evaluate.robustness import Predictions, guarded, perturbed, unknown
 from engine.intervals import Rows, difference, estimate
-from engine.records import Estimate, EvaluationReport, SliceEstimate, Task
+from engine.records import Asked, Estimate, EvaluationReport, SliceEstimate, Task
 from engine.scores import check_metric
 
-
-@dataclass(kw_only=True, slots=True)
-class EvaluateConf:
-    """Which metrics, how sure, by which slices."""
-
-    primary: str = "roc_auc_score"
-    """The metric that decides: the slices, the decision and the report show it."""
-    metrics: list[str] = field(
-        default_factory=lambda: [
-            "roc_auc_score",
-            "average_precision_score",
-            "log_loss",
-            "brier_score_loss",
-            "expected_calibration_error",
-        ]
-    )
-    """All that are computed; names of kernels.metrics."""
-    confidence_level: float = 0.95
-    """Of every interval."""
-    n_resamples: int = 1000
-    """Of the bootstrap."""
-    seed: int = 0
-    """Of the bootstrap's weights."""
-    min_slice_rows: int = 500
-    """A slice with fewer labelled rows is undecidable, and says so."""
-
-    def __post_init__(self) -> None:
-        if self.primary not in self.metrics:
-            raise ConfigError("evaluate.primary", f"{self.primary!r} is not computed", "add it to evaluate.metrics")
-        if not 0.5 <= self.confidence_level < 1:
-            cure = "choose one from 0.5 up to 0.999"
-            raise ConfigError("evaluate.confidence_level", f"{self.confidence_level} is no level", cure)
-        if self.n_resamples < 100:
-            raise ConfigError("evaluate.n_resamples", f"{self.n_resamples} is too few", "use 100 or more")
-        if not 0 <= self.seed < 2**64:
-            raise ConfigError("evaluate.seed", f"{self.seed} is no seed", "choose one from 0 to 2**64 - 1")
-        if self.min_slice_rows < 2:
-            raise ConfigError("evaluate.min_slice_rows", f"{self.min_slice_rows} is too few", "use 2 or more")
-        if len(set(self.metrics)) < len(self.metrics):
-            raise ConfigError("evaluate.metrics", "names a metric twice", "name it once")
+NOTHING = Asked()
+NO_PREDICTIONS: Predictions = MappingProxyType({})
 
 
 def evaluate(
@@ -73,6 +32,8 @@ def evaluate(
     champion_prediction: np.ndarray | None,
     slices: Mapping[str, np.ndarray],
     conf: EvaluateConf,
+    asked: Asked = NOTHING,
+    predictions: Predictions = NO_PREDICTIONS,
 ) -> EvaluationReport:
     """Report on N labelled rows.
 
@@ -86,6 +47,8 @@ def evaluate(
         prediction, champion_prediction: (N,) or (N, C), as models give them.
         slices: column -> (N,) levels as text.
         conf: metrics and intervals.
+        asked: what the rules of the gate need beside: other slices, gaps between groups, perturbed rows.
+        predictions: of the perturbed rows, by the name of the perturbation.
 
     Raises:
         ConfigError: a metric that says nothing about this task. What the rows themselves forbid is no error: it is an
@@ -113,6 +76,15 @@ def evaluate(
             for column, levels in slices.items()
             for level in np.unique(levels).tolist()
         ),
+        guarded=tuple(
+            found
+            for one in asked.slices
+            for found in guarded(one, every, prediction, champion_prediction, slices, conf)
+        ),
+        fairness=tuple(
+            gap(one, every, prediction, slices[one.column], conf) for one in asked.gaps if one.column in slices
+        ),
+        robustness=tuple(perturbed(one, every, prediction, predictions, conf) for one in asked.perturbed),
     )
 
 
@@ -147,13 +119,4 @@ def _slice(
 
 def undecidable(conf: EvaluateConf, n: int, reason: str) -> Estimate:
     """The primary metric where it cannot be known."""
-    return Estimate(
-        name=conf.primary,
-        value=float("nan"),
-        low=float("nan"),
-        high=float("nan"),
-        n=n,
-        confidence_level=conf.confidence_level,
-        method="",
-        reason=reason,
-    )
+    return unknown(conf.primary, n, conf, reason)
