@@ -34,6 +34,7 @@ class Line:
     best: float = math.nan
     seconds: float = 0.0  # of training, as far as it is known
     at: float = 0.0  # of the clock: when it was last heard of
+    first: float = 0.0  # seconds of its first epoch, as far as they count as work of this command
 
     @classmethod
     def of(cls, trial: Trial) -> Line:
@@ -71,6 +72,7 @@ class Board:
         self.began = self.clock()
         self.worked: float | None = None  # when the first trial of this command began, as far as that can be told
         self._sign = 1.0 if self.sweep.mode == "max" else -1.0
+        self._work = 0.0  # seconds of training in this command: epochs recalled from a checkpoint take none
         self._spent: dict[str, float] = {}  # seconds of trials that ended under our eyes
         self._found: tuple[float, tuple[float, float] | None] | None = None  # the last estimate, and when it was made
 
@@ -87,15 +89,30 @@ class Board:
     def epoch(self, trial: str, epoch: Epoch) -> None:
         """A trial has ended an epoch; one that is tried again starts over."""
         with self.lock:
+            now = self.clock()
             line = self.lines.setdefault(trial, Line(trial, {}))
             if self.worked is None:
-                self.worked = self.clock() - epoch.seconds
+                self.worked = max(self.began, now - epoch.seconds)
             if epoch.epoch <= line.epoch:
                 line.best, line.seconds = math.nan, 0.0
             line.state, line.epoch, line.newest = RUNNING, epoch.epoch, epoch.value
-            line.seconds, line.at = line.seconds + epoch.seconds, self.clock()
+            self._count(line, epoch.seconds, now)
+            line.seconds, line.at = line.seconds + epoch.seconds, now
             if self.better(epoch.value, line.best):
                 line.best = epoch.value
+
+    def _count(self, line: Line, seconds: float, now: float) -> None:
+        """Add an epoch to the work of this command, but for one that was recalled from a checkpoint: it came at once.
+        Of the first epoch of a trial only the second one tells.
+        """
+        if line.epoch == 1:
+            line.first = min(seconds, now - self.began)
+            self._work += line.first
+        elif now - line.at < seconds / 2:
+            self._work -= line.first
+            line.first = 0.0
+        else:
+            self._work += seconds
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended, just now or in an earlier command."""
@@ -137,10 +154,12 @@ class Board:
         """
         now = self.clock()
         if self._found is None or now - self._found[0] >= ANEW:
-            running = [line.seconds + now - line.at for line in self.lines.values() if line.state == RUNNING]
+            heard = [(line.seconds, now - line.at) for line in self.lines.values() if line.state == RUNNING]
             worked = now - self.worked if self.worked is not None else 0.0
+            at_once = (self._work + sum(since for _, since in heard)) / worked if worked > 0 else 0.0
             waiting = self.total - len(self.lines)
-            self._found = now, remaining(list(self._spent.values()), running, waiting, worked)
+            running = [seconds + since for seconds, since in heard]
+            self._found = now, remaining(list(self._spent.values()), running, waiting, at_once)
         at, found = self._found
         if found is None:
             return None
@@ -150,20 +169,20 @@ class Board:
 
 
 def remaining(
-    spent: Sequence[float], running: Sequence[float], waiting: int, worked: float
+    spent: Sequence[float], running: Sequence[float], waiting: int, at_once: float
 ) -> tuple[float, float] | None:
     """When the last trial will have ended: an interval that holds it about nine times in ten, in seconds from now.
 
     The rest of the sweep is played `PLAYS` times. The time of a trial is log-normal; each play draws the parameters
     from what the trials that ended leave open (their posterior under the usual flat prior), so that few of them give a
     wide answer. A trial that runs lasts longer than it has, and counts among the others: the first to end are the
-    short ones. As many run at once as did so far. The same arguments give the same answer.
+    short ones. The same arguments give the same answer.
 
     Args:
         spent: seconds of each trial that ended.
         running: seconds that each running trial has behind it.
         waiting: trials that have not begun.
-        worked: seconds since the first of them began.
+        at_once: how many ran at once so far, in the mean; what passes between trials lowers it.
 
     Returns:
         Low and high end; (0, 0) where nothing is left, None where fewer than `LEAST` trials have ended.
@@ -173,27 +192,26 @@ def remaining(
     waiting = max(0, waiting)
     if not running and not waiting:
         return 0.0, 0.0
-    done = sum(spent) + sum(running)
-    if len(spent) < LEAST or worked <= 0 or done <= 0:
+    if len(spent) < LEAST or at_once <= 0:
         return None
-    at_once = max(1, len(running), round(done / worked))
-    slower = max(1.0, at_once * worked / done)  # by what passes between trials
+    lanes = max(1, len(running), round(at_once))
+    slower = max(1.0, lanes / at_once)
     rng = random.Random(len(spent))
     logs = [math.log(max(seconds, SHORTEST)) for seconds in spent]
-    ends = sorted(_play(rng, logs, running, waiting, at_once) * slower for _ in range(PLAYS))
+    ends = sorted(_play(rng, logs, running, waiting, lanes) * slower for _ in range(PLAYS))
     return ends[PLAYS // 20], ends[-1 - PLAYS // 20]
 
 
-def _play(rng: random.Random, logs: Sequence[float], running: Sequence[float], waiting: int, at_once: int) -> float:
+def _play(rng: random.Random, logs: Sequence[float], running: Sequence[float], waiting: int, lanes: int) -> float:
     """Seconds until the last trial ends, in one play; `logs` are the logarithms of the times of those that ended."""
     normal = _drawn_normal(rng, logs)
     seen = [*logs, *(math.log(_longer(rng, normal, seconds)) for seconds in running)]
     normal = _drawn_normal(rng, seen)
     free = [_longer(rng, normal, seconds) - seconds for seconds in running]
-    free += [0.0] * (at_once - len(free))
+    free += [0.0] * (lanes - len(free))
     drawn = min(waiting, PLAYED)
     if beyond := waiting - drawn:
-        free = [seconds + beyond * math.exp(normal.mean + normal.variance / 2) / at_once for seconds in free]
+        free = [seconds + beyond * math.exp(normal.mean + normal.variance / 2) / lanes for seconds in free]
     heapq.heapify(free)
     for _ in range(drawn):
         heapq.heapreplace(free, free[0] + math.exp(rng.gauss(normal.mean, normal.stdev)))

@@ -35,7 +35,10 @@ def live(board: Board, width: int) -> RenderableType:
     shown, rest = lines[:MOST_ROWS], len(lines) - MOST_ROWS
     names = differing([line.params for line in lines])
     rows = [_cells(line, names, winner) for line in shown]
-    titles = [Text(title, style="bold") for title in (*(t for t, _ in FIXED[:-1]), *short_names(names), "seconds")]
+    titles = [
+        Text(words.clean(title), style="bold")
+        for title in (*(t for t, _ in FIXED[:-1]), *short_names(names), "seconds")
+    ]
     right = [*(r for _, r in FIXED[:-1]), *(True for _ in names), True]
     body = _aligned([titles, *rows], right, width)
     more = [Text(f"and {rest} more", style="dim")] if rest > 0 else []
@@ -52,15 +55,12 @@ def summary(candidate: Candidate, width: int) -> RenderableType:
     """The best trials, how many ended how, and why those failed that did."""
     trials = sorted(candidate.trials, key=lambda t: _rank(t, candidate.mode))
     names = differing([trial.params for trial in trials])
-    table = [Line.of(trial) for trial in trials[:BEST_ROWS]]
-    winner = next((row for row in table if row.state == TrialState.FINISHED.value and math.isfinite(row.best)), None)
-    rows = [_cells(row, names, winner) for row in table]
-    titles = [Text(title, style="bold") for title in (*(t for t, _ in FIXED[:-1]), *short_names(names), "seconds")]
-    right = [*(r for _, r in FIXED[:-1]), *(True for _ in names), True]
+    shown = [Line.of(trial) for trial in trials[:BEST_ROWS]]
+    winner = next((row for row in shown if row.state == TrialState.FINISHED.value and math.isfinite(row.best)), None)
     counted = Counter(trial.state.value for trial in trials)
     said = ", ".join(f"{counted[state.value]} {state.value}" for state in TrialState if counted[state.value])
     best = f", best {candidate.metric} {words.number(candidate.value, 4)}" if candidate.model else ""
-    parts: list[RenderableType] = [*_aligned([titles, *rows], right, width)]
+    parts: list[RenderableType] = [*_table(shown, names, winner, width)]
     if len(trials) > BEST_ROWS:
         parts.append(Text(f"and {len(trials) - BEST_ROWS} more", style="dim"))
     parts.append(
@@ -129,6 +129,14 @@ def _about(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _table(lines: Sequence[Line], names: Sequence[str], winner: Line | None, width: int) -> list[Text]:
+    """Titles and rows: what is fixed, and the parameters `names` before the seconds."""
+    titles = [*(title for title, _ in FIXED[:-1]), *map(words.clean, short_names(names)), FIXED[-1][0]]
+    right = [*(right for _, right in FIXED[:-1]), *(True for _ in names), FIXED[-1][1]]
+    rows = [_cells(line, names, winner) for line in lines]
+    return _aligned([[Text(title, style="bold") for title in titles], *rows], right, width)
 
 
 def _cells(line: Line, names: Sequence[str], winner: Line | None) -> list[Text]:

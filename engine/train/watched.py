@@ -8,6 +8,7 @@ there (`tidegate resync`).
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from typing import Any, Protocol, TypeVar
 
 from engine import durable
 from engine.records import Epoch, Sweep, Trial, from_plain, to_plain
-from engine.train.sweep import Search, SweepJob, TrialPlan
+from engine.train.sweep import Search, SweepJob, TrialPlan, read_trial
 
 T = TypeVar("T")
 
 RECORD = "sweep.json"
+LOOK_EVERY = 1.0  # seconds between two looks for records that nobody told of
 
 
 class Onlooker(Protocol):
@@ -67,11 +69,17 @@ def together(*onlookers: AbstractContextManager[Onlooker]) -> Iterator[Onlooker]
 
 
 def run_watched(search: Search, job: SweepJob, onlooker: Onlooker) -> tuple[Trial, ...]:
-    """Run the job and tell the onlooker. Raises what `search.run` raises."""
+    """Run the job and tell the onlooker. Raises what `search.run` raises.
+
+    A search may tell of a stopped trial long after its end: its record, once it is there, is told instead.
+    """
     known: dict[str, TrialPlan] = {}
-    begun: set[str] = set()
+    begun: set[str] = set()  # trials that were seen, and whose end was not told yet
+    told: set[str] = set()
+    looked = time.monotonic()
 
     def on_epoch(trial: str, epoch: Epoch) -> None:
+        nonlocal looked
         if trial not in begun:
             begun.add(trial)
             if trial not in known:
@@ -79,8 +87,18 @@ def run_watched(search: Search, job: SweepJob, onlooker: Onlooker) -> tuple[Tria
             plan = known.get(trial)
             onlooker.begins(trial, plan.params if plan else {}, plan.config if plan else {})
         onlooker.epoch(trial, epoch)
+        if time.monotonic() - looked >= LOOK_EVERY:
+            for ended in [found for id in begun - {trial} if (found := read_trial(job.folder, id)) is not None]:
+                on_trial(ended)
+            looked = time.monotonic()
 
-    return search.run(job, on_epoch=on_epoch, on_trial=onlooker.ended)
+    def on_trial(trial: Trial) -> None:
+        begun.discard(trial.id)
+        if trial.id not in told:
+            told.add(trial.id)
+            onlooker.ended(trial)
+
+    return search.run(job, on_epoch=on_epoch, on_trial=on_trial)
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> None:
