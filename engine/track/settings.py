@@ -32,7 +32,7 @@ def quiet_settings(wandb: Any, *, stats: bool = False) -> Any:
         "init_timeout": INIT_TIMEOUT,
         "save_code": False,
         "silent": True,
-        "x_disable_machine_info": True,
+        "x_disable_machine_info": not stats,  # it would end the metrics; what it names is shut off by x_disable_meta
         "x_disable_meta": True,
         "x_disable_stats": not stats,
         "x_save_requirements": False,

@@ -28,6 +28,7 @@ from engine.track.settings import Mode, chosen_mode, own_folders, quiet_settings
 MOST_OPEN = 16  # runs at once; each is a few requests a minute to the server, whose limit is by project
 SETTLE_TIMEOUT = 5.0  # seconds until all offline files must be flushed
 SETTLE_PAUSE = 0.02
+GONE = ("MailboxClosedError", "AlreadyJoinedError")  # what wandb raises where its own process is gone
 EMPTY = 7  # bytes of an offline file without a record
 
 Steps = Sequence[tuple[int, dict[str, float]]]
@@ -137,11 +138,7 @@ class Writer:
                 return
             except Exception as error:  # whatever breaks inside wandb changes nothing but the review
                 tries += 1
-                self._recover(error)
-                if self._mode == "online":
-                    self.complain(f"not reachable, runs go to {self._root} ({_first_line(error)})")
-                    self._mode = "offline"
-                elif tries > 1 or not _died(error):
+                if not self._recover(error) or tries > 1:
                     self.complain(f"run {run.name} is not shown ({_first_line(error)})")
                     return
 
@@ -183,7 +180,7 @@ class Writer:
                 opened.summary.update(run.described.numbers)
                 opened.summary.update({key: redact_text(text) for key, text in run.described.facts.items()})
                 for artifact in run.artifacts:
-                    opened.log_artifact(_artifact(wandb, run, artifact), aliases=[artifact.stage])
+                    opened.log_artifact(_artifact(wandb, run, artifact), aliases=_aliases(run, artifact))
             complete = True
         finally:
             opened.finish(exit_code=int(run.failed or not complete))
@@ -216,26 +213,26 @@ class Writer:
         try:
             yield
         except Exception as error:  # whatever breaks inside wandb changes nothing but the review
-            self._recover(error)
-            if self._mode == "online":
-                self._mode, what = "offline", f"not reachable, runs go to {self._root}"
-                self.complain(f"{what} ({_first_line(error)})")
-            elif not _died(error):
+            if not self._recover(error):
                 self.complain(f"{what} ({_first_line(error)})")
 
-    def _recover(self, error: Exception) -> None:
-        """Where its service process died, let wandb forget it: the next run starts another one."""
-        if _died(error):
-            import wandb
+    def _recover(self, error: Exception) -> bool:
+        """Is it worth another try: offline from now on, where the server failed; or where wandb's own process died.
 
-            self._open.clear()
-            with suppress(Exception):
-                wandb.teardown()
+        Either way wandb is made to forget all of its runs: it would refuse the ids of those that are open.
+        """
+        if self._mode == "online":
+            self.complain(f"not reachable, runs go to {self._root} ({_first_line(error)})")
+            self._mode = "offline"
+        elif not (isinstance(error, ConnectionError) or type(error).__name__ in GONE):
+            return False
+        import wandb
 
-
-def _died(error: Exception) -> bool:
-    """Is wandb's own process gone."""
-    return isinstance(error, ConnectionError) or type(error).__name__ == "MailboxClosedError"
+        self._open.clear()
+        self._folders = None  # a run that could not be opened may have left one
+        with suppress(Exception):
+            wandb.teardown()
+        return True
 
 
 def _artifact(wandb: Any, run: Run, artifact: Artifact) -> Any:
@@ -249,6 +246,12 @@ def _artifact(wandb: Any, run: Run, artifact: Artifact) -> Any:
     for name, path in sorted(artifact.files.items()):
         made.add_file(str(path.resolve()), name=name, policy="immutable", skip_cache=True)
     return made
+
+
+def _aliases(run: Run, artifact: Artifact) -> list[str]:
+    """Its stage; and of which sweep it is the best, which stays true when the next sweep has a best."""
+    sweep = run.described.config.get("sweep", {}).get("id", "")
+    return [artifact.stage, f"sweep-{sweep[:8]}"] if sweep else [artifact.stage]
 
 
 def _table(wandb: Any, table: Table) -> Any:

@@ -19,18 +19,6 @@ CYCLES = year()
 HOST, ARGUMENT = "the-name-of-this-host", "+password=on-the-command-line"
 
 
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def warnings() -> list[str]:
-    return []
-
-
 @pytest.fixture
 def tracker(tmp_path: Path, warnings: list[str]) -> Iterator[WandbTracker]:
     made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append)
