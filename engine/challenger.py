@@ -9,13 +9,11 @@ production.
 from __future__ import annotations
 
 import json
-import math
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -39,20 +37,20 @@ from engine.records import (
     Asked,
     Candidate,
     Decision,
-    Epoch,
     Estimate,
     EvaluationReport,
     Perturbation,
+    Sweep,
     Trial,
     Window,
     digest,
     from_plain,
 )
 from engine.redact import redact
-from engine.report.terminal import Advance
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.search_space import Point, draw
 from engine.train.sweep import Search, SweepJob, TrialPlan, best
+from engine.train.watched import Watch, run_watched, write_sweep
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
 RECORDED = "recorded predictions"
@@ -60,7 +58,6 @@ COLD_SECONDS = 300.0  # until a fresh process has answered
 NOTHING = Asked()
 NO_WINDOWS: Mapping[int, Window] = MappingProxyType({})
 Compose = Callable[[Point], tuple[TrainConf, ModelConf]]
-Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +85,7 @@ class Recipe:
     trusted: tuple[str, ...]
     folder: Path
     config: dict[str, Any]  # the whole config, for the manifest
+    loop: str = ""  # its name, for reviewers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +114,7 @@ def train(
     store: Store,
     *,
     warm: Warm | None,
-    progress: Progress,
+    watch: Watch,
 ) -> Candidate:
     """Run the sweep that the decision asks for and store its best trial; `model` is empty where no trial finished.
 
@@ -146,7 +144,10 @@ def train(
         trusted=recipe.trusted,
         warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
     )
-    trials = _watched(search, job, f"{decision.window} {decision.action.value}", progress)
+    sweep = _sweep(decision, job, recipe)
+    write_sweep(job.folder, sweep)
+    with watch(sweep, len(plans)) as onlooker:
+        trials = run_watched(search, job, onlooker)
     winner = best(trials, job.mode)
     seconds = sum(t.seconds for t in trials)
     artifact = ""
@@ -162,6 +163,7 @@ def train(
             trusted=recipe.trusted,
         )
         artifact = store.put(files, _manifest(decision, rows, job, winner, recipe.config))
+        write_sweep(job.folder, replace(sweep, model=artifact))
     return Candidate(
         model=artifact,
         decision=decision.id,
@@ -174,6 +176,23 @@ def train(
         n_rows=len(job.train),
         seconds=seconds,
         cost=seconds / 3600 * recipe.price,
+        sweep=job.id,
+        mode=job.mode,
+    )
+
+
+def _sweep(decision: Decision, job: SweepJob, recipe: Recipe) -> Sweep:
+    """What all trials of the job have in common."""
+    return Sweep(
+        id=job.id,
+        loop=recipe.loop,
+        window=decision.window,
+        policy=decision.policy,
+        action=decision.action.value,
+        decision=decision.id,
+        metric=job.metric,
+        mode=job.mode,
+        config=redact(recipe.config),
     )
 
 
@@ -197,26 +216,6 @@ def _job_id(
         encoder.to_dict(),
         keep.predictor.artifact if keep else "",
     )
-
-
-def _watched(search: Search, job: SweepJob, title: str, progress: Progress) -> tuple[Trial, ...]:
-    """Run the job under a progress bar that counts trials and tells the best so far."""
-    sign = 1.0 if job.mode == "max" else -1.0
-    so_far = -math.inf
-
-    with progress(title, len(job.plans)) as bar:
-
-        def on_epoch(trial: str, epoch: Epoch) -> None:
-            nonlocal so_far
-            if math.isfinite(epoch.value):
-                so_far = max(so_far, sign * epoch.value)
-            best_yet = f", best {sign * so_far:.4f}" if math.isfinite(so_far) else ""
-            bar.advance(0, f"{trial} epoch {epoch.epoch}: {job.metric} {epoch.value:.4f}{best_yet}")
-
-        def on_trial(trial: Trial) -> None:
-            bar.advance(1, f"{trial.id} {trial.state.value}")
-
-        return search.run(job, on_epoch=on_epoch, on_trial=on_trial)
 
 
 def _points(search: SearchConf, first: Point | None) -> list[Point]:

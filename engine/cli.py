@@ -39,10 +39,12 @@ VERBS = {
     "rollback": "production goes back to the champion before (reason=, actor=, --rehearse)",
     "gc": "remove models that no ledger mentions (--rehearse, --older-than 7d)",
     "report": "the HTML report of a loop, from its ledger",
+    "resync": "tell W&B all again from our own records, after an outage or a kill",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
 }
 TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
+HOMES = {"resync": "review"}  # where a verb lives that is neither of these nor in desk.py
 SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
 examples:
@@ -193,7 +195,7 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
     if verb in SEARCHING:
         # what the command line says goes before what the config says: other keys to search, or one value for a key
         config.search.space = space or {k: v for k, v in config.search.space.items() if not composer.sets(k)}
-    home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk"
+    home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else HOMES.get(verb, "desk")
     module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     code, answer = call(config, composer, quiet=False)

@@ -284,6 +284,23 @@ class Trial:
     value: float  # the metric at best_epoch
     seconds: float
     weights: str = ""  # path of the safetensors file of best_epoch, empty where there is none
+    config: dict[str, Any] = field(default_factory=dict)  # train and model config of this point, secrets hidden
+
+
+@record
+class Sweep:
+    """What the trials of one sweep have in common. Recorded before the first of them runs, and once more at the end."""
+
+    id: str  # a hash of all that the trials depend on
+    loop: str
+    window: str
+    policy: str  # who asked: a policy of the loop, or the verb of a person
+    action: str
+    decision: str
+    metric: str
+    mode: str  # max or min
+    config: dict[str, Any]  # the whole config, secrets hidden
+    model: str = ""  # artifact id of the best trial; empty while it runs, and where no trial finished
 
 
 @record
@@ -301,6 +318,8 @@ class Candidate:
     n_rows: int
     seconds: float
     cost: float  # seconds of compute x price, in the currency of the config
+    sweep: str = ""  # id of the sweep; empty in ledgers of earlier versions
+    mode: str = "max"  # is the largest value of the metric best, or the smallest (min)
 
 
 # ---- evaluate and gate --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +18,13 @@ from engine.monitor import MonitorConf
 from engine.promote.conf import PromoteConf
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
-from engine.records import Window
+from engine.records import Sweep, Window
 from engine.report.terminal import Console
 from engine.timing import Stopwatch
 from engine.track import Tracker
 from engine.train.conf import SearchConf, TrainConf
 from engine.train.sweep import Search
+from engine.train.watched import Onlooker, together
 from engine.validate import ValidateConf
 
 
@@ -68,3 +70,7 @@ class Ports:
     compose: Compose
     folder: Path  # runs/<name>: the sweeps' records
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def look_on(self, sweep: Sweep, total: int) -> AbstractContextManager[Onlooker]:
+        """The terminal and the tracker follow a sweep of `total` trials."""
+        return together(self.console.sweep(sweep, total), self.tracker.sweep(sweep))

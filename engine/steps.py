@@ -259,7 +259,7 @@ class Steps:
                 search,
                 self.ports.store,
                 warm=warm,
-                progress=self.ports.console.progress,
+                watch=self.ports.look_on,
             )
         watch.move(search.startup_seconds - waited, "train", "ray")
         return candidate
@@ -275,6 +275,7 @@ class Steps:
             trusted=self.confs.trusted,
             folder=(self.ports.folder / "sweeps").absolute(),  # workers have another working directory
             config=self.confs.plain,
+            loop=self.confs.loop.name,
         )
 
     def training_rows(self, past: Past, mature: int) -> TrainingRows:

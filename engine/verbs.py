@@ -28,7 +28,7 @@ from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
-from engine.track import make_tracker
+from engine.track import BEST, make_tracker, sweep_of, tell_sweep
 from engine.train.registry import resolve, trusted_packages
 from engine.train.search_space import draw
 from engine.train.sweep import LocalSearch, Search
@@ -64,13 +64,12 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         console.header(config.loop.name, len(runner.steps.names), config.folder)
         ports.tracker.start(config.loop.name, confs.plain)
         with watch.lap("other"):
-            cycles = [_reviewed(cycle, ports, config.promote.owner) for cycle in runner.run()]
+            cycles = [_reviewed(cycle, ports, confs.plain, config.promote.owner) for cycle in runner.run()]
         with watch.lap("track"):
             for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
                 console.warn(fault)
             page = desk.write_report(config, ports.ledger, cycles)
             ports.tracker.page(page.read_text())
-            ports.tracker.finish()
     totals = shown(watch)
     console.timings(totals, watch.wall)
     champion = cycles[-1].champion_after if cycles else ""
@@ -88,27 +87,29 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if champion else NEGATIVE), answer
 
 
-def _reviewed(cycle: Cycle, ports: Ports, owner: str) -> Cycle:
+def _reviewed(cycle: Cycle, ports: Ports, plain: dict[str, Any], owner: str) -> Cycle:
     """Show a cycle on the terminal and to the tracker."""
     ports.console.cycle(cycle)
     with ports.watch.lap("track"):
+        sweep = sweep_of(cycle, plain)
+        if sweep is not None and cycle.candidate is not None:
+            tell_sweep(ports.tracker, sweep, cycle.candidate.trials)
         for change in cycle.changes:
             if change.target is Stage.PRODUCTION:
                 _show_model(change.model, ports, owner)
         ports.tracker.cycle(cycle)
-        ports.tracker.trials(cycle)
     return cycle
 
 
 def _show_model(model: str, ports: Ports, owner: str) -> None:
     """Files and card of a model that reached production, for people and the tracker; a damaged one stops no loop."""
     try:
-        folder = card.write(ports.ledger, ports.store, model, ports.folder, owner=owner)
-        ports.store.export(model, folder)
+        card.write(ports.ledger, ports.store, model, ports.folder, owner=owner)
+        files = card.export(ports.store, model, ports.folder)
     except ArtifactError as error:
         ports.console.warn(str(error))
         return
-    ports.tracker.artifact(model, {path.name: path for path in folder.iterdir()}, Stage.PRODUCTION.value)
+    ports.tracker.artifact(model, files, Stage.PRODUCTION.value)
 
 
 def shown(watch: Stopwatch) -> dict[str, float]:
@@ -164,6 +165,7 @@ def opened(
             with watch.lap("wait"):
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
+        tracker = make_tracker(config.track, config.folder, warn=console.warn)
         search.start()
         try:
             yield (
@@ -173,7 +175,7 @@ def opened(
                     search=search,
                     ledger=ledger,
                     store=store,
-                    tracker=make_tracker(config.track, config.folder, warn=console.warn),
+                    tracker=tracker,
                     console=console,
                     compose=composer,
                     folder=config.folder,
@@ -183,6 +185,8 @@ def opened(
         finally:
             with watch.lap("ray"):
                 search.close()
+            with watch.lap("track"):
+                tracker.finish()
 
 
 def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
@@ -279,17 +283,16 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         )
         rows = steps.training_rows(Past(ports.ledger, ""), mature)
         recipe = steps.recipe()
-        candidate = challenger.train(
-            decision, rows, recipe, ports.search, ports.store, warm=None, progress=console.progress
-        )
+        ports.tracker.start(config.loop.name, confs.plain)
+        candidate = challenger.train(decision, rows, recipe, ports.search, ports.store, warm=None, watch=ports.look_on)
         answer: dict[str, Any] = {"candidate": to_plain(candidate)}
-        for trial in sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max"):
-            keys = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
-            state = f"{trial.state.value:<8} {trial.reason}".rstrip()
-            console.note(f"{trial.id}  {config.search.metric} {trial.value:.4f}  {keys}  {state}")
+        console.swept(candidate)
         if not candidate.model:
             console.warn("no trial finished")
             return NEGATIVE, answer
+        if config.track.kind != "none":
+            files = card.export(ports.store, candidate.model, ports.folder)
+            ports.tracker.artifact(candidate.model, files, BEST)
         judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
         _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")
         answer["evaluation"] = to_plain(judged)

@@ -77,10 +77,23 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
 def write(ledger: Ledger, store: Store, model: str, folder: Path, *, owner: str = "") -> Path:
     """Write card.json and card.md of a model into `<folder>/models/<beginning of its id>`; that folder."""
     made = card(ledger, store, model, owner=owner)
-    place = folder / "models" / str(made["model"])[:12]
+    place = place_of(str(made["model"]), folder)
     durable.write_text(place / "card.json", json.dumps(made, indent=2, sort_keys=True, allow_nan=False) + "\n")
     durable.write_text(place / "card.md", render(made))
     return place
+
+
+def place_of(model: str, folder: Path) -> Path:
+    """Where people find the files and the card of a model."""
+    return folder / "models" / model[:12]
+
+
+def export(store: Store, model: str, folder: Path) -> dict[str, Path]:
+    """Write the proved files of a model beside its card; all that lies there then, by name. ArtifactError where the
+    model is missing or damaged.
+    """
+    place = store.export(model, place_of(model, folder))
+    return {path.name: path for path in sorted(place.iterdir())}
 
 
 def write_all(ledger: Ledger, store: Store, folder: Path, *, owner: str = "") -> list[str]:

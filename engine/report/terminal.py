@@ -1,7 +1,7 @@
-"""What people see while a loop runs: one row a window, progress on long work, where the time went.
+"""What people see while a loop runs: one row a window, the trials of a sweep as they come, where the time went.
 
-All of it goes to stderr; stdout belongs to `--json`. On a terminal rows are coloured and progress moves; in a
-log the same rows are plain lines, and progress is a line now and then.
+All of it goes to stderr; stdout belongs to `--json`. On a terminal rows are coloured and the table of a sweep lives;
+in a log the same rows are plain lines, and a sweep is a line now and then.
 """
 
 from __future__ import annotations
@@ -10,35 +10,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
 import rich.console
 from rich.console import RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.live import Live
 from rich.text import Text
 
-from engine.records import Cycle
+from engine.records import Candidate, Cycle, Epoch, Sweep, Trial, TrialState
 from engine.report import words
+from engine.report.board import RUNNING, Board
 from engine.report.row import COLUMNS, GAP, cells, fit, set_width, that_fits
+from engine.report.sweep import headline, live, summary
 
 LOG_WIDTH = 210  # columns of a line where there is no terminal
 LOG_EVERY = 10.0  # seconds between two progress lines where there is no terminal
-
-
-class Advance(Protocol):
-    """Handle of a piece of long work."""
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """`n` more of the total are done; `note` says what comes or came."""
+REDRAWS = 1  # a second, of the table that lives
 
 
 class Console:
@@ -65,8 +53,6 @@ class Console:
         if width is None and not self._rich.is_terminal:
             self._rich.width = LOG_WIDTH
         self._columns = fit(COLUMNS, self._rich.width)
-        self._progress: Progress | None = None
-        self._depth = 0
 
     def header(self, loop: str, n_windows: int, out: Path | str) -> None:
         """The loop, how much lies before it, where its records go; then the titles of the rows."""
@@ -83,15 +69,26 @@ class Console:
             self.note(f"  {item.severity} {item.rule}: {item.message} -> {item.action}, {item.owner}")
 
     @contextmanager
-    def progress(self, description: str, total: int) -> Iterator[Advance]:
-        """Long work of `total` pieces: a bar on a terminal, a line now and then in a log. May be nested."""
+    def sweep(self, sweep: Sweep, total: int, budget: float | None = None) -> Iterator[Board]:
+        """A sweep of `total` trials: a table that lives on a terminal, a line now and then in a log.
+
+        What is told of it (`begins`, `epoch`, `ended`) costs microseconds: the table is drawn by a thread of its own,
+        once a second. `budget` is how many seconds it may take.
+        """
+        board = Board(sweep, total, budget, time.monotonic)
         if self._quiet:
-            yield _Silent()
+            yield board
         elif self._rich.is_terminal:
-            with self._bar(description, total) as advance:
-                yield advance
+            picture = Live(
+                get_renderable=lambda: live(board, self._rich.width),
+                console=self._rich,
+                refresh_per_second=REDRAWS,
+                transient=True,
+            )
+            with picture:
+                yield board
         else:
-            yield _Log(description, total, self.note)
+            yield _Logged(board, self.note)
 
     def timings(self, totals: Mapping[str, float], wall: float) -> None:
         """Where the wall time went, largest first; what no one claims is our own overhead.
@@ -108,6 +105,10 @@ class Console:
             bar = "#" * round(24 * min(1.0, share))
             self.note(f"  {name:<22}{words.duration(seconds):>12}{words.percent(share):>8}  {bar}".rstrip())
 
+    def swept(self, candidate: Candidate) -> None:
+        """The end of a sweep: its best trials, how many ended how, why some failed."""
+        self.show(summary(candidate, self._rich.width))
+
     def show(self, renderable: RenderableType) -> None:
         """A table or text of rich (see engine.report.tables)."""
         if not self._quiet:
@@ -121,32 +122,6 @@ class Console:
     def warn(self, text: str) -> None:
         """One line that even a quiet command says."""
         self._line(Text.assemble(("warning: ", "yellow"), words.clean(text)))
-
-    @contextmanager
-    def _bar(self, description: str, total: int) -> Iterator[Advance]:
-        if self._progress is None:
-            self._progress = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=28),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}", style="dim", markup=False),
-                console=self._rich,
-                transient=True,
-            )
-            self._progress.start()
-        progress = self._progress
-        task = progress.add_task(words.clean(description), total=total, note="")
-        self._depth += 1
-        try:
-            yield _Bar(lambda n, note: progress.update(task, advance=n, note=words.clean(note)))
-        finally:
-            progress.remove_task(task)
-            self._depth -= 1
-            if self._depth == 0:
-                progress.stop()
-                self._progress = None
 
     def _row(self, cells: Sequence[Text]) -> None:
         if self._quiet:
@@ -163,37 +138,39 @@ class Console:
         self._rich.print(text, soft_wrap=True)
 
 
-@dataclass
-class _Bar:
-    update: Callable[[int, str], None]
+class _Logged(Board):
+    """A board that tells of itself in lines: at most one every `LOG_EVERY` seconds, and one at the end if any came
+    before; and a failure at once, where no trial has failed for that reason before.
+    """
 
-    def advance(self, n: int = 1, note: str = "") -> None:
-        self.update(n, note)
+    def __init__(self, board: Board, say: Callable[[str], None]) -> None:
+        super().__init__(board.sweep, board.total, board.budget, board.clock)
+        self._say, self._last, self._said = say, board.clock(), False
+        self._reasons: set[str] = set()
 
+    def epoch(self, trial: str, epoch: Epoch) -> None:
+        """An epoch, and a line where one is due."""
+        super().epoch(trial, epoch)
+        self._line(ended=False)
 
-class _Silent:
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """Nothing."""
+    def ended(self, trial: Trial) -> None:
+        """A trial, and a line where one is due."""
+        super().ended(trial)
+        if trial.state is TrialState.FAILED and trial.reason not in self._reasons:
+            self._reasons.add(trial.reason)
+            self._say(f"{trial.id} failed: {trial.reason}")
+        self._line(ended=self.said_all)
 
+    @property
+    def said_all(self) -> bool:
+        """Have all trials ended, and was the reader told of some before."""
+        return self._said and len(self.lines) >= self.total and not self.count(RUNNING)
 
-class _Log:
-    """Progress as lines: at most one every LOG_EVERY seconds, and one at the end if any came before."""
-
-    def __init__(self, description: str, total: int, say: Callable[[str], None]) -> None:
-        self._description, self._total, self._say = description, total, say
-        self._done, self._said = 0, False
-        self._began = self._last = time.monotonic()
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        self._done += n
-        now = time.monotonic()
-        ended = self._done >= self._total and self._said
-        if not ended and now - self._last < LOG_EVERY:
-            return
-        self._last, self._said = now, self._done < self._total
-        tail = f", {note}" if note else ""
-        elapsed = words.duration(now - self._began)
-        self._say(f"{self._description}: {self._done}/{self._total} after {elapsed}{tail}")
+    def _line(self, *, ended: bool) -> None:
+        now = self.clock()
+        if ended or now - self._last >= LOG_EVERY:
+            self._last, self._said = now, True
+            self._say(headline(self))
 
 
 def make_console(quiet: bool = False, primary: str = "") -> Console:

@@ -1,4 +1,4 @@
-"""What a cycle and a trial look like to a reviewer: flat numbers, flat facts and small tables. Pure.
+"""What a cycle, a sweep and a trial look like to a reviewer: flat numbers, flat facts and small tables. Pure.
 
 Undecidable numbers (NaN) are left out of the numbers and named in the facts under `undecidable`, because a
 chart would draw them as zero or drop them in silence. In tables they are None.
@@ -7,11 +7,14 @@ chart would draw them as zero or drop them in silence. In tables they are None.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.records import Candidate, Cycle, DriftOutcome, DriftReport, Estimate, Trial
+from engine.records import Cycle, DriftOutcome, DriftReport, Epoch, Estimate, Sweep, Trial, TrialState
+
+BEST_VALUE = "best_value"  # of the search metric; the metric's own name is its newest value
 
 
 @dataclass(frozen=True)
@@ -56,25 +59,81 @@ def describe_cycle(cycle: Cycle, config: Mapping[str, Any]) -> Description:
     )
 
 
-def describe_trial(candidate: Candidate, trial: Trial, cycle: Cycle) -> Description:
-    """One trial of the sweep that led to `candidate`; table `curve`: epoch, train_loss, metric, seconds."""
-    facts = {"state": trial.state.value, "reason": trial.reason, "decision": candidate.decision}
-    numbers = {"best_epoch": float(trial.best_epoch), "seconds": trial.seconds}
+def describe_trial(sweep: Sweep, trial: Trial) -> Description:
+    """One trial: its point and what that was composed to, how it ended, and how good it was at its best."""
+    facts = {"state": trial.state.value, "reason": trial.reason}
+    numbers = {"best_epoch": float(trial.best_epoch), "epochs": float(len(trial.curve)), "seconds": trial.seconds}
     if math.isfinite(trial.value):
-        numbers[candidate.metric] = trial.value
+        numbers[BEST_VALUE] = trial.value
     else:
-        facts["undecidable"] = candidate.metric
-    curve = Table(
-        ("epoch", "train_loss", candidate.metric, "seconds"),
-        tuple((e.epoch, _cell(e.train_loss), _cell(e.value), _cell(e.seconds)) for e in trial.curve),
-    )
-    where = {"id": cycle.id, "loop": cycle.loop, "window": cycle.window, "index": cycle.index}
+        facts["undecidable"] = BEST_VALUE
     return Description(
-        config={**trial.params, "trial": trial.id, "cycle": where},
+        config=trial_config(sweep, trial.id, trial.params, trial.config),
+        numbers=numbers,
+        facts=facts,
+        tables={},
+    )
+
+
+def trial_config(sweep: Sweep, trial: str, params: Mapping[str, Any], composed: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a trial from the others, by key; and under `composed` the whole train and model config."""
+    return {**params, "trial": trial, "sweep": _of_sweep(sweep), "composed": dict(composed)}
+
+
+def steps_of(curve: Iterable[Epoch], metric: str) -> tuple[tuple[int, dict[str, float]], ...]:
+    """A curve as (epoch, numbers), undecidable numbers left out."""
+
+    def numbers(epoch: Epoch) -> dict[str, float]:
+        named = {"train_loss": epoch.train_loss, metric: epoch.value, "epoch_seconds": epoch.seconds}
+        return {name: value for name, value in named.items() if math.isfinite(value)}
+
+    return tuple((epoch.epoch, numbers(epoch)) for epoch in curve)
+
+
+def describe_sweep(sweep: Sweep, trials: Sequence[Trial]) -> Description:
+    """A sweep as a whole: how many trials ended how, the best of them, and a table of all."""
+    counted = Counter(trial.state for trial in trials)
+    numbers = {f"trials/{state.value}": float(counted[state]) for state in TrialState}
+    numbers |= {"trials": float(len(trials)), "seconds": sum(trial.seconds for trial in trials)}
+    facts = {"model": sweep.model}
+    winner = best_of(sweep, trials)
+    if winner is not None:
+        numbers[BEST_VALUE] = winner.value
+        facts["best_trial"] = winner.id
+    names = sorted({name for trial in trials for name in trial.params})
+    table = Table(
+        ("trial", "state", BEST_VALUE, "best_epoch", "epochs", "seconds", *names, "reason"),
+        tuple(
+            (t.id, t.state.value, _cell(t.value), t.best_epoch, len(t.curve), _cell(t.seconds),
+             *(_scalar(t.params.get(name)) for name in names), t.reason)
+            for t in trials
+        ),
+    )  # fmt: skip
+    return Description(
+        config={**sweep.config, "sweep": _of_sweep(sweep)},
         numbers=numbers,
         facts={name: text for name, text in facts.items() if text},
-        tables={"curve": curve},
+        tables={"trials": table} if trials else {},
     )
+
+
+def best_of(sweep: Sweep, trials: Iterable[Trial]) -> Trial | None:
+    """The finished trial with the best finite value; None where there is none."""
+    sign = 1.0 if sweep.mode == "max" else -1.0
+    usable = [t for t in trials if t.state is TrialState.FINISHED and math.isfinite(t.value)]
+    return max(usable, key=lambda t: sign * t.value, default=None)
+
+
+def _of_sweep(sweep: Sweep) -> dict[str, str]:
+    names = ("id", "loop", "window", "policy", "action", "decision", "metric", "mode")
+    return {name: str(getattr(sweep, name)) for name in names}
+
+
+def _scalar(value: Any) -> str | float | int | None:
+    """A parameter as one cell."""
+    if isinstance(value, float):
+        return _cell(value)
+    return value if isinstance(value, str | int) or value is None else str(value)
 
 
 def _numbers(cycle: Cycle) -> Iterable[tuple[str, float]]:

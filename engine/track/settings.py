@@ -22,8 +22,8 @@ def chosen_mode(wanted: str) -> Mode:
     return "online" if os.environ.get("WANDB_API_KEY") and asked not in ("offline", "dryrun") else "offline"
 
 
-def quiet_settings(wandb: Any) -> Any:
-    """Quiet, and nothing gathered that we did not hand over."""
+def quiet_settings(wandb: Any, *, stats: bool = False) -> Any:
+    """Quiet, and nothing gathered that we did not hand over, but for the system metrics where `stats` asks for them."""
     wanted: dict[str, Any] = {
         "console": "off",
         "disable_git": True,
@@ -32,9 +32,9 @@ def quiet_settings(wandb: Any) -> Any:
         "init_timeout": INIT_TIMEOUT,
         "save_code": False,
         "silent": True,
-        "x_disable_machine_info": True,
+        "x_disable_machine_info": not stats,  # it would end the metrics; what it names is shut off by x_disable_meta
         "x_disable_meta": True,
-        "x_disable_stats": True,
+        "x_disable_stats": not stats,
         "x_save_requirements": False,
     }
     if "finish_timeout" in wandb.Settings.model_fields:  # newer than the oldest version that we accept

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine import durable
 from engine.errors import TidegateError
 from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, from_plain, to_plain
-from engine.redact import redact_text
+from engine.redact import redact, redact_text
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ class TrialPlan:
     params: dict[str, Any]
     train: TrainConf
     model: ModelConf
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the point was composed to, as its record keeps it: JSON values, secrets hidden."""
+        hidden: dict[str, Any] = redact({"train": to_plain(self.train), "model": to_plain(self.model)})
+        return hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +171,7 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
         best_epoch=fitted.best_epoch,
         value=fitted.value,
         seconds=time.perf_counter() - began,
+        config=plan.config,
     )
     return write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
 

@@ -19,7 +19,7 @@ import numpy as np
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Epoch, Trial, TrialState
 from engine.train.conf import SearchConf
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, forget_trial, read_trial, write_trial
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, forget_trial, read_trial, write_trial
 from engine.train.worker import Worker
 
 QUIET = {
@@ -175,7 +175,7 @@ class RaySearch:
         for index in waiting:
             plan = job.plans[index]
             if plan.id in watch.errors and read_trial(job.folder, plan.id, failed=True) is None:
-                write_trial(job.folder, _failed(plan.id, plan.params, watch.errors[plan.id]), b"")
+                write_trial(job.folder, _failed(plan, watch.errors[plan.id]), b"")
             watch.tell(index)
         if any(read_trial(job.folder, job.plans[i].id, failed=True) is None for i in waiting):
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
@@ -209,17 +209,18 @@ def _trial_folder(trial: Any) -> str:
     return str(trial.trial_id)
 
 
-def _failed(trial: str, params: dict[str, Any], reason: str) -> Trial:
+def _failed(plan: TrialPlan, reason: str) -> Trial:
     nothing: tuple[Epoch, ...] = ()
     return Trial(
-        id=trial,
-        params=params,
+        id=plan.id,
+        params=plan.params,
         state=TrialState.FAILED,
         reason=reason,
         curve=nothing,
         best_epoch=0,
         value=float("nan"),
         seconds=0.0,
+        config=plan.config,
     )
 
 

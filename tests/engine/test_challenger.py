@@ -22,7 +22,8 @@ from engine.scores import score
 from engine.train import weights
 from engine.train.conf import SearchConf
 from engine.train.sweep import LocalSearch, OnEpoch, OnTrial, SweepJob
-from tests.engine.tides import Bar, compose, make_conf, make_decision, make_recipe, make_rows, make_window
+from engine.train.watched import recorded_sweeps
+from tests.engine.tides import Watcher, compose, make_conf, make_decision, make_recipe, make_rows, make_window
 
 
 class Spy(LocalSearch):
@@ -55,16 +56,16 @@ def make(
     warm: Warm | None = None,
     decision: str = "d" * 64,
     **recipe: Any,
-) -> tuple[Candidate, Spy, Bar]:
+) -> tuple[Candidate, Spy, Watcher]:
     """One challenger with LocalSearch."""
     made = make_recipe(folder / "sweeps", **recipe)
-    spy, bar = Spy(made.search), Bar()
-    candidate = train(make_decision(action, decision), rows or make_rows(), made, spy, store, warm=warm, progress=bar)
-    return candidate, spy, bar
+    spy, watcher = Spy(made.search), Watcher()
+    candidate = train(make_decision(action, decision), rows or make_rows(), made, spy, store, warm=warm, watch=watcher)
+    return candidate, spy, watcher
 
 
 def test_a_challenger_from_labelled_windows_to_the_store(tmp_path: Path, store: Store) -> None:
-    candidate, spy, bar = make(tmp_path, store)
+    candidate, spy, watcher = make(tmp_path, store)
     rows = make_rows()
     held = set(rows.holdout.table["id"].to_pylist())
     trained, compared = set(spy.job.train.rows.tolist()), set(spy.job.validation.rows.tolist())
@@ -101,10 +102,42 @@ def test_a_challenger_from_labelled_windows_to_the_store(tmp_path: Path, store: 
         winner.value
     )
 
-    assert (bar.title, bar.total, bar.done) == ("w4 retune", 2, 2)
-    assert any(note.startswith("trial-000 epoch 1: roc_auc_score 0.") for note in bar.notes)
-    assert any(note == "trial-001 finished" for note in bar.notes)
-    assert all("best" in note for note in bar.notes if "epoch" in note)
+    assert [told[:2] for told in watcher.told] == [
+        (kind, trial) for trial in ("trial-000", "trial-001") for kind in ("begins", "epoch", "epoch", "ended")
+    ]
+    assert (watcher.total, watcher.closed) == (2, True)
+    for begun, trial in zip((told for told in watcher.told if told[0] == "begins"), candidate.trials, strict=True):
+        assert begun[2:] == (trial.params, trial.config)
+        assert trial.config["train"]["lr"] == trial.params["train.lr"]
+        assert trial.config["model"]["width"] == 8
+
+
+def test_what_the_trials_have_in_common_is_recorded(tmp_path: Path, store: Store) -> None:
+    candidate, spy, watcher = make(tmp_path, store)
+    sweep = watcher.sweep
+    assert (sweep.id, sweep.loop, sweep.window, sweep.decision) == (spy.job.id, "tides", "w4", "d" * 64)
+    assert (sweep.metric, sweep.mode, sweep.action) == ("roc_auc_score", "max", "retune")
+    assert sweep.config == {"train": {"lr": 0.05}, "track": {"api_key": "***"}}
+    assert (candidate.sweep, candidate.mode) == (sweep.id, "max")
+    ((recorded, trials),) = recorded_sweeps(tmp_path / "sweeps")
+    assert recorded == replace(sweep, model=candidate.model)
+    assert [replace(t, weights="") for t in trials] == [replace(t, weights="") for t in candidate.trials]
+
+
+def test_a_sweep_that_was_cut_short_is_recorded_too(tmp_path: Path, store: Store) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    watcher = Watcher()
+    watcher.ended = stop  # type: ignore[method-assign]
+    recipe = make_recipe(tmp_path / "sweeps")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_decision(), make_rows(), recipe, LocalSearch(recipe.search), store, warm=None, watch=watcher)
+    assert watcher.closed
+    ((sweep, trials),) = recorded_sweeps(tmp_path / "sweeps")
+    assert (sweep.model, [t.id for t in trials]) == ("", ["trial-000"])
+    (tmp_path / "sweeps" / sweep.id[:16] / "trial-000" / "trial.json").write_text('{"id": "trial-0')
+    assert recorded_sweeps(tmp_path / "sweeps") == [(sweep, ())]
 
 
 def test_the_encoder_sees_training_rows_alone(tmp_path: Path, store: Store) -> None:
@@ -140,10 +173,10 @@ def test_the_manifest_says_where_a_model_comes_from(tmp_path: Path, store: Store
 
 def test_the_same_command_makes_the_same_model_without_training_again(tmp_path: Path, store: Store) -> None:
     first, _, _ = make(tmp_path, store)
-    again, spy, bar = make(tmp_path, store)
+    again, spy, watcher = make(tmp_path, store)
     assert again == first
     assert spy.epochs == []
-    assert bar.done == 2
+    assert [told[:2] for told in watcher.told] == [("ended", "trial-000"), ("ended", "trial-001")]
     record = spy.job.folder / "trial-001" / "trial.json"
     record.unlink()  # killed before its end
     again, spy, _ = make(tmp_path, store)
@@ -179,8 +212,8 @@ def test_a_retrain_keeps_the_encoder_and_starts_from_the_champion(tmp_path: Path
     later = TrainingRows(windows=(make_window(2), make_window(3)), holdout=make_window(4))
     slow = {"compose": lambda point: compose({**point, "train.lr": 1e-9, "train.max_epochs": 1})}
     warm = Warm(predictor, {"train.lr": 0.05})
-    made, spy, bar = make(tmp_path, store, rows=later, action=Action.RETRAIN, warm=warm, **slow)
-    assert bar.title == "w4 retrain"
+    made, spy, watcher = make(tmp_path, store, rows=later, action=Action.RETRAIN, warm=warm, **slow)
+    assert (watcher.sweep.window, watcher.sweep.action) == ("w4", "retrain")
     assert [plan.params for plan in spy.job.plans] == [{"train.lr": 0.05}]
     assert made.params == {"train.lr": 0.05}
     assert spy.job.warm_start == store.read(champion.model, "weights.safetensors")
@@ -202,25 +235,26 @@ def test_a_retrain_without_a_champion_is_a_sweep(tmp_path: Path, store: Store) -
 
 
 def test_where_no_trial_finishes_there_is_no_model(tmp_path: Path, store: Store) -> None:
-    candidate, _, bar = make(tmp_path, store, compose=lambda point: compose({**point, "train.lr": 1e30}))
+    candidate, _, watcher = make(tmp_path, store, compose=lambda point: compose({**point, "train.lr": 1e30}))
     assert candidate.model == ""
     assert math.isnan(candidate.value)
     assert candidate.params == {}
     assert {t.state for t in candidate.trials} == {TrialState.FAILED}
     assert all("diverged" in t.reason for t in candidate.trials)
     assert store.list() == []
-    assert bar.notes[-1] == "trial-001 failed"
+    assert watcher.told[-1][:2] == ("ended", "trial-001")
+    assert watcher.sweep.model == ""
 
 
 def test_regression_is_trained_to_the_smallest_error(tmp_path: Path, store: Store) -> None:
     search = SearchConf(space={}, num_samples=1, metric="mean_absolute_error", mode="min")
-    candidate, _, bar = make(
+    candidate, _, watcher = make(
         tmp_path, store, rows=make_rows("regression"), data=make_conf(task="regression"), search=search
     )
     assert 0 < candidate.value < 1.2
     best = min(epoch.value for epoch in candidate.trials[0].curve)
     assert candidate.value == best
-    assert bar.notes[-2].endswith(f"best {best:.4f}")
+    assert (watcher.sweep.mode, candidate.mode) == ("min", "min")
 
 
 def test_windows_of_whole_numbers_and_of_fractions_train_together(tmp_path: Path, store: Store) -> None:

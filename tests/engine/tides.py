@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from engine.challenger import Recipe, TrainingRows
 from engine.data import DataConf, Encoder
 from engine.data.tables import fingerprint
-from engine.records import Action, Decision, Money, Window
+from engine.records import Action, Decision, Epoch, Money, Sweep, Trial, Window
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.search_space import Point
 
@@ -120,23 +120,35 @@ def make_recipe(folder: Path, **changes: Any) -> Recipe:
         "trusted": (),
         "folder": folder,
         "config": {"train": {"lr": 0.05}, "track": {"api_key": "hush"}},
+        "loop": "tides",
     }
     return Recipe(**values | changes)
 
 
-class Bar:
-    """Remembers what a progress bar was told."""
+class Watcher:
+    """Remembers what an onlooker of one sweep was told."""
 
     def __init__(self) -> None:
-        self.total, self.done, self.notes, self.title = 0, 0, list[str](), ""
+        self.total, self.told = 0, list[tuple[Any, ...]]()
+        self.closed = False
 
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """Count."""
-        self.done += n
-        self.notes.append(note)
+    def begins(self, trial: str, params: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """A trial."""
+        self.told.append(("begins", trial, dict(params), dict(config)))
+
+    def epoch(self, trial: str, epoch: Epoch) -> None:
+        """An epoch."""
+        self.told.append(("epoch", trial, epoch))
+
+    def ended(self, trial: Trial) -> None:
+        """A trial's end."""
+        self.told.append(("ended", trial.id, trial))
 
     @contextlib.contextmanager
-    def __call__(self, title: str, total: int) -> Iterator[Bar]:
-        """Open the bar."""
-        self.title, self.total = title, total
-        yield self
+    def __call__(self, sweep: Sweep, total: int) -> Iterator[Watcher]:
+        """Look on."""
+        self.sweep, self.total = sweep, total
+        try:
+            yield self
+        finally:
+            self.closed = True

@@ -7,14 +7,19 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from engine.records import CheckOutcome, Cycle
+from engine.records import CheckOutcome, Cycle, TrialState
+from engine.report.board import Board
 from engine.report.row import COLUMNS, GAP, fit
+from engine.report.sweep import live
+from engine.report.tables import plain
 from engine.report.terminal import Console, make_console
 from tests.engine.report.fixtures import PRIMARY, WINDOWS, year
+from tests.engine.report.sweeps import make_candidate, make_epoch, make_sweep, make_trial
 
 CYCLES = year()
 
@@ -102,8 +107,8 @@ def test_quiet_says_warnings_only() -> None:
     console = Console(quiet=True, stream=stream)
     console.note("n")
     console.timings({"reading": 1.0}, 2.0)
-    with console.progress("p", 1) as work:
-        work.advance()
+    with console.sweep(make_sweep(), 1) as seen:
+        seen.ended(make_trial(0, state=TrialState.FAILED))
     console.show("table")
     console.warn("disk is\nfull")
     assert stream.getvalue() == "warning: disk is full\n"
@@ -129,24 +134,57 @@ def test_timings_of_nothing() -> None:
     assert "own overhead" in stream.getvalue()
 
 
-def test_progress_in_a_log_is_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10_000, 3))
-    monkeypatch.setattr("engine.report.terminal.time.monotonic", lambda: float(next(clock)))
+def test_a_sweep_in_a_log_is_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("engine.report.terminal.time.monotonic", lambda: now[0])
     stream = io.StringIO()
-    with Console(stream=stream).progress("training", 8) as work:
-        for trial in range(8):
-            work.advance(note=f"trial {trial}")
+    with Console(stream=stream).sweep(make_sweep(), 8) as told:
+        for index in range(8):
+            told.begins(f"trial-{index:03d}", {"train.lr": index}, {})
+            for epoch in range(1, 4):
+                now[0] += 1
+                told.epoch(f"trial-{index:03d}", make_epoch(epoch, 0.6 + 0.01 * index))
+            failed = index in (1, 2)
+            told.ended(make_trial(index, 0.6, state=TrialState.FAILED if failed else TrialState.FINISHED))
     lines = stream.getvalue().splitlines()
-    assert lines[0].startswith("training: 4/8 after 12.0 s, trial 3")
-    assert lines[-1].startswith("training: 8/8")
-    assert len(lines) == 2
+    assert lines[0] == "trial-001 failed: diverged in epoch 1"  # at once, and once: the other one has the same reason
+    assert lines[1].startswith("2026-05: 3 of 8 trials, 1 running, 2 failed, best 0.6300 (trial-003), 10.0 s")
+    assert lines[-1].startswith("2026-05: 8 of 8 trials, 2 failed, best ")
+    assert len(lines) == 4
 
 
-def test_short_work_leaves_no_line_in_a_log() -> None:
+def test_a_short_sweep_leaves_no_line_in_a_log() -> None:
     stream = io.StringIO()
-    with Console(stream=stream).progress("reading", 3) as work:
-        work.advance(3)
+    with Console(stream=stream).sweep(make_sweep(), 2) as told:
+        told.ended(make_trial(0))
+        told.ended(make_trial(1))
     assert stream.getvalue() == ""
+
+
+def test_the_end_of_a_sweep() -> None:
+    stream = io.StringIO()
+    Console(stream=stream).swept(make_candidate(make_trial(0), make_trial(1, 0.8)))
+    lines = stream.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == ["trial", "trial-001", "trial-000", "2"]
+
+
+def test_what_is_told_of_a_sweep_costs_nothing(record_property: pytest.RecordProperty) -> None:
+    """Microseconds an epoch: the table is drawn elsewhere, once a second, whatever its size."""
+    told = Board(make_sweep(), 2000, None, time.monotonic)
+    began = time.perf_counter()
+    for index in range(1000):
+        told.begins(f"trial-{index:03d}", {"train.lr": index}, {})
+        for epoch in range(1, 9):
+            told.epoch(f"trial-{index:03d}", make_epoch(epoch))
+        told.ended(make_trial(index))
+    epoch_cost = (time.perf_counter() - began) / 8000
+    began = time.perf_counter()
+    plain(live(told, 120))
+    redraw = time.perf_counter() - began
+    figure = f"{1e6 * epoch_cost:.0f} us an epoch, {1e3 * redraw:.0f} ms a redraw (one a second) of 1000 trials"
+    record_property("the live table costs a sweep nothing", figure)
+    assert epoch_cost < 1e-3
+    assert redraw < 0.5
 
 
 def test_everything_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,19 +197,23 @@ def test_everything_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 SCRIPT = """
+import time
 from engine.report.terminal import make_console
+from tests.engine.report.sweeps import make_epoch, make_sweep, make_trial
 from tests.engine.report.fixtures import PRIMARY, year
 console = make_console(primary=PRIMARY)
 console.header("flights", 1, "runs")
-with console.progress("outer", 2) as outer, console.progress("inner", 2) as inner:
-    inner.advance(2, "half")
-    console.note("a line above the bars")
-    outer.advance()
+with console.sweep(make_sweep(), 2) as told:
+    told.begins("trial-000", {"train.lr": 0.1}, {})
+    told.epoch("trial-000", make_epoch(1, 0.61))
+    time.sleep(1.2)
+    console.note("a line above the table")
+    told.ended(make_trial(0))
 console.cycle(year()[2])
 """
 
 
-def test_on_a_terminal_there_are_colours_and_bars_that_vanish() -> None:
+def test_on_a_terminal_there_are_colours_and_a_table_that_vanishes() -> None:
     parent, child = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "150", "NO_COLOR": ""}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=child, env=environment)
@@ -189,9 +231,9 @@ def test_on_a_terminal_there_are_colours_and_bars_that_vanish() -> None:
     assert process.wait() == 0
     text = seen.decode()
     assert "\x1b[1;36mretune" in text
-    assert "outer" in text
-    assert "inner" in text
-    assert "a line above the bars" in text
+    assert "2026-05: 0 of 2 trials, 1 running, best 0.6100 (trial-000)" in text
+    assert re.search(r"trial-000.*running.*0\.6100.*0\.1", text)
+    assert "a line above the table" in text
     last = text.rstrip().splitlines()[-1]
-    assert "outer" not in last
+    assert "trial" not in last
     assert "preproduction" in last

@@ -35,6 +35,7 @@ class OfflineRun:
     artifacts: list[Any] = field(default_factory=list)
     exit_code: int | None = None
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    system: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_runs(folder: Path) -> list[OfflineRun]:
@@ -49,11 +50,7 @@ def read_run(path: Path) -> OfflineRun:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.id, run.name, run.group = record.run.run_id, record.run.display_name, record.run.run_group
-            run.project, run.job_type, run.tags = (
-                record.run.project,
-                record.run.job_type,
-                tuple(record.run.tags),
-            )
+            run.project, run.job_type, run.tags = record.run.project, record.run.job_type, tuple(record.run.tags)
             run.config |= {u.key: json.loads(u.value_json) for u in record.run.config.update}
         elif kind == "config":
             run.config |= {u.key: json.loads(u.value_json) for u in record.config.update}
@@ -63,6 +60,8 @@ def read_run(path: Path) -> OfflineRun:
             run.summary |= _items(record.summary.update)
         elif kind == "artifact" and record.artifact.type != "run_table":
             run.artifacts.append(record.artifact)
+        elif kind == "stats":
+            run.system.append({i.key: json.loads(i.value_json) for i in record.stats.item})
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     for entry in run.history:

@@ -8,26 +8,15 @@ from pathlib import Path
 import pytest
 
 from engine.records import Stage
-from engine.track import NullTracker, TrackConf, make_tracker, resync
-from engine.track.weights_and_biases import WandbTracker, run_id
+from engine.track import NullTracker, TrackConf, make_tracker, resync, sweep_of, tell_sweep
+from engine.track.runs import group_of, run_id
+from engine.track.weights_and_biases import WandbTracker
 from tests.engine.report.fixtures import FIRST, LOOP, PRIMARY, SECOND, WINDOWS, year
 from tests.engine.track.offline import OfflineRun, read_runs
 
 CONFIG = {"seed": 7, "ledger": {"url": "postgresql://me:hunter2@db/gate"}, "act": {"api_key": "hunter2"}}
 CYCLES = year()
 HOST, ARGUMENT = "the-name-of-this-host", "+password=on-the-command-line"
-
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def warnings() -> list[str]:
-    return []
 
 
 @pytest.fixture
@@ -62,14 +51,20 @@ def by_name(runs: list[OfflineRun], name: str) -> OfflineRun:
     return found
 
 
-def test_one_group_one_run_a_cycle_one_run_a_trial(exported: tuple[Path, list[OfflineRun]]) -> None:
+def test_one_group_a_loop_and_one_a_sweep(exported: tuple[Path, list[OfflineRun]]) -> None:
     _, runs = exported
-    trials = sum(len(c.candidate.trials) for c in CYCLES if c.candidate)
-    assert {run.group for run in runs} == {LOOP}
+    sweeps = [(c, c.candidate.trials) for c in CYCLES if c.candidate]
+    trials = sum(len(told) for _, told in sweeps)
     assert {run.project for run in runs} == {"demo"}
+    assert {run.group for run in runs if run.job_type == "cycle"} == {LOOP}
     assert [run.name for run in runs if run.job_type == "cycle"] == list(WINDOWS)
     assert len([run for run in runs if run.job_type == "trial"]) == trials == 10
-    assert len({run.id for run in runs}) == len(runs) == len(CYCLES) + trials
+    assert len({run.id for run in runs}) == len(runs) == len(CYCLES) + trials + len(sweeps)
+    for cycle, told in sweeps:
+        sweep = sweep_of(cycle, {})
+        assert sweep is not None
+        held = [run for run in runs if run.group == group_of(sweep)]
+        assert sorted(run.job_type for run in held) == ["sweep", *["trial"] * len(told)]
     assert all(run.exit_code is not None for run in runs)
 
 
@@ -121,9 +116,13 @@ def test_trials_show_curve_params_and_state(exported: tuple[Path, list[OfflineRu
     assert candidate is not None
     for trial in candidate.trials:
         run = by_name(exported[1], f"{WINDOWS[2]} {trial.id}")
-        assert run.id == run_id(LOOP, CYCLES[2].id, trial.id)
+        assert run.id == run_id(candidate.decision, trial.id)
         assert run.config["train.lr"] == trial.params["train.lr"]
         assert run.summary["state"] == trial.state.value
+        assert run.summary.get("reason", "") == trial.reason
+        assert run.summary["best_epoch"] == trial.best_epoch
+        assert run.summary["seconds"] == trial.seconds
+        assert run.summary.get("best_value", trial.value) == pytest.approx(trial.value, nan_ok=True)
         assert run.exit_code == (1 if trial.state.value == "failed" else 0)
         shown = {entry["_step"]: entry[PRIMARY] for entry in run.history if PRIMARY in entry}
         usable = {e.epoch: e.value for e in trial.curve if e.value == e.value}
@@ -206,8 +205,10 @@ def test_a_fault_of_wandb_is_one_line_and_nothing_else(
     monkeypatch.setattr(wandb, "init", broken)
     tracker.start(LOOP, {})
     for cycle in CYCLES[:3]:
+        sweep = sweep_of(cycle, {})
+        if sweep is not None and cycle.candidate is not None:
+            tell_sweep(tracker, sweep, cycle.candidate.trials)
         tracker.cycle(cycle)
-        tracker.trials(cycle)
     tracker.finish()
     (line,) = warnings
     assert "the service is gone" in line
@@ -231,6 +232,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, warnings: l
     made.start(LOOP, {})
     made.cycle(CYCLES[0])
     made.cycle(CYCLES[1])
+    made.finish()
     assert len(warnings) == 1
 
 
@@ -294,6 +296,7 @@ def test_online_only_with_a_key(
     made = make_tracker(TrackConf(mode=mode), tmp_path, warn=warnings.append)
     made.start(LOOP, {})
     made.cycle(dataclasses.replace(CYCLES[0], candidate=None))
+    made.finish()
     assert modes[0] == expected
 
 
@@ -302,6 +305,7 @@ def test_the_environment_is_left_as_it_was(tracker: WandbTracker, monkeypatch: p
     before = dict(os.environ)
     tracker.start(LOOP, {})
     tracker.cycle(CYCLES[1])
+    tracker.finish()
     after = {name: value for name, value in os.environ.items() if name.startswith("WANDB_")}
     assert after["WANDB_CACHE_DIR"] == "mine"
     assert "WANDB_DATA_DIR" not in after
