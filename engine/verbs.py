@@ -29,7 +29,7 @@ from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
-from engine.train.search_space import draw
+from engine.train.search_space import Space, draw
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -206,7 +206,7 @@ def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) ->
     """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
     training.
     """
-    for point in draw(config.search.space, config.search.num_samples, config.search.seed) or [{}]:
+    for point in draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
         _, model = composer(point)
         resolve(str(model["_target_"]), trusted)
 
