@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import archive, challenger, checks, desk, founding
+from engine import archive, challenger, checks, desk, founding, sweeps
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
 from engine.loop import Loop
@@ -30,6 +30,7 @@ from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
 from engine.train.search_space import Space, draw
+from engine.train.searchers import begin
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -192,6 +193,7 @@ def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
     checks.check_space(config.search.space)
+    checks.check_searcher(config.search)
     _check_points(config, composer, trusted)
 
 
@@ -206,7 +208,8 @@ def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) ->
     """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
     training.
     """
-    for point in draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
+    known, _ = begin(config.search, Space.of(config.search.space), None)
+    for point in known or draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
         _, model = composer(point)
         resolve(str(model["_target_"]), trusted)
 
@@ -266,7 +269,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         mature = steps.mature(len(steps.names) - 1)
         nothing = Money(mean=0.0, std=0.0)
         decision = Decision(
-            id=digest(verb, confs.plain, steps.names),
+            id=digest(verb, sweeps.inputs(confs.plain), steps.names),
             window=steps.names[mature],
             policy=verb,
             action=Action.RETUNE,
@@ -276,24 +279,27 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             probability=0.0,
             currency=config.decide.currency,
         )
-        rows = steps.training_rows(Past(ports.ledger, ""), mature)
-        recipe = steps.recipe()
+        past = Past(ports.ledger, "")
+        rows = steps.training_rows(past, mature)
+        made = past.candidate(past.champion) if past.champion else None
         candidate = challenger.train(
-            decision, rows, recipe, ports.search, ports.store, warm=None, progress=console.progress
+            decision,
+            rows,
+            steps.recipe(),
+            ports.search,
+            ports.store,
+            warm=None,
+            first=made.params if made else None,
+            progress=console.progress,
         )
-        answer: dict[str, Any] = {"candidate": to_plain(candidate)}
-        for trial in sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max"):
-            keys = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
-            state = f"{trial.state.value:<8} {trial.reason}".rstrip()
-            console.note(f"{trial.id}  {config.search.metric} {trial.value:.4f}  {keys}  {state}")
+        answer = sweeps.answer(candidate)
+        sweeps.show(console, candidate)
         if not candidate.model:
-            console.warn("no trial finished")
             return NEGATIVE, answer
         judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
         _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")
         answer["evaluation"] = to_plain(judged)
-        failed = any(t.state.value == "failed" for t in candidate.trials)
-    return (NEGATIVE if failed else 0), answer
+    return (NEGATIVE if answer["failed"] else 0), answer
 
 
 def _show_metrics(console: Console, judged: Any, title: str) -> None:
