@@ -6,10 +6,9 @@ imports torch. Each takes (config, composer) and gives (exit code, the object th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,11 @@ from engine.report import words
 from engine.report.tables import styled, verdict_table
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
+from engine.timing import duration
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
 QUIET_KINDS = ("cycle", INPUTS, OPENED)  # rows that history shows when asked for: the loop's own bookkeeping
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def ledger_exists(config: Config) -> bool:
@@ -271,7 +270,7 @@ def _moved(config: Config, console: Console, ledger: Ledger, store: Store, chang
 
 def gc(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Remove artifacts that no ledger mentions and files that a cut-off put left; rehearse=true only tells."""
-    older = _duration(config.older_than)
+    older = duration(config.older_than, "older_than")
     if config.promote.store and not config.promote.ledger and config.ledgers is None:
         what = "this store is shared, and other ledgers may name its models"
         raise ConfigError("ledgers", what, "name them: ledgers=[sqlite:///...], or ledgers=[] where there is none")
@@ -284,11 +283,3 @@ def gc(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     for artifact in done.artifacts:
         console.note(f"  {artifact}")
     return 0, {"rehearsed": config.rehearse, **to_plain(done)}
-
-
-def _duration(text: str) -> timedelta:
-    """`7d`, `12h`, `90m`, `30s`, `2w`."""
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
-    if not found:
-        raise ConfigError("older_than", f"{text[:40]!r} is no duration", "write 7d, 12h, 90m or 30s")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})

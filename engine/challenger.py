@@ -47,9 +47,13 @@ from engine.records import (
     from_plain,
 )
 from engine.redact import redact
+from engine.scores import direction
+from engine.train import front
 from engine.train.conf import ModelConf, SearchConf, TrainConf
-from engine.train.search_space import Point, draw
-from engine.train.sweep import Search, SweepJob, TrialPlan, best
+from engine.train.fit import accelerator
+from engine.train.search_space import Point, Space
+from engine.train.searchers import begin
+from engine.train.sweep import Further, Search, SweepJob, TrialPlan, trial_id
 from engine.train.watched import Watch, run_watched, write_sweep
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
@@ -114,45 +118,62 @@ def train(
     store: Store,
     *,
     warm: Warm | None,
+    first: Point | None = None,
     watch: Watch,
 ) -> Candidate:
     """Run the sweep that the decision asks for and store its best trial; `model` is empty where no trial finished.
 
     RETRAIN keeps the champion's hyperparameters, starts from its weights, and keeps its encoder: embeddings mean
-    nothing under other codes. RETUNE draws points from the search space, the champion's among them, and starts cold.
+    nothing under other codes. RETUNE searches the space and starts cold; its first point is the champion's, or `first`
+    where no champion is given, if it lies in the space.
 
     Raises:
         DataError: too few labelled rows to split, or all of one label.
-        ConfigError: a point of the space that cannot be composed.
+        ConfigError: a point known beforehand that cannot be composed; a searcher that is not installed.
         KeyboardInterrupt: Ctrl-C; the same command goes on with the trials that are left.
     """
     keep = warm if decision.action is Action.RETRAIN else None
     fit_rows, validation_rows = split_by_time(rows.table, recipe.data.time, 1 - recipe.train.validation)
     encoder = keep.predictor.encoder if keep else Encoder.fit(fit_rows, recipe.data)
-    points = [keep.params] if keep else _points(recipe.search, warm.params if warm else None)
+    search_conf = recipe.search
+    if keep:
+        points, searcher = [keep.params], None
+    else:
+        space = Space.of(search_conf.space)
+        points, searcher = begin(search_conf, space, first or (warm.params if warm else None))
     plans = tuple(_plan(i, point, recipe.compose) for i, point in enumerate(points))
-    id = _job_id(decision, rows, recipe, plans, encoder, keep)
+    further = None
+    if searcher is not None:
+        further = Further(
+            searcher=searcher, plan=lambda i, point: _plan(i, point, recipe.compose), size=search_conf.num_samples
+        )
+    id = _job_id(decision, rows, recipe, plans, further is not None, encoder, keep)
+    modes = tuple(direction(metric) for metric in (search_conf.metric, *search_conf.metrics))
     job = SweepJob(
         id=id,
         plans=plans,
+        further=further,
         spec=encoder.spec,
         train=encoder.transform(fit_rows, labelled=True),
         validation=encoder.transform(validation_rows, labelled=True),
-        metric=recipe.search.metric,
-        mode=recipe.search.mode,
+        metric=search_conf.metric,
+        mode=modes[0],
+        others=tuple(search_conf.metrics),
         folder=recipe.folder / id[:16],
         trusted=recipe.trusted,
         warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
+        devices=_devices(recipe.train),
+        clusters=_clusters(validation_rows, recipe.data),
     )
     sweep = _sweep(decision, job, recipe)
     write_sweep(job.folder, sweep)
-    with watch(sweep, len(plans)) as onlooker:
+    with watch(sweep, job.size) as onlooker:
         trials = run_watched(search, job, onlooker)
-    winner = best(trials, job.mode)
+    winner = front.chosen(trials, modes)
     seconds = sum(t.seconds for t in trials)
     artifact = ""
     if winner is not None:
-        plan = next(p for p in job.plans if p.id == winner.id)
+        plan = _plan(0, winner.params, recipe.compose)
         weights = Path(winner.weights).read_bytes()
         files = predictor.pack(
             encoder=encoder,
@@ -176,6 +197,8 @@ def train(
         n_rows=len(job.train),
         seconds=seconds,
         cost=seconds / 3600 * recipe.price,
+        front=tuple(t.id for t in front.of(trials, modes)) if len(modes) > 1 else (),
+        planned=job.size,
         sweep=job.id,
         mode=job.mode,
     )
@@ -196,35 +219,50 @@ def _sweep(decision: Decision, job: SweepJob, recipe: Recipe) -> Sweep:
     )
 
 
+def _devices(train: TrainConf) -> float:
+    """GPUs of a trial, or its CPUs where it trains on none."""
+    on_gpu = train.accelerator == "gpu" or accelerator(train) == "gpu"
+    return 1.0 if on_gpu else float(train.threads)
+
+
+def _clusters(table: pa.Table, data: DataConf) -> np.ndarray | None:
+    """Cluster codes of the labelled rows, from 0 without gaps; None where rows are independent."""
+    found = clusters(table.filter(table.column(data.label).is_valid()), data)
+    return None if found is None else np.unique(found, return_inverse=True)[1]
+
+
 def _job_id(
     decision: Decision,
     rows: TrainingRows,
     recipe: Recipe,
     plans: tuple[TrialPlan, ...],
+    grows: bool,
     encoder: Encoder,
     keep: Warm | None,
 ) -> str:
-    """A hash of all that the trials depend on: a changed config must not find the trials of the old one."""
+    """A hash of all that the trials depend on: a changed config must not find the trials of the old one.
+
+    Points that are not known yet follow from what chooses them, and from the config of a trial without a point.
+    """
+    conf = recipe.search
+    chooses = [conf.space, conf.searcher, conf.num_samples, conf.startup, conf.seed, recipe.compose({})]
     return digest(
         "sweep",
         decision.id,
         [w.fingerprint for w in rows.windows],
         recipe.train.validation,
-        recipe.search.metric,
-        recipe.search.mode,
+        conf.metric,
+        conf.metrics,
         [[plan.params, plan.train, plan.model] for plan in plans],
+        chooses if grows else [],
         encoder.to_dict(),
         keep.predictor.artifact if keep else "",
     )
 
 
-def _points(search: SearchConf, first: Point | None) -> list[Point]:
-    return draw(search.space, search.num_samples, search.seed, first) or [{}]
-
-
 def _plan(index: int, point: Point, compose: Compose) -> TrialPlan:
     train_conf, model = compose(point)
-    return TrialPlan(id=f"trial-{index:03d}", params=point, train=train_conf, model=model)
+    return TrialPlan(id=trial_id(index), params=point, train=train_conf, model=model)
 
 
 def _manifest(

@@ -16,9 +16,11 @@ from engine.evaluate import EvaluateConf
 from engine.gate import COLD, GateConf, RuleConf
 from engine.promote.conf import PromoteConf
 from engine.records import Task
-from engine.scores import GREATER_IS_BETTER, check_metric
+from engine.scores import check_metric, direction
+from engine.train import paired
 from engine.train.conf import SearchConf
-from engine.train.search_space import parse
+from engine.train.search_space import Space, parse
+from engine.train.searchers import begin
 
 OF_A_TRIAL = ("train", "model")  # groups that a trial is made of
 OF_THE_ROWS = ("train.windows", "train.validation")  # keys of them that every trial of a sweep shares
@@ -29,10 +31,23 @@ def check_metrics(task: Task, evaluate: EvaluateConf, search: SearchConf) -> Non
     for metric in evaluate.metrics:
         check_metric(metric, task, "evaluate.metrics")
     check_metric(search.metric, task, "search.metric")
-    mode = "max" if GREATER_IS_BETTER[search.metric] else "min"
-    if search.mode != mode:
-        what = f"{search.mode} would choose the worst trial by {search.metric}"
-        raise ConfigError("search.mode", what, f"add search.mode={mode}")
+    _check_mode("search.mode", search.metric, search.mode)
+    for metric, mode in search.metrics.items():
+        check_metric(metric, task, "search.metrics")
+        _check_mode(f"search.metrics.{metric}", metric, mode)
+    if search.scheduler == "paired":
+        paired.check_metric(search.metric, task)
+
+
+def _check_mode(key: str, metric: str, mode: str | None) -> None:
+    right = direction(metric)
+    if mode not in (None, right):
+        raise ConfigError(key, f"{mode} would choose the worst trial by {metric}", f"add {key}={right}")
+
+
+def check_searcher(search: SearchConf) -> None:
+    """The searcher can search this space, with the packages that are installed."""
+    begin(search, Space.of(search.space), None)
 
 
 def check_space(space: Mapping[str, str]) -> None:

@@ -254,7 +254,7 @@ class Decision:
 
 
 class TrialState(enum.Enum):
-    """How a trial ended: FINISHED used its budget, STOPPED was cut by the scheduler, FAILED raised."""
+    """How a trial ended: FINISHED used its epochs, STOPPED was cut by the scheduler or a budget, FAILED raised."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -269,6 +269,7 @@ class Epoch:
     train_loss: float
     value: float  # the search metric on the validation rows
     seconds: float
+    others: tuple[float, ...] = ()  # the further metrics of the sweep, in the order of search.metrics
 
 
 @record
@@ -320,6 +321,8 @@ class Candidate:
     cost: float  # seconds of compute x price, in the currency of the config
     sweep: str = ""  # id of the sweep; empty in ledgers of earlier versions
     mode: str = "max"  # is the largest value of the metric best, or the smallest (min)
+    front: tuple[str, ...] = ()  # several metrics: the trials that none is better than in all of them
+    planned: int = 0  # trials the sweep may run; a budget ends it earlier
 
 
 # ---- evaluate and gate --------------------------------------------------------------------------------------------

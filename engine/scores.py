@@ -59,6 +59,11 @@ def check_metric(metric: str, task: Task, key: str) -> None:
         raise ConfigError(key, f"{metric!r} is no metric of a {task.value} model", cure)
 
 
+def direction(metric: str) -> str:
+    """max or min: which end of this metric is the better one."""
+    return "max" if GREATER_IS_BETTER[metric] else "min"
+
+
 def as_scored(metric: str, task: Task, prediction: np.ndarray) -> np.ndarray:
     """Predictions as the metric takes them: the likelier class (int64) for metrics of labels, else unchanged."""
     if metric not in OF_LABELS or task is Task.REGRESSION:

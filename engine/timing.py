@@ -1,11 +1,25 @@
-"""Where the wall time went: a stopwatch with one lap a stage."""
+"""Where the wall time went: a stopwatch with one lap a stage. And durations as people write them."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
+
+from engine.errors import ConfigError
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def duration(text: str, key: str) -> timedelta:
+    """`7d`, `12h`, `90m`, `30s`, `2w`; ConfigError naming `key` where `text` is none."""
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
+    if not found:
+        raise ConfigError(key, f"{text[:40]!r} is no duration", "write 7d, 12h, 90m or 30s")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 class Stopwatch:

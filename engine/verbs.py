@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import archive, challenger, checks, desk, founding
+from engine import archive, challenger, checks, desk, founding, sweeps
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
 from engine.judging import gate as gate
@@ -30,7 +30,8 @@ from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import BEST, make_tracker, sweep_of, tell_sweep
 from engine.train.registry import resolve, trusted_packages
-from engine.train.search_space import draw
+from engine.train.search_space import Space, draw
+from engine.train.searchers import begin
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -197,6 +198,7 @@ def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
     checks.check_space(config.search.space)
+    checks.check_searcher(config.search)
     _check_points(config, composer, trusted)
 
 
@@ -211,7 +213,8 @@ def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) ->
     """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
     training.
     """
-    for point in draw(config.search.space, config.search.num_samples, config.search.seed) or [{}]:
+    known, _ = begin(config.search, Space.of(config.search.space), None)
+    for point in known or draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
         _, model = composer(point)
         resolve(str(model["_target_"]), trusted)
 
@@ -271,7 +274,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         mature = steps.mature(len(steps.names) - 1)
         nothing = Money(mean=0.0, std=0.0)
         decision = Decision(
-            id=digest(verb, confs.plain, steps.names),
+            id=digest(verb, sweeps.inputs(confs.plain), steps.names),
             window=steps.names[mature],
             policy=verb,
             action=Action.RETUNE,
@@ -281,14 +284,23 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             probability=0.0,
             currency=config.decide.currency,
         )
-        rows = steps.training_rows(Past(ports.ledger, ""), mature)
-        recipe = steps.recipe()
+        past = Past(ports.ledger, "")
+        rows = steps.training_rows(past, mature)
+        made = past.candidate(past.champion) if past.champion else None
         ports.tracker.start(config.loop.name, confs.plain)
-        candidate = challenger.train(decision, rows, recipe, ports.search, ports.store, warm=None, watch=ports.look_on)
-        answer: dict[str, Any] = {"candidate": to_plain(candidate)}
-        console.swept(candidate)
+        candidate = challenger.train(
+            decision,
+            rows,
+            steps.recipe(),
+            ports.search,
+            ports.store,
+            warm=None,
+            first=made.params if made else None,
+            watch=ports.look_on,
+        )
+        answer = sweeps.answer(candidate)
+        sweeps.show(console, candidate)
         if not candidate.model:
-            console.warn("no trial finished")
             return NEGATIVE, answer
         if config.track.kind != "none":
             files = card.export(ports.store, candidate.model, ports.folder)
@@ -296,8 +308,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
         _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")
         answer["evaluation"] = to_plain(judged)
-        failed = any(t.state.value == "failed" for t in candidate.trials)
-    return (NEGATIVE if failed else 0), answer
+    return (NEGATIVE if answer["failed"] else 0), answer
 
 
 def _show_metrics(console: Console, judged: Any, title: str) -> None:

@@ -7,10 +7,13 @@ from math import inf
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.timing import duration
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")
 SCHEDULES = ("cosine", "constant")
+SEARCHERS = ("random", "grid", "tpe", "gp")
+SCHEDULERS = ("none", "asha", "hyperband", "median", "paired")
 SEEDS = 2**32
 MOST = 2**31 - 1  # what is above is a slip, and would overflow far from here
 
@@ -116,18 +119,38 @@ class SearchConf:
 
     space: dict[str, str] = field(default_factory=dict)
     """Config key to Hydra sweep expression, such as train.lr: tag(log, interval(1e-4, 1e-2))."""
+    searcher: str = "random"
+    """How points are chosen: random, grid (each one once), tpe or gp (Optuna: from what earlier trials gave)."""
     num_samples: int = 6
-    """Trials (times the size of the grid, where the space has one)."""
+    """Trials (times the size of the grid, where the space has one); grid tries every point and needs none."""
+    startup: int = 10
+    """tpe, gp: trials drawn at random before what they gave is believed."""
     metric: str = "roc_auc_score"
     """Any name of kernels.metrics; computed on the validation rows after every epoch."""
-    mode: str = "max"
-    """max or min."""
+    mode: str | None = None
+    """max or min; null: the metric's own direction."""
+    metrics: dict[str, str | None] = field(default_factory=dict)
+    """Further metrics to be good at, each with max, min or null; `metric` comes first, and chooses a trial's epoch."""
     workers: int = 0
-    """Trials at once, a process each; 0: one a CPU."""
+    """Processes that train; 0: one a CPU."""
+    max_concurrent: int = 0
+    """Trials at once, where this should be fewer than the workers; 0: as many. With 1 a sweep is reproducible."""
+    time_budget: str | None = None
+    """Wall time of the sweep, such as 30m or 2h, earlier runs of it included; then the best so far is taken."""
+    compute_hours: float | None = None
+    """Hours of GPUs (of CPUs where no trial has a GPU) of all trials together; counted and kept as time_budget."""
+    scheduler: str = "asha"
+    """Which trials are stopped early: none, asha, hyperband, median, or paired (worse than the best, row by row)."""
     grace_period: int = 2
-    """ASHA: epochs before a trial may be stopped."""
+    """Epochs before a trial may be stopped."""
     reduction_factor: int = 2
-    """ASHA: one in this many goes on at each rung."""
+    """asha, hyperband: one in this many goes on at each rung."""
+    brackets: int = 3
+    """hyperband: brackets at most, each with a longer grace period than the one before."""
+    min_trials: int = 3
+    """median: other trials that must have come as far before one is stopped."""
+    alpha: float = 0.05
+    """paired: the chance, over its whole run, that a trial as good as the best is stopped."""
     max_failures: int = 1
     """How often a failed trial is tried again within one command; the same command later tries it anew."""
     backend: str = "ray"
@@ -138,14 +161,22 @@ class SearchConf:
     """Of the points drawn."""
 
     def __post_init__(self) -> None:
-        require(self.mode in ("max", "min"), "search.mode", f"{self.mode!r} is unknown", "choose max or min")
-        require(
-            self.backend in ("ray", "local"),
-            "search.backend",
-            f"{self.backend!r} is unknown",
-            "choose ray or local",
-        )
-        for name, most in (("num_samples", 100_000), ("grace_period", MOST)):
+        for name, mode in (("mode", self.mode), *((f"metrics.{key}", mode) for key, mode in self.metrics.items())):
+            require(mode in (None, "max", "min"), f"search.{name}", f"{mode!r} is unknown", "choose max or min")
+        for name, allowed in (
+            ("backend", ("ray", "local")),
+            ("searcher", SEARCHERS),
+            ("scheduler", SCHEDULERS),
+        ):
+            value = getattr(self, name)
+            require(value in allowed, f"search.{name}", f"{value!r} is unknown", f"choose {_either(allowed)}")
+        for name, most in (
+            ("num_samples", 100_000),
+            ("startup", MOST),
+            ("grace_period", MOST),
+            ("brackets", 10),
+            ("min_trials", MOST),
+        ):
             value = getattr(self, name)
             require(value >= 1, f"search.{name}", f"{value} is below 1", "choose a positive number")
             require(value <= most, f"search.{name}", f"{value} is above {most}", "choose a smaller number")
@@ -156,9 +187,44 @@ class SearchConf:
             f"{self.reduction_factor} is below 2",
             "choose 2 or more",
         )
-        for name in ("workers", "max_failures"):
+        for name in ("workers", "max_concurrent", "max_failures"):
             value = getattr(self, name)
             require(value >= 0, f"search.{name}", f"{value} is negative", "choose 0 or more")
+        require(
+            0 < self.alpha < 0.5,
+            "search.alpha",
+            f"{self.alpha} is no error rate below a half",
+            "choose a number such as 0.05",
+        )
+        hours = self.compute_hours
+        require(
+            hours is None or 0 < hours < inf,
+            "search.compute_hours",
+            f"{hours} is not a positive number",
+            "choose one such as 4, or null for no bound",
+        )
+        require(
+            self.seconds is None or self.seconds > 0,
+            "search.time_budget",
+            f"{self.time_budget} leaves no time",
+            "choose a longer one such as 30m, or null for no bound",
+        )
+        if self.metrics:
+            what = f"{self.scheduler} compares trials by one metric, and search.metrics names more"
+            require(self.scheduler == "none", "search.scheduler", what, "add search.scheduler=none")
+            what = f"{self.metric} is search.metric already"
+            require(self.metric not in self.metrics, "search.metrics", what, "name the further metrics alone")
+
+    @property
+    def seconds(self) -> float | None:
+        """`time_budget` in seconds; None where there is none."""
+        if self.time_budget is None:
+            return None
+        return duration(self.time_budget, "search.time_budget").total_seconds()
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 ModelConf = dict[str, Any]

@@ -117,6 +117,8 @@ def fit(
     metric: str,
     mode: str,
     on_epoch: Callable[[Epoch], bool] = lambda epoch: True,
+    others: tuple[str, ...] = (),
+    on_prediction: Callable[[np.ndarray], None] = lambda prediction: None,
 ) -> Fitted:
     """Fit `model` on `train`, scoring `validation` after each epoch; stop early when `on_epoch` returns False.
 
@@ -126,6 +128,8 @@ def fit(
         conf: epochs, batch, seed, device; on one CPU the same conf and rows give the same weights, bit for bit.
         task, metric, mode: what is scored, and whether max or min is best; NaN is never best.
         on_epoch: is told of every epoch but one whose loss is not finite: that ends the trial.
+        others: further metrics, computed of every epoch; they choose nothing.
+        on_prediction: is given the predictions of the validation rows after each epoch, before `on_epoch`.
 
     Raises:
         ConfigError: a GPU is asked for and there is none.
@@ -134,7 +138,7 @@ def fit(
     quieten()
     device = accelerator(conf)
     torch.set_num_threads(conf.threads)
-    scorer = _Scorer(validation, task, metric, mode, on_epoch)
+    scorer = _Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction)
     target = "cuda" if device == "gpu" else "cpu"
     loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed)
     with _known_warnings(), _interruptible(), torch.random.fork_rng(devices=[]):
@@ -163,9 +167,16 @@ class _Scorer(Callback):
     """Order of rows before an epoch; loss, metric, best weights and the caller's verdict after it."""
 
     def __init__(
-        self, validation: Dataset, task: Task, metric: str, mode: str, on_epoch: Callable[[Epoch], bool]
+        self,
+        validation: Dataset,
+        task: Task,
+        metrics: tuple[str, ...],
+        mode: str,
+        on_epoch: Callable[[Epoch], bool],
+        on_prediction: Callable[[np.ndarray], None],
     ) -> None:
-        self.validation, self.task, self.metric, self.on_epoch = validation, task, metric, on_epoch
+        self.validation, self.task, self.metrics = validation, task, metrics
+        self.on_epoch, self.on_prediction = on_epoch, on_prediction
         self.sign = 1.0 if mode == "max" else -1.0
         self.curve: list[Epoch] = []
         self.best, self.best_epoch, self._weights = math.nan, 0, b""
@@ -182,23 +193,26 @@ class _Scorer(Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         loss = float(torch.stack(self._losses).double().mean()) if self._losses else math.nan
-        value = self._value(pl_module)
+        value, *others = self._values(pl_module)
         if math.isfinite(value) and not self.sign * value <= self.sign * self.best:
             self.best, self.best_epoch = value, trainer.current_epoch + 1
             self._weights = weights.dump(pl_module)
         seconds = time.perf_counter() - self._began
-        epoch = Epoch(epoch=trainer.current_epoch + 1, train_loss=loss, value=value, seconds=seconds)
+        number = trainer.current_epoch + 1
+        epoch = Epoch(epoch=number, train_loss=loss, value=value, seconds=seconds, others=tuple(others))
         self.curve.append(epoch)
         if not math.isfinite(loss) or not self.on_epoch(epoch):  # a diverged trial cannot recover
             trainer.should_stop = True
 
-    def _value(self, model: Any) -> float:
+    def _values(self, model: Any) -> list[float]:
+        """All metrics, the first of which chooses the epoch."""
         target = self.validation.target
         assert target is not None  # the caller splits labelled rows
         prediction = predict(model, self.validation, self.task)
+        self.on_prediction(prediction)
         if not np.isfinite(prediction).all():
-            return math.nan
-        return score(self.metric, self.task, target, prediction)
+            return [math.nan for _ in self.metrics]
+        return [score(metric, self.task, target, prediction) for metric in self.metrics]
 
     def weights(self, model: Any) -> bytes:
         """Those of the best epoch, or the last ones where no epoch was usable."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
@@ -23,7 +24,11 @@ from engine.redact import redact, redact_text
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.train.course import Course
     from engine.train.fit import Fitted
+    from engine.train.searchers import Searcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +48,22 @@ class TrialPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Further:
+    """Trials beyond the plans that are known before the sweep starts: each point depends on what came before it."""
+
+    searcher: Searcher
+    plan: Callable[[int, dict[str, Any]], TrialPlan]  # composes the point of the trial with this index; may raise
+    size: int  # trials at most, the known plans among them
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepJob:
     """All that a search needs. `id` is a hash of its inputs and `folder` belongs to that id alone: the same job finds
     the trials it has already run, and no other job mistakes them for its own.
     """
 
     id: str
-    plans: tuple[TrialPlan, ...]
+    plans: tuple[TrialPlan, ...]  # that are known; without `further` these are all
     spec: FeatureSpec
     train: Dataset
     validation: Dataset
@@ -58,6 +72,28 @@ class SweepJob:
     folder: Path
     trusted: tuple[str, ...] = ()
     warm_start: bytes = b""  # safetensors of the champion, loaded where shapes agree; empty: start cold
+    further: Further | None = None
+    others: tuple[str, ...] = ()  # further metrics
+    devices: float = 1.0  # GPUs of a trial, or its CPUs where there is no GPU: what an hour of it counts
+    clusters: np.ndarray | None = None  # (N,) codes of the validation rows: rows of a cluster are not independent
+
+    @property
+    def size(self) -> int:
+        """Trials at most."""
+        return self.further.size if self.further else len(self.plans)
+
+    def plan_of(self, trial: str) -> TrialPlan | None:
+        """The plan of a trial that has begun; None where it has none: its point is gone, or composes to no trial."""
+        index = index_of(trial)
+        if index < len(self.plans):
+            return self.plans[index]
+        point = read_point(self.folder, trial)
+        if point is None or self.further is None:
+            return None
+        try:
+            return self.further.plan(index, point)
+        except Exception:  # of the config, or of Hydra: the trial's own record says so
+            return None
 
 
 OnEpoch = Callable[[str, Epoch], None]
@@ -71,7 +107,9 @@ class Search(Protocol):
         """Begin what takes long to start."""
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
-        """Run every plan of the job that has not ended yet; all trials of the job, in the order of its plans."""
+        """Run every trial of the job that has not ended yet; all that ended, in order. Those that a budget left no time
+        for are not among them.
+        """
 
     def close(self) -> None:
         """End what `start` began."""
@@ -86,7 +124,7 @@ class Interrupted(BaseException):
 
 
 class LocalSearch:
-    """One trial after the other in this process, without a scheduler: for tests and for a single trial."""
+    """One trial after the other in this process: for tests, for a single trial, and where Ray is not wanted."""
 
     startup_seconds = 0.0
 
@@ -100,39 +138,52 @@ class LocalSearch:
         """Nothing to end."""
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
-        """Run the plans in order."""
-        ended = []
-        for plan in job.plans:
-            trial = read_trial(job.folder, plan.id)
-            tries = self.conf.max_failures + 1
-            while trial is None:
-                trial = run_trial(job, plan, _reporting(on_epoch, plan.id))
-                tries -= 1
-                if trial.state is TrialState.FAILED and tries:
-                    trial = None
-            on_trial(trial)
-            ended.append(trial)
-        return tuple(ended)
+        """Run the trials in order."""
+        from engine.train.course import Course
+
+        course = Course(self.conf, job, on_epoch, on_trial)
+        while (plan := course.next()) is not None:
+            for _ in range(self.conf.max_failures + 1):
+                trial = self._run(course, plan)
+                if trial.state is not TrialState.FAILED:
+                    break
+            course.ended(plan)
+        return course.close()
+
+    def _run(self, course: Course, plan: TrialPlan) -> Trial:
+        why, losses = "", None
+
+        def on_rows(found: np.ndarray) -> None:
+            nonlocal losses
+            losses = found
+
+        def after(epoch: Epoch) -> bool:
+            nonlocal why
+            why = course.after(plan, epoch, lambda: losses)
+            return not why
+
+        return run_trial(course.job, plan, after, why=lambda: why, on_rows=on_rows if course.paired else None)
 
 
-def _reporting(on_epoch: OnEpoch, trial: str) -> Callable[[Epoch], bool]:
-    """Report every epoch of a trial, and never stop it."""
-
-    def report(epoch: Epoch) -> bool:
-        on_epoch(trial, epoch)
-        return True
-
-    return report
-
-
-def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool]) -> Trial:
+def run_trial(
+    job: SweepJob,
+    plan: TrialPlan,
+    on_epoch: Callable[[Epoch], bool],
+    *,
+    why: Callable[[], str] = lambda: "",
+    on_rows: Callable[[np.ndarray], None] | None = None,
+) -> Trial:
     """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record.
+
+    `why` tells the reason of a stop. `on_rows` is given the losses of the validation rows (paired.influence) after each
+    epoch, before `on_epoch`; without it they are not computed.
 
     Raises:
         InputError: the record cannot be written.
         BaseException: KeyboardInterrupt and Interrupted leave no record.
     """
     from engine.train.fit import Fitted, build, fit
+    from engine.train.paired import influence
 
     began = time.perf_counter()
     stopped = False
@@ -141,6 +192,10 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
         nonlocal stopped
         stopped = not on_epoch(epoch)
         return not stopped
+
+    def rows(prediction: np.ndarray) -> None:
+        if on_rows is not None and job.validation.target is not None:
+            on_rows(influence(job.metric, job.spec.task, job.validation.target, prediction))
 
     fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
     try:
@@ -156,8 +211,10 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
             metric=job.metric,
             mode=job.mode,
             on_epoch=after,
+            others=job.others,
+            on_prediction=rows,
         )
-        state, reason = _ending(fitted, stopped, plan.train.max_epochs, job.metric)
+        state, reason = _ending(fitted, why() if stopped else None, plan.train.max_epochs, job.metric)
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
     except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
@@ -176,7 +233,8 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
     return write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
 
 
-def _ending(fitted: Fitted, stopped: bool, budget: int, metric: str) -> tuple[TrialState, str]:
+def _ending(fitted: Fitted, stopped: str | None, budget: int, metric: str) -> tuple[TrialState, str]:
+    """How a trial ended; `stopped` is why it was stopped (empty: unknown), None where it was not."""
     last = len(fitted.curve)
     if not fitted.best_epoch:
         if all(math.isfinite(epoch.train_loss) for epoch in fitted.curve):
@@ -184,8 +242,8 @@ def _ending(fitted: Fitted, stopped: bool, budget: int, metric: str) -> tuple[Tr
         return TrialState.FAILED, f"diverged in epoch {last}, before any epoch gave a finite value"
     if not math.isfinite(fitted.curve[-1].train_loss):
         return TrialState.FAILED, f"diverged in epoch {last}"
-    if stopped and last < budget:
-        return TrialState.STOPPED, f"stopped by the scheduler after epoch {last}"
+    if stopped is not None and last < budget:
+        return TrialState.STOPPED, stopped or f"stopped by the scheduler after epoch {last}"
     return TrialState.FINISHED, f"its own model ended it after epoch {last}" if last < budget else ""
 
 
@@ -226,14 +284,60 @@ def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | Non
     return None if found.state is TrialState.FAILED and not failed else found
 
 
+def write_point(folder: Path, trial: str, params: dict[str, Any]) -> None:
+    """Keep the point of a trial that is about to start: killed, it goes on with the same one."""
+    durable.write_text(folder / trial / "plan.json", json.dumps({"params": params}, allow_nan=False))
+
+
+def read_point(folder: Path, trial: str) -> dict[str, Any] | None:
+    """The point that was kept; None where there is none, or it is not whole."""
+    try:
+        params = json.loads((folder / trial / "plan.json").read_text())["params"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return params if isinstance(params, dict) else None
+
+
+def trial_id(index: int) -> str:
+    """The name of the trial with this index."""
+    return f"trial-{index:03d}"
+
+
+def index_of(trial: str) -> int:
+    """The index in the name of a trial: 7 of trial-007."""
+    return int(trial.rpartition("-")[2])
+
+
+def failed_trial(
+    trial: str, params: dict[str, Any], reason: str, config: Mapping[str, Any] = MappingProxyType({})
+) -> Trial:
+    """The record of a trial that failed before it could tell anything."""
+    nothing: tuple[Epoch, ...] = ()
+    return Trial(
+        id=trial,
+        params=params,
+        state=TrialState.FAILED,
+        reason=reason,
+        curve=nothing,
+        best_epoch=0,
+        value=float("nan"),
+        seconds=0.0,
+        config=dict(config),
+    )
+
+
 def forget_trial(folder: Path, trial: str) -> None:
     """Remove the record of a trial that is about to run again, so that an old failure is not taken for its end."""
     if (folder / trial).is_dir():
         durable.remove(folder / trial / "trial.json")
 
 
-def best(trials: tuple[Trial, ...], mode: str) -> Trial | None:
-    """The finished trial with the best finite value; None where there is none."""
-    usable = [t for t in trials if t.state is TrialState.FINISHED and t.weights and math.isfinite(t.value)]
+def usable(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials that may be chosen: finished, with a finite value, and with the weights that gave it."""
+    return [t for t in trials if t.state is TrialState.FINISHED and t.weights and math.isfinite(t.value)]
+
+
+def best(trials: Iterable[Trial], mode: str) -> Trial | None:
+    """The finished trial with the best finite value, of equal ones the first; None where there is none."""
     sign = 1.0 if mode == "max" else -1.0
-    return max(usable, key=lambda t: sign * t.value, default=None)
+    return max(usable(trials), key=lambda t: sign * t.value, default=None)

@@ -1,7 +1,8 @@
 """The one door to Ray: a sweep on Ray Tune, with workers that start once and stay for the whole loop.
 
-Tune decides which trial runs when and which one ASHA stops; the workers (worker.py) train; the record (sweep.py) is
-ours. Ray's own state is a cache that nothing is read back from.
+Tune runs the trials and tries failed ones again; which come next and which are stopped is asked of the course
+(course.py, through tune_course.py); the workers (worker.py) train; the record (sweep.py) is ours. Ray's own state is a
+cache that nothing is read back from.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import ConfigError, TidegateError
-from engine.records import Dataset, Epoch, Trial, TrialState
+from engine.errors import TidegateError
+from engine.records import Dataset, Trial
 from engine.train.conf import SearchConf
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, forget_trial, read_trial, write_trial
+from engine.train.course import Course
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, failed_trial, read_trial, write_trial
 from engine.train.worker import Worker
 
 QUIET = {
@@ -34,7 +36,7 @@ OBJECT_STORE_BYTES = 512 * 1024**2  # a year of flights, encoded, takes 60 MB
 
 
 class RaySearch:
-    """Trials on Ray Tune under ASHA. `start` returns at once: Ray and the workers come up while windows are read."""
+    """Trials on Ray Tune. `start` returns at once: Ray and the workers come up while windows are read."""
 
     def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
@@ -105,57 +107,49 @@ class RaySearch:
             raise TidegateError(f"Ray could not be started: {reason}") from self._fault
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
-        """Run the plans that have not ended yet.
+        """Run the trials that have not ended yet.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the same command goes on with what is left.
             TidegateError: Ray itself failed.
         """
-        waiting = []
-        for index, plan in enumerate(job.plans):
-            trial = read_trial(job.folder, plan.id)
-            if trial is None:
-                forget_trial(job.folder, plan.id)
-                waiting.append(index)
-            else:
-                on_trial(trial)
-        if waiting:
+        course = Course(self.conf, job, on_epoch, on_trial)
+        if course.left:
             self._wait()
             began = time.perf_counter()
-            training = self._tune(job, waiting, on_epoch, on_trial)
+            self._tune(course)
+            training = course.training / max(1, len(self.workers))  # had all workers been busy all the time
             self._startup += max(0.0, time.perf_counter() - began - training)
-        return tuple(_ended(job, plan.id) for plan in job.plans)
+        return course.close()
 
-    def _tune(self, job: SweepJob, waiting: list[int], on_epoch: OnEpoch, on_trial: OnTrial) -> float:
+    def _tune(self, course: Course) -> None:
         import ray
         from ray import tune
-        from ray.tune.schedulers import ASHAScheduler
 
-        from engine.train.tune_trial import TrialActor, Watch, reached
+        from engine.train.tune_course import Schedule, Suggest, Watch
+        from engine.train.tune_trial import TrialActor, reached
 
+        job = course.job
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
-        light = replace(job, train=_empty(), validation=_empty())
-        budget = max(plan.train.max_epochs for plan in job.plans)
-        watch = Watch(job, self.workers, on_epoch, on_trial)
+        light = replace(job, plans=(), further=None, clusters=None, train=_empty(), validation=_empty())
+        watch = Watch(course, self.workers)
         name = f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}"
         storage = (self.scratch / "ray").absolute()
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(TrialActor, workers=self.workers, job=light, arrays=[arrays]),
+                tune.with_parameters(
+                    TrialActor, workers=self.workers, job=light, arrays=[arrays], paired=course.paired
+                ),
                 {"cpu": self.threads},
             ),
-            param_space={"index": tune.grid_search(waiting)},
             tune_config=tune.TuneConfig(
                 metric="value",
                 mode=job.mode,
+                num_samples=course.left,
+                search_alg=Suggest(course, watch),
                 reuse_actors=True,
-                max_concurrent_trials=len(self.workers),
-                scheduler=ASHAScheduler(
-                    time_attr="training_iteration",
-                    max_t=budget,
-                    grace_period=min(self.conf.grace_period, budget),
-                    reduction_factor=self.conf.reduction_factor,
-                ),
+                max_concurrent_trials=min(self.conf.max_concurrent or len(self.workers), len(self.workers)),
+                scheduler=Schedule(watch),
                 trial_dirname_creator=_trial_folder,
             ),
             run_config=tune.RunConfig(
@@ -172,14 +166,14 @@ class RaySearch:
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
         reached(self.workers, "settle")
-        for index in waiting:
-            plan = job.plans[index]
+        if watch.fault is not None:
+            raise watch.fault
+        for plan in course.unfinished:
             if plan.id in watch.errors and read_trial(job.folder, plan.id, failed=True) is None:
-                write_trial(job.folder, _failed(plan, watch.errors[plan.id]), b"")
-            watch.tell(index)
-        if any(read_trial(job.folder, job.plans[i].id, failed=True) is None for i in waiting):
+                write_trial(job.folder, failed_trial(plan.id, plan.params, watch.errors[plan.id], plan.config), b"")
+            course.ended(plan)
+        if course.unfinished or course.left:
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
-        return watch.training_seconds(len(self.workers))
 
     def close(self) -> None:
         """End the workers, and Ray where we started it."""
@@ -207,26 +201,3 @@ def _cpus() -> int:
 
 def _trial_folder(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _failed(plan: TrialPlan, reason: str) -> Trial:
-    nothing: tuple[Epoch, ...] = ()
-    return Trial(
-        id=plan.id,
-        params=plan.params,
-        state=TrialState.FAILED,
-        reason=reason,
-        curve=nothing,
-        best_epoch=0,
-        value=float("nan"),
-        seconds=0.0,
-        config=plan.config,
-    )
-
-
-def _ended(job: SweepJob, trial: str) -> Trial:
-    """The record of a trial, failed ones included."""
-    found = read_trial(job.folder, trial, failed=True)
-    if found is None:
-        raise ConfigError(str(job.folder / trial), "the record of this trial is gone", "run the same command again")
-    return found

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from engine import durable
 from engine.records import Epoch, Sweep, Trial, from_plain, to_plain
-from engine.train.sweep import Search, SweepJob, TrialPlan, read_trial
+from engine.train.sweep import Search, SweepJob, read_trial
 
 T = TypeVar("T")
 
@@ -73,7 +73,6 @@ def run_watched(search: Search, job: SweepJob, onlooker: Onlooker) -> tuple[Tria
 
     A search may tell of a stopped trial long after its end: its record, once it is there, is told instead.
     """
-    known: dict[str, TrialPlan] = {}
     begun: set[str] = set()  # trials that were seen, and whose end was not told yet
     told: set[str] = set()
     looked = time.monotonic()
@@ -82,9 +81,7 @@ def run_watched(search: Search, job: SweepJob, onlooker: Onlooker) -> tuple[Tria
         nonlocal looked
         if trial not in begun:
             begun.add(trial)
-            if trial not in known:
-                known.update((plan.id, plan) for plan in job.plans)
-            plan = known.get(trial)
+            plan = job.plan_of(trial)
             onlooker.begins(trial, plan.params if plan else {}, plan.config if plan else {})
         onlooker.epoch(trial, epoch)
         if time.monotonic() - looked >= LOOK_EVERY:

@@ -5,6 +5,9 @@ that Tune sees are thin (tune.py): they pass every step on to one of these worke
 here and hands over one epoch at a time, waiting for the word to go on: a scheduler can stop it after any epoch.
 
 A worker belongs to one trial at a time, by a lease: an owner that was killed without releasing it loses it after
+if TYPE_CHECKING:
+    import numpy as np
+
 LEASE_SECONDS without a call.
 
 A trial that is let go before its end is recorded as stopped only if the driver said that the scheduler ended it
@@ -17,10 +20,13 @@ import queue
 import threading
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.records import Dataset, Epoch
 from engine.train.sweep import Interrupted, SweepJob, TrialPlan, run_trial
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEASE_SECONDS = 30.0
 
@@ -28,8 +34,10 @@ LEASE_SECONDS = 30.0
 class Handoff:
     """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did."""
 
-    def __init__(self, job: SweepJob, plan: TrialPlan) -> None:
+    def __init__(self, job: SweepJob, plan: TrialPlan, paired: bool = False) -> None:
         self.trial, self.fault = plan.id, ""
+        self.losses: np.ndarray | None = None  # (N,) of the validation rows in the newest epoch
+        self._paired, self._why = paired, ""
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
         self._go_on: queue.Queue[bool] = queue.Queue()
         self._recorded = True
@@ -38,13 +46,17 @@ class Handoff:
 
     def _run(self, job: SweepJob, plan: TrialPlan) -> None:
         try:
-            run_trial(job, plan, self._after)
+            on_rows = self._keep if self._paired else None
+            run_trial(job, plan, self._after, why=lambda: self._why, on_rows=on_rows)
         except Interrupted:
             self.fault = "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
             self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         finally:
             self._epochs.put(None)
+
+    def _keep(self, losses: np.ndarray) -> None:
+        self.losses = losses
 
     def _after(self, epoch: Epoch) -> bool:
         self._epochs.put(epoch)
@@ -60,9 +72,11 @@ class Handoff:
             self._go_on.put(True)
         return self._epochs.get()
 
-    def stop(self, *, recorded: bool) -> None:
-        """End the trial after its current epoch and wait for it; as a stopped one, or without a record."""
-        self._recorded = recorded
+    def stop(self, *, recorded: bool, why: str = "") -> None:
+        """End the trial after its current epoch and wait for it; as one stopped for this reason, or without a
+        record.
+        """
+        self._recorded, self._why = recorded, why
         self._go_on.put(False)
         self._thread.join()
 
@@ -85,7 +99,8 @@ class Worker:
         self._busy = False
         self._handoff: Handoff | None = None
         self._started = False
-        self._ended: set[str] = set()  # trials that the scheduler has ended
+        self._losses: tuple[str, np.ndarray | None] = ("", None)
+        self._ended: dict[str, str] = {}  # trials that the scheduler has ended, and why
 
     def ready(self) -> bool:
         """True, once the imports are done."""
@@ -103,16 +118,32 @@ class Worker:
             abandoned.stop(recorded=False)
         return True
 
-    def ends(self, trial: str) -> None:
-        """The scheduler has ended this trial: when it is let go, it has been stopped."""
-        self._ended.add(trial)
+    def ends(self, trial: str, why: str = "") -> None:
+        """The scheduler has ended this trial: it is recorded as stopped, now if it rests here, else when it is let go.
 
-    def begin(self, owner: str, job: SweepJob, plan: TrialPlan, arrays: dict[str, Any]) -> None:
-        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy."""
+        Nobody may step the trial any more.
+        """
+        with self._lock:
+            self._ended[trial] = why
+            handoff = self._handoff
+            if handoff is None or handoff.trial != trial or self._busy:
+                return
+            self._handoff = None
+        handoff.stop(recorded=True, why=why)
+
+    def losses(self, trial: str) -> np.ndarray | None:
+        """Those of the validation rows (N,) in the newest epoch of this trial; None where it was not trained here."""
+        name, losses = self._losses
+        return losses if name == trial else None
+
+    def begin(self, owner: str, job: SweepJob, plan: TrialPlan, arrays: dict[str, Any], paired: bool = False) -> None:
+        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy. `paired`: keep
+        the losses of single rows.
+        """
         self._check(owner)
-        self._ended.discard(plan.id)
+        self._ended.pop(plan.id, None)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff, self._started = Handoff(job, plan), False
+        self._handoff, self._started = Handoff(job, plan, paired), False
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
@@ -123,7 +154,9 @@ class Worker:
         try:
             epoch = handoff.next(first=not self._started)
             self._started = True
-            if epoch is None:
+            if epoch is not None:
+                self._losses = (handoff.trial, handoff.losses)
+            else:
                 self._handoff = None
                 if handoff.fault:
                     raise RuntimeError(f"the trial left no record: {handoff.fault}")
@@ -143,7 +176,7 @@ class Worker:
         with self._lock:
             handoff, self._handoff, self._owner = self._handoff, None, ""
         if handoff is not None:
-            handoff.stop(recorded=handoff.trial in self._ended)
+            handoff.stop(recorded=handoff.trial in self._ended, why=self._ended.get(handoff.trial, ""))
 
     def _check(self, owner: str) -> None:
         with self._lock:

@@ -33,6 +33,32 @@ def test_a_search_goes_the_way_its_metric_points(metric: str) -> None:
         checks.check_metrics(Task.BINARY, EvaluateConf(), wrong)
 
 
+def test_the_direction_follows_from_the_metric() -> None:
+    checks.check_metrics(Task.BINARY, EvaluateConf(), SearchConf(metric="log_loss"))
+    several = SearchConf(metrics={"log_loss": None, "brier_score_loss": "min"}, scheduler="none")
+    checks.check_metrics(Task.BINARY, EvaluateConf(), several)
+    wrong = SearchConf(metrics={"log_loss": "max"}, scheduler="none")
+    with pytest.raises(ConfigError) as error:
+        checks.check_metrics(Task.BINARY, EvaluateConf(), wrong)
+    said = "search.metrics.log_loss: max would choose the worst trial by log_loss - add search.metrics.log_loss=min"
+    assert str(error.value) == said
+    unknown = SearchConf(metrics={"mean_squared_error": None}, scheduler="none")
+    with pytest.raises(ConfigError, match=r"^search\.metrics: 'mean_squared_error' is no metric of a binary model - "):
+        checks.check_metrics(Task.BINARY, EvaluateConf(), unknown)
+
+
+def test_paired_needs_a_metric_of_rows() -> None:
+    checks.check_metrics(Task.BINARY, EvaluateConf(), SearchConf(scheduler="paired"))
+    with pytest.raises(ConfigError, match=r"^search\.metric: f1_score of a binary model cannot be held row by row, "):
+        checks.check_metrics(Task.BINARY, EvaluateConf(), SearchConf(scheduler="paired", metric="f1_score"))
+
+
+def test_a_searcher_that_cannot_search_the_space() -> None:
+    checks.check_searcher(SearchConf(searcher="tpe", space={"train.lr": "interval(0.1, 0.5)"}))
+    with pytest.raises(ConfigError, match=r"^search\.space:train\.lr: an interval has no grid - "):
+        checks.check_searcher(SearchConf(searcher="grid", space={"train.lr": "interval(0.1, 0.5)"}))
+
+
 def test_a_space_of_groups_and_keys() -> None:
     checks.check_space({"train.lr": "tag(log, interval(1e-4, 1e-1))", "model": "tabular,digits", "model.width": "8,16"})
 

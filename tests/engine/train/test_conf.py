@@ -35,6 +35,38 @@ SEARCH = [
     ({"reduction_factor": 1}, "search.reduction_factor: 1 is below 2 - choose 2 or more"),
     ({"workers": -1}, "search.workers: -1 is negative - choose 0 or more"),
     ({"max_failures": -1}, "search.max_failures: -1 is negative - choose 0 or more"),
+    ({"max_concurrent": -1}, "search.max_concurrent: -1 is negative - choose 0 or more"),
+    ({"searcher": "bohb"}, "search.searcher: 'bohb' is unknown - choose random, grid, tpe or gp"),
+    ({"scheduler": "pbt"}, "search.scheduler: 'pbt' is unknown - choose none, asha, hyperband, median or paired"),
+    ({"startup": 0}, "search.startup: 0 is below 1 - choose a positive number"),
+    ({"brackets": 0}, "search.brackets: 0 is below 1 - choose a positive number"),
+    ({"brackets": 11}, "search.brackets: 11 is above 10 - choose a smaller number"),
+    ({"min_trials": 0}, "search.min_trials: 0 is below 1 - choose a positive number"),
+    ({"alpha": 0.0}, "search.alpha: 0.0 is no error rate below a half - choose a number such as 0.05"),
+    ({"alpha": math.nan}, "search.alpha: nan is no error rate below a half - choose a number such as 0.05"),
+    ({"time_budget": "soon"}, "search.time_budget: 'soon' is no duration - write 7d, 12h, 90m or 30s"),
+    (
+        {"time_budget": "0m"},
+        "search.time_budget: 0m leaves no time - choose a longer one such as 30m, or null for no bound",
+    ),
+    (
+        {"compute_hours": 0.0},
+        "search.compute_hours: 0.0 is not a positive number - choose one such as 4, or null for no bound",
+    ),
+    (
+        {"compute_hours": math.nan},
+        "search.compute_hours: nan is not a positive number - choose one such as 4, or null for no bound",
+    ),
+    ({"metrics": {"log_loss": "least"}}, "search.metrics.log_loss: 'least' is unknown - choose max or min"),
+    (
+        {"metrics": {"log_loss": None}},
+        "search.scheduler: asha compares trials by one metric, and search.metrics names more"
+        " - add search.scheduler=none",
+    ),
+    (
+        {"metrics": {"roc_auc_score": None}, "scheduler": "none"},
+        "search.metrics: roc_auc_score is search.metric already - name the further metrics alone",
+    ),
 ]
 TABULAR = [
     ({"width": 0}, "model.width: 0 is below 1 - choose 1 or more"),
@@ -67,4 +99,6 @@ def test_the_defaults_are_fit_for_use(cls: Any) -> None:
 def test_the_ends_of_what_is_allowed() -> None:
     assert TrainConf(seed=2**32 - 1, weight_decay=0.0, max_epochs=1, batch_size=1, windows=1).seed == 2**32 - 1
     assert TabularConf(depth=0, dropout=0.0, width=1, embedding=1).depth == 0
+    assert SearchConf(time_budget="90m").seconds == 5400
+    assert SearchConf().seconds is None
     assert SearchConf(num_samples=1, workers=0, max_failures=0, reduction_factor=2).workers == 0

@@ -27,7 +27,7 @@ def search(job: SweepJob, max_failures: int = 0) -> tuple[list[tuple[str, int]],
     """Run the job; (trial, epoch) of every epoch trained now, and the trials."""
     ran: list[tuple[str, int]] = []
     told: list[str] = []
-    conf = SearchConf(backend="local", max_failures=max_failures)
+    conf = SearchConf(backend="local", max_failures=max_failures, scheduler="none")
     trials = LocalSearch(conf).run(
         job,
         on_epoch=lambda trial, epoch: ran.append((trial, epoch.epoch)),

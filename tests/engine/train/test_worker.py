@@ -150,7 +150,7 @@ def test_an_owner_that_was_killed_loses_its_lease(
 def test_a_long_epoch_is_no_lost_lease(job: SweepJob, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
-    def slow(*args: object) -> None:
+    def slow(*args: object, **more: object) -> None:
         reached.set()
         assert go_on.wait(60)
 

@@ -1,0 +1,54 @@
+"""A sweep that was started by hand, as people and programs are told of it: every trial, the best, what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from engine.records import Candidate, Trial, TrialState, to_plain
+from engine.report.terminal import Console
+
+# Keys that say how much is tried and how fast, not what: a sweep goes on where they change.
+OPEN = ("time_budget", "compute_hours", "workers", "max_concurrent", "max_failures", "address")
+
+
+def inputs(plain: dict[str, Any]) -> dict[str, Any]:
+    """The config without the keys that a sweep may be continued under: what the id of a sweep is made of."""
+    return {**plain, "search": {key: value for key, value in plain["search"].items() if key not in OPEN}}
+
+
+def answer(candidate: Candidate) -> dict[str, Any]:
+    """What --json prints of a sweep: the candidate with all its trials, the best one, and how many ended how."""
+    counts = Counter(trial.state for trial in candidate.trials)
+    winner = _winner(candidate)
+    return {
+        "candidate": to_plain(candidate),
+        "best": to_plain(winner) if winner else None,
+        "front": list(candidate.front),
+        **{state.value: counts[state] for state in TrialState},
+        "not_begun": max(0, candidate.planned - len(candidate.trials)),
+    }
+
+
+def _winner(candidate: Candidate) -> Trial | None:
+    """The trial that became the model."""
+    found = (t for t in candidate.trials if t.params == candidate.params and t.state is TrialState.FINISHED)
+    return next(found, None) if candidate.model else None
+
+
+def show(console: Console, candidate: Candidate) -> None:
+    """The table of the best trials, the model's trial in words; a warning where trials failed or none finished."""
+    console.swept(candidate)
+    winner = _winner(candidate)
+    if winner is not None:
+        console.note(f"best: {winner.id}, epoch {winner.best_epoch}")
+    if candidate.front:
+        console.note(f"no other is better in all metrics: {', '.join(candidate.front)}")
+    total = len(candidate.trials)
+    if candidate.planned > total:
+        console.note(f"the budget is used up: {candidate.planned - total} of {candidate.planned} trials did not begin")
+    failed = sum(trial.state is TrialState.FAILED for trial in candidate.trials)
+    if not candidate.model:
+        console.warn("no trial finished")
+    elif failed:
+        console.warn(f"{failed} of {total} trials failed; the best of the others is given")

@@ -1,0 +1,126 @@
+"""The course of a sweep (course.py) as Ray Tune wants to be told of it: a searcher, a scheduler and a callback.
+
+All three live in the driver and only pass questions on. Nothing of theirs is kept by Tune: the record is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from engine.records import Epoch
+from engine.train.course import Course
+from engine.train.sweep import TrialPlan
+from engine.train.tune_trial import reached
+
+
+class Watch(tune.Callback):  # type: ignore[misc]
+    """Tells the course of epochs and ended trials as they come, and the workers what has been stopped, and why."""
+
+    def __init__(self, course: Course, workers: list[Any]) -> None:
+        self._course, self._workers = course, workers
+        self._newest: dict[str, int] = {}  # trial -> its newest epoch
+        self._why: dict[str, str] = {}  # trial -> why it was stopped
+        self.errors: dict[str, str] = {}  # trial -> why Tune gave it up
+        self.fault: BaseException | None = None  # of the course: the sweep ends with it
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its callbacks beside the sweep; nothing of ours is read back from there."""
+        return {}
+
+    def note(self, plan: TrialPlan, result: dict[str, Any]) -> str:
+        """Tell the course of an epoch, once; why the trial must stop now, empty where it goes on."""
+        if self.fault is not None:
+            return "stopped: the sweep ended"
+        if "value" not in result or self._newest.get(plan.id) == result["epoch"]:  # the last one, as the trial ends
+            return ""
+        self._newest[plan.id] = result["epoch"]
+        epoch = Epoch(
+            epoch=result["epoch"],
+            train_loss=result["train_loss"],
+            value=result["value"],
+            seconds=result["seconds"],
+            others=tuple(result["others"]),
+        )
+        try:
+            self._why[plan.id] = self._course.after(plan, epoch, lambda: self._losses(plan.id))
+        except Exception as error:  # the disk is full, say: Tune would log it and go on
+            self.fault = error
+            return "stopped: the sweep ended"
+        return self._why[plan.id]
+
+    def _losses(self, trial: str) -> np.ndarray | None:
+        """Those of the trial's newest epoch, through the object store."""
+        return next((found for found in reached(self._workers, "losses", trial) if found is not None), None)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch ended; of the last one the scheduler is not asked."""
+        self.note(trial.config["plan"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ended, by itself or by the scheduler; Tune asks its actor to stop only after this, and asks for the
+        next point before that: so the record of a stopped trial is written now.
+        """
+        plan = trial.config["plan"]
+        if self.fault is None and not self._course.ended(plan):
+            reached(self._workers, "ends", plan.id, self._why.get(plan.id, ""))
+            self._course.ended(plan)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial failed for good: by its own record, or because its worker died."""
+        plan = trial.config["plan"]
+        lines = [line.strip() for line in str(trial.get_error()).splitlines() if line.strip()]
+        self.errors[plan.id] = lines[-1][:200] if lines else "it failed"  # the last line is the error itself
+        self._course.ended(plan)
+
+
+class Schedule(FIFOScheduler):  # type: ignore[misc]
+    """Tune's scheduler: the course decides."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Go on or stop. Tune flattens what it hands to a scheduler; the result itself lies with the trial."""
+        why = self._watch.note(trial.config["plan"], result)
+        return str(TrialScheduler.STOP if why else TrialScheduler.CONTINUE)
+
+
+class Suggest(Searcher):  # type: ignore[misc]
+    """Tune's searcher: the course knows the next trial."""
+
+    def __init__(self, course: Course, watch: Watch) -> None:
+        super().__init__(metric="value", mode=course.job.mode)
+        self._course, self._watch = course, watch
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next plan as Tune's config."""
+        if self._watch.fault is None:
+            try:
+                plan = self._course.next()
+            except Exception as error:
+                self._watch.fault = error
+            else:
+                if plan is not None:
+                    return {"plan": plan}
+        return Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Nothing: the course reads its record."""
+
+    def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
+        """All is known."""
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record is ours."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to read back."""
