@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from engine import archive, challenger, checks, desk, founding
+from engine.binding import bind
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load
+from engine.preflight import Checked, check_points
 from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
@@ -29,7 +31,7 @@ from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
-from engine.train.search_space import Space, draw
+from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -147,14 +149,14 @@ def opened(
     `alone` waits until no other process runs this loop, and keeps others waiting.
     """
     trusted = trusted_packages(config.trust)
-    confs = confs_of(config, trusted)
     source = ParquetSource(config.need_data)
     names = source.names()
     search, store = make_search(config), config.open_store()
     with watch.lap("start"):
-        check(config, composer, trusted)
+        checked = check(config, composer, trusted)
         for remark in store.remarks():
             console.warn(remark)
+    confs = confs_of(config, checked.space, trusted)
     if not archive.ledger_exists(config):
         with watch.lap("read"):
             _check_founding(confs, source, names)
@@ -163,6 +165,8 @@ def opened(
             with watch.lap("wait"):
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
+        if checked.space.domains:
+            console.note(checked.words)
         search.start()
         try:
             yield (
@@ -184,15 +188,15 @@ def opened(
                 search.close()
 
 
-def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Everything that the config alone can tell."""
+def check(config: Config, composer: Composer, trusted: Sequence[str]) -> Checked:
+    """Everything that the config alone can tell; the search space, and how much of it was checked."""
     data = config.need_data
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote.shadow_windows, config.evaluate, data.slices)
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
-    checks.check_space(config.search.space)
-    _check_points(config, composer, trusted)
+    space = bind(config.search.space, composer)
+    return check_points(space, config.search, composer, lambda target: resolve(target, trusted))
 
 
 def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> None:
@@ -200,15 +204,6 @@ def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> No
     founding.check_names(names, confs.loop, confs.data)
     windows = [source.read(name, labelled=True) for name in names[: confs.loop.founding_windows]]
     founding.check_windows(windows[:-1], confs.validate, confs.data)
-
-
-def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
-    training.
-    """
-    for point in draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
-        _, model = composer(point)
-        resolve(str(model["_target_"]), trusted)
 
 
 def make_search(config: Config) -> Search:
@@ -223,7 +218,7 @@ def make_search(config: Config) -> Search:
     )
 
 
-def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
+def confs_of(config: Config, space: Space, trusted: tuple[str, ...]) -> Confs:
     """What every stage is told."""
     return Confs(
         loop=config.loop,
@@ -233,6 +228,7 @@ def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
         decide=config.decide,
         train=config.train,
         search=config.search,
+        space=space,
         evaluate=config.evaluate,
         gate=config.gate,
         promote=config.promote,
