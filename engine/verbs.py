@@ -277,7 +277,8 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         candidate = challenger.train(
             decision, rows, recipe, ports.search, ports.store, warm=None, progress=console.progress
         )
-        answer: dict[str, Any] = {"candidate": to_plain(candidate)}
+        space = {"keys": confs.space.texts, "points": confs.space.size}
+        answer: dict[str, Any] = {"candidate": to_plain(candidate), "space": space}
         for trial in sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max"):
             keys = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
             state = f"{trial.state.value:<8} {trial.reason}".rstrip()

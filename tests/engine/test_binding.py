@@ -8,7 +8,7 @@ import pytest
 
 from engine.binding import bind
 from engine.errors import ConfigError
-from engine.schema import Composer
+from engine.schema import Composer, compose_config
 from engine.train.search_space import Space, draw
 from tests.engine.groups import make_composer
 
@@ -40,6 +40,15 @@ def test_a_point_carries_only_the_keys_of_its_group() -> None:
         train, model = BUILT_IN(point)
         assert (train.lr, model["width"]) == (point["train.lr"], point["model.width"])
         assert model.get("blocks") == point.get("model.blocks")
+
+
+def test_both_built_in_networks_at_once() -> None:
+    composer = Composer(["experiment=flights", "search=models"])
+    texts = compose_config(composer.overrides).search.space
+    space = bind(texts, composer)
+    assert space.where("model.depth") == {"model": ("tabular",)}
+    assert space.where("model.blocks") == {"model": ("resnet",)}
+    assert {point["model"] for point in draw(space, 12, seed=0)} == {"tabular", "resnet"}
 
 
 def test_a_group_inside_a_group_is_asked_for_where_it_is(mine: Composer) -> None:
