@@ -51,9 +51,10 @@ from engine.scores import direction
 from engine.train import front
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.fit import accelerator
+from engine.train.naming import trial_id
 from engine.train.search_space import Point, Space
 from engine.train.searchers import begin
-from engine.train.sweep import Further, Search, SweepJob, TrialPlan, trial_id
+from engine.train.sweep import Further, Search, SweepJob, TrialPlan
 from engine.train.watched import Watch, run_watched, write_sweep
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
@@ -84,6 +85,7 @@ class Recipe:
     data: DataConf
     train: TrainConf
     search: SearchConf
+    space: Space
     compose: Compose
     price: float  # of one hour of compute
     trusted: tuple[str, ...]
@@ -135,20 +137,18 @@ def train(
     keep = warm if decision.action is Action.RETRAIN else None
     fit_rows, validation_rows = split_by_time(rows.table, recipe.data.time, 1 - recipe.train.validation)
     encoder = keep.predictor.encoder if keep else Encoder.fit(fit_rows, recipe.data)
-    search_conf = recipe.search
     if keep:
         points, searcher = [keep.params], None
     else:
-        space = Space.of(search_conf.space)
-        points, searcher = begin(search_conf, space, first or (warm.params if warm else None))
+        points, searcher = begin(recipe.search, recipe.space, first or (warm.params if warm else None))
     plans = tuple(_plan(i, point, recipe.compose) for i, point in enumerate(points))
     further = None
     if searcher is not None:
         further = Further(
-            searcher=searcher, plan=lambda i, point: _plan(i, point, recipe.compose), size=search_conf.num_samples
+            searcher=searcher, plan=lambda i, point: _plan(i, point, recipe.compose), size=recipe.search.num_samples
         )
     id = _job_id(decision, rows, recipe, plans, further is not None, encoder, keep)
-    modes = tuple(direction(metric) for metric in (search_conf.metric, *search_conf.metrics))
+    modes = tuple(direction(metric) for metric in (recipe.search.metric, *recipe.search.metrics))
     job = SweepJob(
         id=id,
         plans=plans,
@@ -156,9 +156,9 @@ def train(
         spec=encoder.spec,
         train=encoder.transform(fit_rows, labelled=True),
         validation=encoder.transform(validation_rows, labelled=True),
-        metric=search_conf.metric,
+        metric=recipe.search.metric,
         mode=modes[0],
-        others=tuple(search_conf.metrics),
+        others=tuple(recipe.search.metrics),
         folder=recipe.folder / id[:16],
         trusted=recipe.trusted,
         warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
@@ -245,7 +245,7 @@ def _job_id(
     Points that are not known yet follow from what chooses them, and from the config of a trial without a point.
     """
     conf = recipe.search
-    chooses = [conf.space, conf.searcher, conf.num_samples, conf.startup, conf.seed, recipe.compose({})]
+    chooses = [recipe.space.texts, conf.searcher, conf.num_samples, conf.startup, conf.seed, recipe.compose({})]
     return digest(
         "sweep",
         decision.id,

@@ -30,7 +30,7 @@ from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Task, to_plain
 from engine.train import weights as weights_file
-from engine.train.conf import ModelConf, TabularConf, TrainConf
+from engine.train.conf import BUILT_IN, ModelConf, TrainConf
 from engine.train.fit import build, predict
 
 FORMAT = 1
@@ -120,8 +120,10 @@ def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, Tra
         if set(described) != {"format", "model", "train"}:
             raise ValueError(f"they are {sorted(described)}")
         model, train = dict(described["model"]), TrainConf(**described["train"])
-        if model["_target_"] == TabularConf()._target_:
-            TabularConf(**model)  # its values come from outside: their limits hold here as they do for a config
+        if model["_target_"] in BUILT_IN:
+            BUILT_IN[model["_target_"]](
+                **model
+            )  # its values come from outside: their limits hold here as they do for a config
         return {**model, "_target_": str(model["_target_"])}, train
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from engine import archive, challenger, checks, desk, founding, sweeps
+from engine.binding import bind
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
 from engine.judging import gate as gate
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load
+from engine.preflight import Checked, check_points
 from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
@@ -30,8 +32,7 @@ from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import BEST, make_tracker, sweep_of, tell_sweep
 from engine.train.registry import resolve, trusted_packages
-from engine.train.search_space import Space, draw
-from engine.train.searchers import begin
+from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -150,14 +151,14 @@ def opened(
     `alone` waits until no other process runs this loop, and keeps others waiting.
     """
     trusted = trusted_packages(config.trust)
-    confs = confs_of(config, trusted)
     source = ParquetSource(config.need_data)
     names = source.names()
     search, store = make_search(config), config.open_store()
     with watch.lap("start"):
-        check(config, composer, trusted)
+        checked = check(config, composer, trusted)
         for remark in store.remarks():
             console.warn(remark)
+    confs = confs_of(config, checked.space, trusted)
     if not archive.ledger_exists(config):
         with watch.lap("read"):
             _check_founding(confs, source, names)
@@ -167,6 +168,8 @@ def opened(
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
         tracker = make_tracker(config.track, config.folder, warn=console.warn)
+        if checked.space.domains:
+            console.note(checked.words)
         search.start()
         try:
             yield (
@@ -190,16 +193,16 @@ def opened(
                 tracker.finish()
 
 
-def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Everything that the config alone can tell."""
+def check(config: Config, composer: Composer, trusted: Sequence[str]) -> Checked:
+    """Everything that the config alone can tell; the search space, and how much of it was checked."""
     data = config.need_data
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote, config.evaluate, data)
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
-    checks.check_space(config.search.space)
-    checks.check_searcher(config.search)
-    _check_points(config, composer, trusted)
+    space = bind(config.search.space, composer)
+    checks.check_searcher(config.search, space)
+    return check_points(space, config.search, composer, lambda target: resolve(target, trusted))
 
 
 def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> None:
@@ -207,16 +210,6 @@ def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> No
     founding.check_names(names, confs.loop, confs.data)
     windows = [source.read(name, labelled=True) for name in names[: confs.loop.founding_windows]]
     founding.check_windows(windows[:-1], confs.validate, confs.data)
-
-
-def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
-    training.
-    """
-    known, _ = begin(config.search, Space.of(config.search.space), None)
-    for point in known or draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
-        _, model = composer(point)
-        resolve(str(model["_target_"]), trusted)
 
 
 def make_search(config: Config) -> Search:
@@ -231,7 +224,7 @@ def make_search(config: Config) -> Search:
     )
 
 
-def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
+def confs_of(config: Config, space: Space, trusted: tuple[str, ...]) -> Confs:
     """What every stage is told."""
     return Confs(
         loop=config.loop,
@@ -241,6 +234,7 @@ def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
         decide=config.decide,
         train=config.train,
         search=config.search,
+        space=space,
         evaluate=config.evaluate,
         gate=config.gate,
         promote=config.promote,
@@ -298,7 +292,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             first=made.params if made else None,
             watch=ports.look_on,
         )
-        answer = sweeps.answer(candidate)
+        answer = sweeps.answer(candidate) | {"space": {"keys": confs.space.texts, "points": confs.space.size}}
         sweeps.show(console, candidate)
         if not candidate.model:
             return NEGATIVE, answer

@@ -20,6 +20,7 @@ from engine.records import Epoch, Trial, TrialState
 from engine.train import paired
 from engine.train.budget import Budget, of_the_budget
 from engine.train.conf import SearchConf
+from engine.train.naming import index_of, trial_id
 from engine.train.schedulers import Rule, make_rule
 from engine.train.search_space import Point
 from engine.train.searchers import Seen
@@ -31,10 +32,8 @@ from engine.train.sweep import (
     best,
     failed_trial,
     forget_trial,
-    index_of,
     read_point,
     read_trial,
-    trial_id,
     write_point,
     write_trial,
 )

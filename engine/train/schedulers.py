@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from engine.train.conf import SearchConf
-from engine.train.sweep import index_of
+from engine.train.naming import index_of
 
 Curves = Mapping[str, Sequence[float]]
 Rule = Callable[[str, Curves], str]

@@ -22,6 +22,7 @@ from engine.errors import TidegateError
 from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, from_plain, to_plain
 from engine.redact import redact, redact_text
 from engine.train.conf import ModelConf, SearchConf, TrainConf
+from engine.train.naming import index_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -296,16 +297,6 @@ def read_point(folder: Path, trial: str) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return params if isinstance(params, dict) else None
-
-
-def trial_id(index: int) -> str:
-    """The name of the trial with this index."""
-    return f"trial-{index:03d}"
-
-
-def index_of(trial: str) -> int:
-    """The index in the name of a trial: 7 of trial-007."""
-    return int(trial.rpartition("-")[2])
 
 
 def failed_trial(

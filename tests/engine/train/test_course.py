@@ -17,9 +17,10 @@ from engine.records import Epoch, Trial, TrialState
 from engine.train import front
 from engine.train.conf import SearchConf
 from engine.train.course import Course
+from engine.train.naming import trial_id
 from engine.train.search_space import Point, Space
 from engine.train.searchers import Seen, begin
-from engine.train.sweep import Further, LocalSearch, SweepJob, TrialPlan, best, read_trial, trial_id
+from engine.train.sweep import Further, LocalSearch, SweepJob, TrialPlan, best, read_trial
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan, make_train
 
 SPACE = {"train.lr": "tag(log, interval(1e-3, 3e-1))", "model.width": "choice(4, 8, 16)"}

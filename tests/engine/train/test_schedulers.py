@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engine.train.conf import SearchConf
+from engine.train.naming import index_of
 from engine.train.schedulers import Halving, Median, Rule, make_rule, never
-from engine.train.sweep import index_of
 
 EPOCHS = 16
 
