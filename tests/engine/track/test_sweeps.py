@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,10 +268,21 @@ def test_wandb_dies_in_the_middle(tracker: WandbTracker, tmp_path: Path, warning
     assert warnings == []  # nothing was lost but what its dead process held: one that had ended before
 
 
+def test_no_name_vanishes_from_the_environment_while_it_is_told(tracker: WandbTracker) -> None:
+    """Whoever goes through it in another thread (Ray, a redaction) would stumble."""
+    before = dict(os.environ)
+    tracker.start("tides", {})
+    tell_sweep(tracker, make_sweep(), TRIALS * 3)
+    done = threading.Event()
+    tracker._thread.submit(done.set)
+    while not done.is_set():
+        assert set(before) < set(dict(os.environ))
+    tracker.finish()
+    assert {name for name in os.environ if name not in before} <= {"WANDB_SERVICE"}  # of wandb itself
+
+
 def settled(tracker: WandbTracker) -> None:
     """Wait until all that was handed over is done."""
-    import threading
-
     done = threading.Event()
     tracker._thread.submit(done.set)
     assert done.wait(30)
