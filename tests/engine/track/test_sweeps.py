@@ -329,16 +329,18 @@ def test_a_command_does_not_end_later_than_it_must(
 
 
 def test_what_it_costs(tracker: WandbTracker, record_property: pytest.RecordProperty) -> None:
-    """Seconds of the driver that a trial and an epoch take, and seconds of the thread beside it."""
+    """Seconds that the driver waits for a trial of eight epochs, and seconds of a CPU that the thread beside it takes
+    (wandb's own process comes on top of these).
+    """
     trials = tuple(make_trial(i, epochs=8) for i in range(30))
     tracker.start("tides", {})
     tell_sweep(tracker, make_sweep(id="0" * 64), trials[:1])
     settled(tracker)
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     live(tracker, make_sweep(), trials)
     driver = time.perf_counter() - began
     tracker.finish()
-    whole = time.perf_counter() - began
-    figure = f"{1e3 * driver / 30:.1f} ms of the driver, {1e3 * whole / 30:.0f} ms of a thread, a trial of 8 epochs"
+    spent = time.process_time() - spent
+    figure = f"{1e3 * driver / 30:.1f} ms of the driver, {1e3 * spent / 30:.0f} ms CPU beside it, a trial of 8 epochs"
     record_property("W&B keeps no sweep waiting", figure)
     assert driver / 30 < 0.1
