@@ -65,7 +65,8 @@ def is_secret(key: str) -> bool:
 
 def _of_environment() -> list[str]:
     """What the secret variables of the environment hold, the longest first."""
-    held = {value for name, value in os.environ.items() if len(value) >= LEAST and is_secret(name)}
+    present = {name: os.environ.get(name, "") for name in list(os.environ)}  # another thread may take one away
+    held = {value for name, value in present.items() if len(value) >= LEAST and is_secret(name)}
     return sorted(held, key=len, reverse=True)
 
 

@@ -28,10 +28,11 @@ STATES = {RUNNING: "cyan", "finished": "green", "stopped": "yellow", "failed": "
 def live(board: Board, width: int) -> RenderableType:
     """A line on the whole, then the trials: running ones, then the best."""
     with board.lock:
-        lines, head = board.ordered(), _headline(board)
-        winner = board.best()
+        lines, said, winner = board.ordered(), _headline(board), board.best()
+    whole = ", ".join(said)
+    head = [_cut(Text(text), width) for text in ([whole] if len(whole) <= width else said)]
     if not lines:
-        return _cut(head, width)
+        return Group(*head)
     shown, rest = lines[:MOST_ROWS], len(lines) - MOST_ROWS
     names = differing([line.params for line in lines])
     rows = [_cells(line, names, winner) for line in shown]
@@ -42,13 +43,13 @@ def live(board: Board, width: int) -> RenderableType:
     right = [*(r for _, r in FIXED[:-1]), *(True for _ in names), True]
     body = _aligned([titles, *rows], right, width)
     more = [Text(f"and {rest} more", style="dim")] if rest > 0 else []
-    return Group(_cut(head, width), *body, *more)
+    return Group(*head, *body, *more)
 
 
 def headline(board: Board) -> str:
     """The whole in one line, for a log."""
     with board.lock:
-        return _headline(board).plain
+        return ", ".join(_headline(board))
 
 
 def summary(candidate: Candidate, width: int) -> RenderableType:
@@ -95,7 +96,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     return [tail if tails[tail := name.rpartition(".")[2]] == 1 else name for name in names]
 
 
-def _headline(board: Board) -> Text:
+def _headline(board: Board) -> tuple[str, str]:
+    """How far it is and what is best; how long it has taken, and may yet."""
     ended = sum(line.state != RUNNING for line in board.lines.values())
     failed = board.count(TrialState.FAILED.value)
     best = board.best()
@@ -104,10 +106,9 @@ def _headline(board: Board) -> Text:
         f"{board.count(RUNNING)} running" if board.count(RUNNING) else "",
         f"{failed} failed" if failed else "",
         f"best {words.number(best.best, 4)} ({best.trial})" if best else "",
-        words.duration(board.elapsed),
-        _left(board),
     ]
-    return Text(words.clean(", ".join(part for part in parts if part)))
+    times = [words.duration(board.elapsed), _left(board)]
+    return words.clean(", ".join(filter(None, parts))), ", ".join(filter(None, times))
 
 
 def _left(board: Board) -> str:

@@ -43,9 +43,17 @@ def quiet_settings(wandb: Any, *, stats: bool = False) -> Any:
 
 
 @contextmanager
-def own_folders(**paths: Path) -> Iterator[None]:
-    """wandb reads some folders from the environment alone: ours hold while a run is written."""
-    wanted = {name: str(path) for name, path in paths.items()} | {"WANDB_ERROR_REPORTING": "false"}
+def own_folders(root: Path) -> Iterator[None]:
+    """wandb reads some folders from the environment alone: ours hold while anything is told.
+
+    For the main thread. Whoever goes through the environment meanwhile must not see a name vanish, so that another
+    thread changes no more than a value (`stage`).
+    """
+    wanted = {
+        "WANDB_CACHE_DIR": str(root / "cache"),
+        "WANDB_DATA_DIR": str(root / "staging"),
+        "WANDB_ERROR_REPORTING": "false",
+    }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -56,3 +64,9 @@ def own_folders(**paths: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def stage(folder: Path) -> None:
+    """Let wandb lay down in `folder`, made where it is missing, what it has yet to send."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["WANDB_DATA_DIR"] = str(folder)

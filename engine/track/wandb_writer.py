@@ -23,7 +23,7 @@ from engine.redact import redact, redact_text
 from engine.track.describe import Table
 from engine.track.port import TrackConf
 from engine.track.runs import Artifact, Run
-from engine.track.settings import Mode, chosen_mode, own_folders, quiet_settings
+from engine.track.settings import Mode, chosen_mode, quiet_settings, stage
 
 MOST_OPEN = 16  # runs at once; each is a few requests a minute to the server, whose limit is by project
 SETTLE_TIMEOUT = 5.0  # seconds until all offline files must be flushed
@@ -68,10 +68,9 @@ class Writer:
             return
         with self._guarded(f"run {run.name} is not shown live"):
             self._remove(run.id)
-            with self._places(run.id):
-                opened = self._init(run, stats=stats)
-                self._open[run.id] = _Open(opened)
-                opened.summary.update({key: redact_text(text) for key, text in run.described.facts.items()})
+            opened = self._init(run, stats=stats)
+            self._open[run.id] = _Open(opened)
+            opened.summary.update({key: redact_text(text) for key, text in run.described.facts.items()})
 
     def log(self, id: str, steps: Steps) -> None:
         """The next epochs of an open run."""
@@ -132,8 +131,7 @@ class Writer:
         while True:
             try:
                 self._remove(run.id)
-                with self._places(run.id):
-                    opened = self._init(run)
+                opened = self._init(run)
                 self._complete(opened, run, run.steps)
                 return
             except Exception as error:  # whatever breaks inside wandb changes nothing but the review
@@ -145,6 +143,7 @@ class Writer:
     def _init(self, run: Run, *, stats: bool = False) -> Any:
         import wandb
 
+        stage(self._staging(run.id))
         opened = wandb.init(
             entity=self._conf.entity,
             project=self._conf.project,
@@ -168,36 +167,31 @@ class Writer:
         import wandb
 
         complete = False
+        stage(self._staging(run.id))
         try:
-            with self._places(run.id):
-                for step, numbers in steps:
-                    opened.log(numbers, step=step)
-                tables = {f"tables/{name}": _table(wandb, t) for name, t in run.described.tables.items()}
-                if tables:
-                    opened.log(tables, step=run.steps[-1][0] if run.steps else 0)
-                if run.page:
-                    opened.log({"report": wandb.Html(run.page, inject=False)})
-                opened.summary.update(run.described.numbers)
-                opened.summary.update({key: redact_text(text) for key, text in run.described.facts.items()})
-                for artifact in run.artifacts:
-                    opened.log_artifact(_artifact(wandb, run, artifact), aliases=_aliases(run, artifact))
+            for step, numbers in steps:
+                opened.log(numbers, step=step)
+            tables = {f"tables/{name}": _table(wandb, t) for name, t in run.described.tables.items()}
+            if tables:
+                opened.log(tables, step=run.steps[-1][0] if run.steps else 0)
+            if run.page:
+                opened.log({"report": wandb.Html(run.page, inject=False)})
+            opened.summary.update(run.described.numbers)
+            opened.summary.update({key: redact_text(text) for key, text in run.described.facts.items()})
+            for artifact in run.artifacts:
+                opened.log_artifact(_artifact(wandb, run, artifact), aliases=_aliases(run, artifact))
             complete = True
         finally:
             opened.finish(exit_code=int(run.failed or not complete))
             self._written.add(run.id)
 
-    @contextmanager
-    def _places(self, id: str) -> Iterator[None]:
-        """Where wandb lays down what it has yet to send."""
-        staging = self._root / "staging"
-        staging.mkdir(parents=True, exist_ok=True)
-        with own_folders(WANDB_DATA_DIR=staging / id, WANDB_CACHE_DIR=self._root / "cache"):
-            yield
-
     def _remove(self, id: str) -> None:
         """What an earlier telling of this run left."""
-        for old in (*self._index().pop(id, ()), self._root / "staging" / id):
+        for old in (*self._index().pop(id, ()), self._staging(id)):
             shutil.rmtree(old, ignore_errors=True)
+
+    def _staging(self, id: str) -> Path:
+        return self._root / "staging" / id
 
     def _index(self) -> dict[str, list[Path]]:
         """The folders of each run, looked up once."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.records import Cycle, Epoch, Sweep, Trial
 from engine.redact import redact
-from engine.track.background import Background
+from engine.track.background import Background, Job
 from engine.track.describe import steps_of
 from engine.track.port import BEST, SweepTracker, TrackConf
 from engine.track.runs import Artifact, Run, cycle_run, page_run, run_id, running_trial, sweep_run, trial_run
+from engine.track.settings import own_folders
 from engine.track.wandb_writer import Writer
 
 PATIENCE = 20.0  # seconds that the end of a command waits for what has not been written
@@ -44,6 +45,7 @@ class WandbTracker:
         self._loop = ""
         self._config: dict[str, Any] = {}
         self._thread = Background("wandb")
+        self._places = ExitStack()  # what the environment says while something is told
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -65,12 +67,12 @@ class WandbTracker:
         them, with a table of all. Where a sweep is cut short, trials under way are shown as interrupted.
         """
         self._complete_sweep()
-        self._sweep = _Sweep(sweep, self._writer, self._thread, self._told)
+        self._sweep = _Sweep(sweep, self._writer, self._submit, self._told)
         try:
             yield self._sweep
         except BaseException:
             self._sweep = None
-            self._thread.submit(self._writer.close)
+            self._submit(self._writer.close)
             raise
 
     def cycle(self, cycle: Cycle) -> None:
@@ -103,7 +105,9 @@ class WandbTracker:
         if not self._thread.idle:
             self._thread.submit(writer.close)
             self._thread.submit(writer.settle)
-        if left := self._thread.drain(self._patience):
+        left = self._thread.drain(self._patience)
+        self._places.close()
+        if left:
             writer.complain(f"{left} runs or epochs are not sent after {self._patience:g} s")
         for artifact in self._waiting:
             writer.complain(f"artifact {artifact.model[:12]} ({artifact.stage}) belongs to no cycle, not shown")
@@ -121,14 +125,20 @@ class WandbTracker:
 
     def _write(self, run: Run) -> None:
         writer = self._writer
-        self._thread.submit(lambda: writer.write(run))
+        self._submit(lambda: writer.write(run))
+
+    def _submit(self, job: Job) -> None:
+        """Hand a job to the thread; the first one finds the environment as it needs it."""
+        if self._thread.idle:
+            self._places.enter_context(own_folders(self._folder.resolve() / "wandb"))
+        self._thread.submit(job)
 
 
 class _Sweep:
     """One sweep as it is told: live by its driver, or from the record by `ended` alone."""
 
-    def __init__(self, sweep: Sweep, writer: Writer, thread: Background, told: set[str]) -> None:
-        self._sweep, self._writer, self._thread, self._told = sweep, writer, thread, told
+    def __init__(self, sweep: Sweep, writer: Writer, submit: Callable[[Job], None], told: set[str]) -> None:
+        self._sweep, self._writer, self._submit, self._told = sweep, writer, submit, told
         self._trials: list[Trial] = []
         self._live = False
         self._held: dict[str, list[Epoch]] = {}  # epochs of a running trial that were not handed on yet
@@ -139,9 +149,9 @@ class _Sweep:
         if not self._live:
             self._live = True
             whole = sweep_run(self._sweep, ())
-            self._thread.submit(lambda: self._writer.begin(whole, stats=True))
+            self._submit(lambda: self._writer.begin(whole, stats=True))
         run = running_trial(self._sweep, trial, params, config)
-        self._thread.submit(lambda: self._writer.begin(run))
+        self._submit(lambda: self._writer.begin(run))
 
     def epoch(self, trial: str, epoch: Epoch) -> None:
         """Hand on the epochs of a trial, at most every `LIVE_EVERY` seconds; its end brings those that are held."""
@@ -152,7 +162,7 @@ class _Sweep:
         self._held[trial], self._handed[trial] = [], now
         steps = steps_of(held, self._sweep.metric)
         id = run_id(self._sweep.id, trial)
-        self._thread.submit(lambda: self._writer.log(id, steps))
+        self._submit(lambda: self._writer.log(id, steps))
 
     def ended(self, trial: Trial) -> None:
         """Complete the run of a trial from its record."""
@@ -161,7 +171,7 @@ class _Sweep:
         run = trial_run(self._sweep, trial)
         if run.id not in self._told:
             self._told.add(run.id)
-            self._thread.submit(lambda: self._writer.write(run))
+            self._submit(lambda: self._writer.write(run))
 
     def complete(self, artifact: Artifact | None) -> None:
         """Complete the run of the sweep itself."""
@@ -169,4 +179,4 @@ class _Sweep:
         run = sweep_run(sweep, sorted(self._trials, key=lambda trial: trial.id), (artifact,) if artifact else ())
         if run.id not in self._told or artifact is not None:
             self._told.add(run.id)
-            self._thread.submit(lambda: self._writer.write(run))
+            self._submit(lambda: self._writer.write(run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,10 +268,21 @@ def test_wandb_dies_in_the_middle(tracker: WandbTracker, tmp_path: Path, warning
     assert warnings == []  # nothing was lost but what its dead process held: one that had ended before
 
 
+def test_no_name_vanishes_from_the_environment_while_it_is_told(tracker: WandbTracker) -> None:
+    """Whoever goes through it in another thread (Ray, a redaction) would stumble."""
+    before = dict(os.environ)
+    tracker.start("tides", {})
+    tell_sweep(tracker, make_sweep(), TRIALS * 3)
+    done = threading.Event()
+    tracker._thread.submit(done.set)
+    while not done.is_set():
+        assert set(before) < set(dict(os.environ))
+    tracker.finish()
+    assert {name for name in os.environ if name not in before} <= {"WANDB_SERVICE"}  # of wandb itself
+
+
 def settled(tracker: WandbTracker) -> None:
     """Wait until all that was handed over is done."""
-    import threading
-
     done = threading.Event()
     tracker._thread.submit(done.set)
     assert done.wait(30)
@@ -317,16 +329,18 @@ def test_a_command_does_not_end_later_than_it_must(
 
 
 def test_what_it_costs(tracker: WandbTracker, record_property: pytest.RecordProperty) -> None:
-    """Seconds of the driver that a trial and an epoch take, and seconds of the thread beside it."""
+    """Seconds that the driver waits for a trial of eight epochs, and seconds of a CPU that the thread beside it takes
+    (wandb's own process comes on top of these).
+    """
     trials = tuple(make_trial(i, epochs=8) for i in range(30))
     tracker.start("tides", {})
     tell_sweep(tracker, make_sweep(id="0" * 64), trials[:1])
     settled(tracker)
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     live(tracker, make_sweep(), trials)
     driver = time.perf_counter() - began
     tracker.finish()
-    whole = time.perf_counter() - began
-    figure = f"{1e3 * driver / 30:.1f} ms of the driver, {1e3 * whole / 30:.0f} ms of a thread, a trial of 8 epochs"
+    spent = time.process_time() - spent
+    figure = f"{1e3 * driver / 30:.1f} ms of the driver, {1e3 * spent / 30:.0f} ms CPU beside it, a trial of 8 epochs"
     record_property("W&B keeps no sweep waiting", figure)
     assert driver / 30 < 0.1
