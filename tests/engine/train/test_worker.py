@@ -81,7 +81,8 @@ def test_an_interrupted_trial_leaves_no_record(job: SweepJob) -> None:
     handoff.stop(recorded=False)
     assert not handoff._thread.is_alive()
     assert handoff.fault == "it was interrupted"
-    assert list(job.folder.iterdir()) == []
+    assert read_trial(job.folder, "trial-000", failed=True) is None
+    assert [path.name for path in (job.folder / "trial-000").iterdir()] == ["checkpoint-1"]
 
 
 def test_one_trial_after_the_other_in_one_worker(job: SweepJob, worker: Worker) -> None:
