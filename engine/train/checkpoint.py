@@ -182,7 +182,7 @@ class Keeper:
         best = max(found, key=lambda checkpoint: checkpoint.count, default=None)
         if best is None and not faults and self.folder.is_dir() and not any(self.folder.iterdir()):
             faults.append("its checkpoints are gone")
-        if best is not None and best.count > 1 and missing:
+        if best is not None and best.count > 1 and missing and not best.adopted:
             faults.append(f"{missing[0]} is gone")
         goes_on = f"it went on from epoch {best.epoch}" if best else "it started anew"
         if best is not None or faults:
@@ -246,18 +246,21 @@ class Keeper:
     def adopt(self, data: bytes) -> None:
         """Let the trial go on from these bytes of another one: with its state, and with hyperparameters of its own.
 
-        ArtifactError where they are no whole checkpoint; InputError where the disk refuses.
+        Its own bytes change nothing: what lies on disk may be newer. ArtifactError where they are no whole checkpoint;
+        InputError where the disk refuses.
         """
         given = unpack(data, "the checkpoint to adopt")
+        if given.owner == self.owner:
+            return
         counts = [0]
         for slot in range(2):
-            try:
+            with contextlib.suppress(OSError, ArtifactError):
                 counts.append(self._read(self._path(slot)).count)
-            except (OSError, ArtifactError):
-                continue
         count = max(counts) + 1
         mine = replace(given, owner=self.owner, count=count, seconds=self._earlier, adopted=True)
         durable.write_bytes(self._path(count % 2), pack(mine))
+        if self._path((count + 1) % 2).exists():  # of before
+            durable.remove(self._path((count + 1) % 2))
 
     def newest_bytes(self) -> bytes:
         """The newest whole checkpoint as it lies on disk, for `adopt`; empty where there is none."""

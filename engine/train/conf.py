@@ -139,6 +139,9 @@ class SearchConf:
     """ASHA: one in this many goes on at each rung."""
     max_failures: int = 1
     """How often a failed trial is tried again within one command; the same command later tries it anew."""
+    max_preemptions: int = 16
+    """How often a trial goes on after its worker was taken away: that is no failure, unless it happens twice in the
+    same epoch, as it does where memory is short."""
     backend: str = "ray"
     """ray, or local: one after the other in this process."""
     address: str | None = None
@@ -165,7 +168,7 @@ class SearchConf:
             f"{self.reduction_factor} is below 2",
             "choose 2 or more",
         )
-        for name in ("workers", "max_failures"):
+        for name in ("workers", "max_failures", "max_preemptions"):
             value = getattr(self, name)
             require(value >= 0, f"search.{name}", f"{value} is negative", "choose 0 or more")
 
