@@ -132,8 +132,6 @@ class SearchConf:
     """How often a failed trial is tried again within one command; the same command later tries it anew."""
     backend: str = "ray"
     """ray, or local: one after the other in this process."""
-    address: str | None = None
-    """Ray cluster to join; null starts one on this machine that ends with the command."""
     seed: int = 0
     """Of the points drawn."""
 

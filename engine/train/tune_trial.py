@@ -5,28 +5,18 @@ Imported only by tune.py and by Ray's own processes; it must stay free of torch,
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayActorError
 
-from engine.records import Epoch, TrialState
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, read_trial
+from engine.records import Epoch, Trial, TrialState
+from engine.train.crew import reached
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, read_trial
 
 CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
-
-
-def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
-    """Call a method of each worker; the answers of those that live. One that was killed is being restarted."""
-    answers = []
-    for call in [getattr(worker, method).remote(*args) for worker in workers]:
-        with contextlib.suppress(RayActorError):
-            answers.append(ray.get(call))
-    return answers
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
@@ -63,7 +53,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         plan = self._job.plans[self.config["index"]]
         epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
         if epoch is None:
-            return self._ended(plan)
+            return self._ended()
         self._last = {
             "value": epoch.value,
             "epoch": epoch.epoch,
@@ -73,11 +63,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         }
         if epoch.epoch >= plan.train.max_epochs:  # let the trial write its record before Tune hears of its end
             ray.get(self._worker.step.remote(self._owner))
-            return self._ended(plan)
+            return self._ended()
         return dict(self._last)
 
-    def _ended(self, plan: TrialPlan) -> dict[str, Any]:
-        trial = read_trial(self._job.folder, plan.id, failed=True)
+    def _ended(self) -> dict[str, Any]:
+        trial: Trial | None = ray.get(self._worker.outcome.remote(self._owner))
         if trial is None or trial.state is TrialState.FAILED:
             raise RuntimeError(trial.reason if trial else "the trial left no record")
         return {**self._last, "done": True}

@@ -19,7 +19,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from engine.records import Dataset, Epoch
+from engine.records import Dataset, Epoch, Trial
+from engine.train.home import Place, placed
 from engine.train.sweep import Interrupted, SweepJob, TrialPlan, run_trial
 
 LEASE_SECONDS = 30.0
@@ -28,17 +29,22 @@ LEASE_SECONDS = 30.0
 class Handoff:
     """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did."""
 
-    def __init__(self, job: SweepJob, plan: TrialPlan) -> None:
+    def __init__(self, job: SweepJob, plan: TrialPlan, home: str = "") -> None:
+        """`home` names where files go from a machine that is not the driver's (home.py)."""
         self.trial, self.fault = plan.id, ""
+        self.ended: Trial | None = None
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
         self._go_on: queue.Queue[bool] = queue.Queue()
         self._recorded = True
-        self._thread = threading.Thread(target=self._run, args=(job, plan), daemon=True, name=plan.id)
+        self._thread = threading.Thread(target=self._run, args=(job, plan, home), daemon=True, name=plan.id)
         self._thread.start()
 
-    def _run(self, job: SweepJob, plan: TrialPlan) -> None:
+    def _run(self, job: SweepJob, plan: TrialPlan, home: str) -> None:
         try:
-            run_trial(job, plan, self._after)
+            with placed(job, plan.id, home) as place:
+                ended = run_trial(place.job, plan, lambda epoch: self._after(epoch, place))
+                place.send()
+            self.ended = ended
         except Interrupted:
             self.fault = "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
@@ -46,7 +52,8 @@ class Handoff:
         finally:
             self._epochs.put(None)
 
-    def _after(self, epoch: Epoch) -> bool:
+    def _after(self, epoch: Epoch, place: Place) -> bool:
+        place.send()
         self._epochs.put(epoch)
         if self._go_on.get():
             return True
@@ -70,7 +77,8 @@ class Handoff:
 class Worker:
     """Runs trials of the job it was given last. Made a Ray actor by tune.py; its methods may overlap in threads."""
 
-    def __init__(self, threads: int, paths: list[str]) -> None:
+    def __init__(self, threads: int, paths: list[str], home: str = "") -> None:
+        """`home` names the actor that files go to from a machine that is not the driver's; empty on that one."""
         import sys
 
         sys.path.extend(path for path in paths if path not in sys.path)
@@ -83,7 +91,9 @@ class Worker:
         self._owner = ""
         self._last_call = 0.0
         self._busy = False
+        self._home = home
         self._handoff: Handoff | None = None
+        self._outcome: Trial | None = None  # of the trial that ended last
         self._started = False
         self._ended: set[str] = set()  # trials that the scheduler has ended
 
@@ -112,7 +122,7 @@ class Worker:
         self._check(owner)
         self._ended.discard(plan.id)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff, self._started = Handoff(job, plan), False
+        self._handoff, self._started = Handoff(job, plan, self._home), False
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
@@ -124,12 +134,17 @@ class Worker:
             epoch = handoff.next(first=not self._started)
             self._started = True
             if epoch is None:
-                self._handoff = None
+                self._handoff, self._outcome = None, handoff.ended
                 if handoff.fault:
                     raise RuntimeError(f"the trial left no record: {handoff.fault}")
             return epoch
         finally:
             self._busy, self._last_call = False, time.monotonic()
+
+    def outcome(self, owner: str) -> Trial | None:
+        """The record of the trial that has just ended; None where it left none."""
+        self._check(owner)
+        return self._outcome
 
     def release(self, owner: str) -> None:
         """Give the worker back. A trial that still runs ends: recorded if the scheduler wished it so."""
