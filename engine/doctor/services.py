@@ -19,7 +19,10 @@ WANDB = "https://api.wandb.ai"
 
 
 def ray(version: str, cluster: str = "auto") -> Finding:
-    """Version, login and address; the Ray that we start ourselves has a token and is on loopback. Before 2.54 the dashboard could be told to delete jobs (CVE-2026-27482)."""
+    """Version, login and address; the Ray that we start ourselves has a token and is on loopback.
+
+    Before 2.54 the dashboard could be told to delete jobs (CVE-2026-27482).
+    """
     if not version:
         return bad("Ray", "not installed", "pip install 'ray[tune]'")
     if numbers(version) < (2, 54):
