@@ -24,6 +24,26 @@ def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
     return answers
 
 
+def spread(nodes: list[dict[str, Any]], here: str, threads: int, most: int) -> list[str]:
+    """The node of each worker that there should be: one after the other in turn, the driver's first.
+
+    Args:
+        nodes: as `ray.nodes()` tells of them; those that are dead get none.
+        here: the driver's node, which gets one where no node has the CPUs.
+        threads: CPUs of a worker.
+        most: workers in all, also where there are fewer CPUs; 0: as many as fit.
+    """
+    free = {
+        node["NodeID"]: [node["NodeID"]] * (int(node["Resources"].get("CPU", 0)) // threads)
+        for node in nodes
+        if node["Alive"]
+    }
+    order = sorted(free, key=lambda node: (node != here, node))
+    turns = chain.from_iterable(zip_longest(*(free[node] for node in order)))
+    slots = [node for node in turns if node is not None] or [here]
+    return [slots[i % len(slots)] for i in range(most)] if most else slots
+
+
 class Crew:
     """Worker actors of the Ray that this process is connected to."""
 
@@ -40,7 +60,7 @@ class Crew:
         import ray
 
         here = ray.get_runtime_context().get_node_id()
-        slots = self._slots(here)
+        slots = spread(ray.nodes(), here, self.threads, self.most)
         living = [(node, worker) for node, worker in zip(self._nodes, self.workers, strict=True) if node in slots]
         for node, _ in living:
             slots.remove(node)
@@ -53,22 +73,6 @@ class Crew:
         reached([*([self._home] if self._home is not None else []), *(worker for _, worker in started)], "ready")
         self._nodes = [node for node, _ in living + started]
         self.workers = [worker for _, worker in living + started]
-
-    def _slots(self, here: str) -> list[str]:
-        """The node of each worker that there should be: one after the other in turn, this one first."""
-        import ray
-
-        free = {
-            node["NodeID"]: [node["NodeID"]] * (int(node["Resources"].get("CPU", 0)) // self.threads)
-            for node in ray.nodes()
-            if node["Alive"]
-        }
-        order = sorted(free, key=lambda node: (node != here, node))
-        turns = chain.from_iterable(zip_longest(*(free[node] for node in order)))
-        slots = [node for node in turns if node is not None] or [here]
-        if not self.most:
-            return slots
-        return [slots[i % len(slots)] for i in range(self.most)]
 
     def dismiss(self) -> None:
         """End them all."""

@@ -178,7 +178,7 @@ def test_a_real_sweep_in_a_batch_job(fresh: World) -> None:
     path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**clean(), **variables(1), "PATH": path, "NOTES": str(folder / "notes")}
     done = subprocess.run(
-        ["bash", "-c", script(request)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        ["bash", "-c", script(request)], env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list(fresh.out.rglob("trial.json"))) >= 3

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,13 @@ import ray
 from engine.cluster.conf import ClusterConf
 from engine.records import Epoch, Trial, TrialState
 from engine.train.conf import SearchConf
+from engine.train.crew import spread
 from engine.train.sweep import LocalSearch, SweepJob, read_trial
 from engine.train.tune import RaySearch
-from tests.engine.cluster.nodes import PATIENCE, Cluster, cluster
+from tests.engine.cluster.nodes import Cluster, cluster
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
 
 Record = Callable[[str, object], None]
-
-pytestmark = pytest.mark.ray
 
 MODULE = """\
 import os, sys, time
@@ -87,6 +85,7 @@ def pair(isolated: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         yield made
 
 
+@pytest.mark.ray
 def test_a_node_with_another_disk_is_killed(pair: Cluster, tmp_path: Path, record_property: Record) -> None:
     marks, record, epochs = tmp_path / "marks", tmp_path / "record", 3
     marks.mkdir()
@@ -95,9 +94,9 @@ def test_a_node_with_another_disk_is_killed(pair: Cluster, tmp_path: Path, recor
         for i, changes in enumerate({"lr": 0.01 * (i + 1), "max_epochs": epochs} for i in range(6))
     ]
     job = make_job(record / "job", *plans, trusted=("twoland",))
-    joined = ClusterConf(kind="ray", address=f"127.0.0.1:{pair.port}")
+    joined = ClusterConf(kind="ray", address=f"127.0.0.1:{pair.port}", nodes=2)
     conf = SearchConf(grace_period=epochs, max_failures=0)  # a node that dies is no fault of a trial
-    search = RaySearch(conf, scratch=tmp_path / "scratch", paths=(str(tmp_path),), cluster=joined)
+    search = RaySearch(conf, scratch=record / "scratch", paths=(str(tmp_path),), cluster=joined)
     ended: list[str] = []
     lost: list[str] = []  # the trial that ran on the node when it was killed
     other = ""
@@ -138,15 +137,29 @@ def test_a_node_with_another_disk_is_killed(pair: Cluster, tmp_path: Path, recor
 
 
 def other_node(pair: Cluster, record: Path) -> tuple[str, Path]:
-    """Once it is there: its id, and what its processes see where the record is."""
+    """The id of the node that is not the driver's, and what its processes see where the record is."""
     here = ray.get_runtime_context().get_node_id()
-    deadline = time.monotonic() + PATIENCE
-    while len(nodes := [node["NodeID"] for node in ray.nodes() if node["Alive"]]) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert here in nodes
-    inside = next(pid for pid in pair.nodes[1].pids() if (Path("/proc") / str(pid) / "root").exists())
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    assert len(nodes) == 2  # `cluster.nodes` waits for both
+    inside = pair.nodes[1].pids()[0]
     return next(node for node in nodes if node != here), Path(f"/proc/{inside}/root{record}")
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads", "most", "expected"),
+    [
+        ({"b": 2, "a": 3}, 1, 0, "babaa"),  # in turn, the driver's node first
+        ({"b": 4, "a": 2}, 2, 0, "bab"),
+        ({"b": 0, "a": 2, "c": 2}, 1, 0, "acac"),  # a head that trains nothing
+        ({"b": 8, "a": 8}, 1, 3, "bab"),
+        ({"b": 1}, 1, 3, "bbb"),  # more than there are CPUs, where it is asked for
+        ({"b": 1}, 2, 0, "b"),
+    ],
+)
+def test_workers_are_spread(cpus: dict[str, int], threads: int, most: int, expected: str) -> None:
+    nodes = [{"NodeID": name, "Alive": True, "Resources": {"CPU": float(count)}} for name, count in cpus.items()]
+    nodes.append({"NodeID": "dead", "Alive": False, "Resources": {"CPU": 9.0}})
+    assert "".join(spread(nodes, "b", threads, most)) == expected
 
 
 def undisturbed(job: SweepJob, folder: Path) -> tuple[Trial, ...]:
