@@ -146,6 +146,7 @@ def opened(
 
     `alone` waits until no other process runs this loop, and keeps others waiting.
     """
+    config.cluster.check_runs_here()
     trusted = trusted_packages(config.trust)
     confs = confs_of(config, trusted)
     source = ParquetSource(config.need_data)
@@ -220,6 +221,7 @@ def make_search(config: Config) -> Search:
         threads=config.train.threads,
         scratch=config.folder,
         paths=(str(Path.cwd().absolute()),),
+        cluster=config.cluster,
     )
 
 

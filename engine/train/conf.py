@@ -144,8 +144,6 @@ class SearchConf:
     same epoch, as it does where memory is short."""
     backend: str = "ray"
     """ray, or local: one after the other in this process."""
-    address: str | None = None
-    """Ray cluster to join; null starts one on this machine that ends with the command."""
     seed: int = 0
     """Of the points drawn."""
 

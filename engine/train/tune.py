@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from engine.cluster.conf import ClusterConf
+from engine.cluster.door import Connection
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Epoch, Trial, TrialState
 from engine.train import watchdog
 from engine.train.conf import SearchConf
+from engine.train.crew import Crew, reached
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, forget_trial, read_trial, taken_up, write_trial
-from engine.train.worker import Worker
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
@@ -35,15 +35,23 @@ QUIET = {
 LOOK_SECONDS = 1.0  # between two looks at Ray's processes
 LEAVE_SECONDS = 15.0  # that the main thread gets to come back from a Ray that has ended
 REST_SECONDS = 5.0  # that a trial gets to end its epoch when the sweep is interrupted
-OBJECT_STORE_BYTES = 512 * 1024**2  # a year of flights, encoded, takes 60 MB
 
 
 class RaySearch:
     """Trials on Ray Tune under ASHA. `start` returns at once: Ray and the workers come up while windows are read."""
 
-    def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        conf: SearchConf,
+        *,
+        threads: int = 1,
+        scratch: Path,
+        paths: tuple[str, ...] = (),
+        cluster: ClusterConf | None = None,
+    ) -> None:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
-        self.workers: list[Any] = []
+        self._connection = Connection(cluster or ClusterConf(), _cpus())
+        self._crew = Crew(threads, list(paths), conf.workers)
         self._startup = 0.0
         self._thread: threading.Thread | None = None
         self._up, self._closing = threading.Event(), threading.Event()
@@ -65,58 +73,42 @@ class RaySearch:
 
     def _live(self) -> None:
         """Ray's processes die with the thread that started them: so it starts them, waits, and ends them."""
-        ours = False
         try:
-            ours = self._init()
-            self._start_workers()
+            self._init()
+            self._crew.fill()
         except BaseException as error:  # handed to the caller by _wait
             self._fault = error
         self._up.set()
         while not self._closing.wait(LOOK_SECONDS) and not self._died:
-            self._died = watchdog.dead() if ours and self._fault is None else ""
+            self._died = watchdog.dead() if self._connection.ours and self._fault is None else ""
         if self._died and not self._left.is_set():
             watchdog.interrupt()
             if not self._left.wait(LEAVE_SECONDS):
                 watchdog.leave(self._died)
-        if ours:
-            import ray
+        self._connection.close()
 
-            ray.shutdown()
-
-    def _init(self) -> bool:
-        """Join or start Ray; True where it is ours to end."""
+    def _init(self) -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        import ray
+        self._connection.open()
 
-        if ray.is_initialized():
-            return False
-        local = {
-            "include_dashboard": False,
-            "num_cpus": _cpus(),
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-        joined = {"address": self.conf.address}
-        ray.init(log_to_driver=False, logging_level="ERROR", **(joined if self.conf.address else local))
-        return True
-
-    def _start_workers(self) -> None:
-        import ray
-
-        actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4, max_restarts=-1)
-        count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
-        self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
-        ray.get([worker.ready.remote() for worker in self.workers])
+    @property
+    def workers(self) -> list[Any]:
+        """The processes that train."""
+        return self._crew.workers
 
     def _wait(self) -> None:
         began = time.perf_counter()
         if self._died and self._thread is not None:  # start it anew
             self._thread.join()
-            self._thread, self._died, self.workers = None, "", []
+            self._thread, self._died = None, ""
+            self._crew.dismiss()
             self._up.clear()
         self.start()
         self._up.wait()
         self._startup += time.perf_counter() - began
+        if isinstance(self._fault, ConfigError):
+            raise self._fault
         if self._fault is not None:
             reason = " ".join(str(self._fault).split())[:200] or type(self._fault).__name__
             raise TidegateError(f"Ray could not be started: {reason}") from self._fault
@@ -142,6 +134,7 @@ class RaySearch:
                 break
             self._wait()
             began = time.perf_counter()
+            self._crew.fill()
             training, away = self._guarded(job, waiting, on_epoch, on_trial)
             self._startup += max(0.0, time.perf_counter() - began - training)
             waiting = [index for index in waiting if job.plans[index].id in away]
@@ -188,7 +181,7 @@ class RaySearch:
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
 
-        from engine.train.tune_trial import TrialActor, Watch, reached
+        from engine.train.tune_trial import TrialActor, Watch
 
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
         light = replace(job, train=_empty(), validation=_empty())
@@ -255,11 +248,7 @@ class RaySearch:
         if self._thread is None:
             return
         self._up.wait()
-        import ray
-
-        if ray.is_initialized():
-            for worker in self.workers:
-                ray.kill(worker)
+        self._crew.dismiss()
         self._closing.set()
         self._thread.join()
 

@@ -5,7 +5,6 @@ Imported only by tune.py and by Ray's own processes; it must stay free of torch,
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from pathlib import Path
@@ -22,7 +21,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from engine.records import Epoch, TrialState
+from engine.records import Epoch, Trial, TrialState
+from engine.train.crew import reached
 from engine.train.patience import Patience
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, read_trial
 from engine.train.worker import LostLease
@@ -32,15 +32,6 @@ ANSWER_SECONDS = 5.0  # a worker answers in milliseconds, unless its process is 
 LAST_NOTES = 8  # that are kept
 CHECKPOINT = "trial.checkpoint"
 LOST = (RayActorError, OutOfMemoryError, NodeDiedError, WorkerCrashedError, ActorUnschedulableError, LostLease)
-
-
-def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
-    """Call a method of each worker; the answers of those that live. One that was killed is being restarted."""
-    answers = []
-    for call in [getattr(worker, method).remote(*args) for worker in workers]:
-        with contextlib.suppress(RayActorError):
-            answers.append(ray.get(call))
-    return answers
 
 
 class GivenUp(RuntimeError):
@@ -114,11 +105,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         while True:
             try:
                 epoch = self._advance()
+                trial = self._outcome() if epoch is None else None
             except LOST as error:
                 self._lost(error)
                 continue
             if epoch is None:
-                trial = read_trial(self._job.folder, self._plan.id, failed=True)
                 if trial is None or trial.state is TrialState.FAILED:
                     self._failed(trial.reason if trial else "the trial left no record")
                     continue
@@ -133,6 +124,12 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             # After the last one let the trial write its record before Tune hears of its end.
             if self.iteration < epoch.epoch < self._plan.train.max_epochs:
                 return dict(self._last)
+
+    def _outcome(self) -> Trial | None:
+        """The record of the trial that has just ended; it may lie on another machine than this one."""
+        assert self._worker is not None
+        trial: Trial | None = ray.get(self._worker.outcome.remote(self._owner))
+        return trial
 
     def _failed(self, reason: str) -> None:
         """The trial failed by itself: once more, anew, or given up."""

@@ -20,7 +20,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engine.records import Dataset, Epoch
+from engine.records import Dataset, Epoch, Trial
+from engine.train.home import Place, placed
 from engine.train.sweep import (
     Interrupted,
     SweepJob,
@@ -44,28 +45,32 @@ class LostLease(RuntimeError):
 class Handoff:
     """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did.
 
-    `donor` is a checkpoint of another trial, to go on from its state; `notes` are put in the record.
+    `donor` is a checkpoint of another trial, to go on from its state; `notes` are put in the record; `home` names where
+    files go from a machine that is not the driver's (home.py).
     """
 
-    def __init__(self, job: SweepJob, plan: TrialPlan, donor: bytes = b"", notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, job: SweepJob, plan: TrialPlan, donor: bytes = b"", notes: tuple[str, ...] = (), home: str = ""
+    ) -> None:
         self.trial, self.fault = plan.id, ""
+        self.ended: Trial | None = None
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
         self._words: queue.Queue[str] = queue.Queue()
         self._checkpoints: queue.Queue[bytes] = queue.Queue()
         self._recorded = True
-        self._thread = threading.Thread(target=self._run, args=(job, plan, donor, notes), daemon=True, name=plan.id)
+        self._thread = threading.Thread(
+            target=self._run, args=(job, plan, donor, notes, home), daemon=True, name=plan.id
+        )
         self._thread.start()
 
-    def _run(self, job: SweepJob, plan: TrialPlan, donor: bytes, notes: tuple[str, ...]) -> None:
+    def _run(self, job: SweepJob, plan: TrialPlan, donor: bytes, notes: tuple[str, ...], home: str) -> None:
         try:
-            if read_trial(job.folder, plan.id) is not None:  # the worker before was lost after the record was written
-                return
-            forget_trial(job.folder, plan.id)  # of an attempt that failed
-            keeper = make_keeper(job, plan)
-            keeper.notes.extend(notes)
-            if donor:
-                keeper.adopt(donor)
-            run_trial(job, plan, lambda epoch: self._after(epoch, keeper), keeper)
+            with placed(job, plan.id, home) as place:
+                try:
+                    ended = self._trained(place, plan, donor, notes)
+                finally:  # what an interrupted trial leaves comes home, too
+                    place.send()
+            self.ended = ended
         except Interrupted:
             self.fault = "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
@@ -73,7 +78,19 @@ class Handoff:
         finally:
             self._epochs.put(None)
 
-    def _after(self, epoch: Epoch, keeper: Keeper) -> bool:
+    def _trained(self, place: Place, plan: TrialPlan, donor: bytes, notes: tuple[str, ...]) -> Trial:
+        recorded = read_trial(place.job.folder, plan.id)
+        if recorded is not None:  # the worker before was lost after the record was written
+            return recorded
+        forget_trial(place.job.folder, plan.id)  # of an attempt that failed
+        keeper = make_keeper(place.job, plan)
+        keeper.notes.extend(notes)
+        if donor:
+            keeper.adopt(donor)
+        return run_trial(place.job, plan, lambda epoch: self._after(epoch, keeper, place), keeper)
+
+    def _after(self, epoch: Epoch, keeper: Keeper, place: Place) -> bool:
+        place.send()
         self._epochs.put(epoch)
         while (word := self._words.get()) == "checkpoint":
             keeper.keep()
@@ -110,7 +127,8 @@ class Handoff:
 class Worker:
     """Runs trials of the job it was given last. Made a Ray actor by tune.py; its methods may overlap in threads."""
 
-    def __init__(self, threads: int, paths: list[str]) -> None:
+    def __init__(self, threads: int, paths: list[str], home: str = "") -> None:
+        """`home` names the actor that files go to from a machine that is not the driver's; empty on that one."""
         import sys
 
         sys.path.extend(path for path in paths if path not in sys.path)
@@ -123,7 +141,9 @@ class Worker:
         self._owner = ""
         self._last_call = 0.0
         self._busy = False
+        self._home = home
         self._handoff: Handoff | None = None
+        self._outcome: Trial | None = None  # of the trial that ended last
         self._started = False
         self._ended: set[str] = set()  # trials that the scheduler has ended
 
@@ -163,7 +183,7 @@ class Worker:
         self._check(owner)
         self._ended.discard(plan.id)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff, self._started = Handoff(job, plan, donor, notes), False
+        self._handoff, self._started = Handoff(job, plan, donor, notes, self._home), False
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
@@ -175,12 +195,17 @@ class Worker:
             epoch = handoff.next(first=not self._started)
             self._started = True
             if epoch is None:
-                self._handoff = None
+                self._handoff, self._outcome = None, handoff.ended
                 if handoff.fault:
                     raise RuntimeError(f"the trial left no record: {handoff.fault}")
             return epoch
         finally:
             self._busy, self._last_call = False, time.monotonic()
+
+    def outcome(self, owner: str) -> Trial | None:
+        """The record of the trial that has just ended; None where it left none."""
+        self._check(owner)
+        return self._outcome
 
     def checkpoint(self, owner: str) -> bytes:
         """The trial as it stands after the epoch that `step` gave last, for `begin` as a donor; empty where that cannot
