@@ -28,7 +28,7 @@ from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
-from engine.train.registry import resolve, trusted_packages
+from engine.train.registry import OURS, check_allowed, resolve, trusted_packages
 from engine.train.search_space import draw
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
@@ -151,48 +151,59 @@ def opened(
     source = ParquetSource(config.need_data)
     names = source.names()
     search, store = make_search(config), config.open_store()
-    with watch.lap("start"):
-        check(config, composer, trusted)
-        for remark in store.remarks():
-            console.warn(remark)
-    if not archive.ledger_exists(config):
-        with watch.lap("read"):
-            _check_founding(confs, source, names)
-    with Ledger.open(config.ledger_url, config.loop.name) as ledger, ExitStack() as stack:
+    with ExitStack() as stack:
+        with watch.lap("start"):
+            targets = check(config, composer, trusted)
+            for remark in store.remarks():
+                console.warn(remark)
+            if not alone:  # Ray comes up while classes are imported; who may wait for a lease would only keep it idle
+                _start(search, watch, stack)
+            check_classes(targets, trusted)
+        if not archive.ledger_exists(config):
+            with watch.lap("read"):
+                _check_founding(confs, source, names)
+        ledger = stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
         if alone:
             with watch.lap("wait"):
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
-        search.start()
-        try:
-            yield (
-                confs,
-                Ports(
-                    source=source,
-                    search=search,
-                    ledger=ledger,
-                    store=store,
-                    tracker=make_tracker(config.track, config.folder, warn=console.warn),
-                    console=console,
-                    compose=composer,
-                    folder=config.folder,
-                    watch=watch,
-                ),
-            )
-        finally:
-            with watch.lap("ray"):
-                search.close()
+            _start(search, watch, stack)
+        yield (
+            confs,
+            Ports(
+                source=source,
+                search=search,
+                ledger=ledger,
+                store=store,
+                tracker=make_tracker(config.track, config.folder, warn=console.warn),
+                console=console,
+                compose=composer,
+                folder=config.folder,
+                watch=watch,
+            ),
+        )
 
 
-def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Everything that the config alone can tell."""
+def _start(search: Search, watch: Stopwatch, stack: ExitStack) -> None:
+    """Start what the search needs, to be ended with the stack."""
+
+    def close() -> None:
+        with watch.lap("ray"):
+            search.close()
+
+    stack.callback(close)
+    search.start()
+
+
+def check(config: Config, composer: Composer, trusted: Sequence[str]) -> tuple[str, ...]:
+    """Everything that the config alone can tell; the model classes that it names, allowed and not imported yet."""
     data = config.need_data
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote.shadow_windows, config.evaluate, data.slices)
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
     checks.check_space(config.search.space)
-    _check_points(config, composer, trusted)
+    return _check_points(config, composer, trusted)
 
 
 def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> None:
@@ -202,13 +213,24 @@ def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> No
     founding.check_windows(windows[:-1], confs.validate, confs.data)
 
 
-def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
+def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> tuple[str, ...]:
     """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
     training.
     """
+    targets: dict[str, None] = {}
     for point in draw(config.search.space, config.search.num_samples, config.search.seed) or [{}]:
         _, model = composer(point)
-        resolve(str(model["_target_"]), trusted)
+        target = str(model["_target_"])
+        check_allowed(target, trusted)
+        targets[target] = None
+    return tuple(targets)
+
+
+def check_classes(targets: Sequence[str], trusted: Sequence[str]) -> None:
+    """Import the classes that are not ours, and Lightning with them: a wrong one is told before anything is written."""
+    for target in targets:
+        if target not in OURS:
+            resolve(target, trusted)
 
 
 def make_search(config: Config) -> Search:

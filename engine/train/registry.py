@@ -25,6 +25,12 @@ def trusted_packages(configured: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (*configured, *named) if name.strip()))
 
 
+def check_allowed(target: str, trusted: Iterable[str] = ()) -> None:
+    """ConfigError where the name `target` is not on the list; nothing is imported."""
+    if target not in OURS and not _inside(target.rpartition(".")[0], tuple(trusted)):
+        raise ConfigError(f"model._target_:{target}", "this class is not on the list of trusted ones", CURE)
+
+
 def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
     """The LightningModule class that `target` ("package.module.Class") names.
 
@@ -34,8 +40,7 @@ def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
     where = f"model._target_:{target}"
     trusted = tuple(trusted)
     module_name, _, class_name = target.rpartition(".")
-    if target not in OURS and not _inside(module_name, trusted):
-        raise ConfigError(where, "this class is not on the list of trusted ones", CURE)
+    check_allowed(target, trusted)
     import lightning
 
     found = getattr(_import(module_name, where), class_name, None)

@@ -39,9 +39,10 @@ class RaySearch:
     def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
         self.workers: list[Any] = []
+        self._warmed: list[Any] = []
         self._startup = 0.0
         self._thread: threading.Thread | None = None
-        self._up, self._closing = threading.Event(), threading.Event()
+        self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()
         self._fault: BaseException | None = None
 
     @property
@@ -64,7 +65,9 @@ class RaySearch:
         except BaseException as error:  # handed to the caller by _wait
             self._fault = error
         self._up.set()
-        self._closing.wait()
+        if self._fault is None and not self._closing.is_set():
+            import engine.train.fit  # noqa: F401 - slow; while the workers train, before this process packs a model
+        self._down.wait()
         if ours:
             import ray
 
@@ -93,7 +96,13 @@ class RaySearch:
         actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4, max_restarts=-1)
         count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
         self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
-        ray.get([worker.ready.remote() for worker in self.workers])
+        warm = ray.remote(_import_tune).options(num_cpus=self.threads)
+        self._warmed = [warm.remote() for _ in range(count)]  # Tune's thin actors will take over these processes
+        _import_tune()
+        waiting = [worker.ready.remote() for worker in self.workers]
+        while waiting and not self._closing.is_set():
+            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.2)
+            ray.get(ready)  # raises what a worker's start raised
 
     def _wait(self) -> None:
         began = time.perf_counter()
@@ -185,14 +194,20 @@ class RaySearch:
         """End the workers, and Ray where we started it."""
         if self._thread is None:
             return
+        self._closing.set()
         self._up.wait()
         import ray
 
         if ray.is_initialized():
             for worker in self.workers:
                 ray.kill(worker)
-        self._closing.set()
+        self._down.set()
         self._thread.join()
+
+
+def _import_tune() -> None:
+    """Import what Tune's actors need (a second), before they are started."""
+    import engine.train.tune_trial  # noqa: F401
 
 
 def _empty() -> Dataset:
