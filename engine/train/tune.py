@@ -39,7 +39,6 @@ class RaySearch:
     def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
         self.workers: list[Any] = []
-        self._warmed: list[Any] = []
         self._startup = 0.0
         self._thread: threading.Thread | None = None
         self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()
@@ -96,9 +95,8 @@ class RaySearch:
         actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4, max_restarts=-1)
         count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
         self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
-        warm = ray.remote(_import_tune).options(num_cpus=self.threads)
-        self._warmed = [warm.remote() for _ in range(count)]  # Tune's thin actors will take over these processes
-        _import_tune()
+        import engine.train.tune_trial  # noqa: F401 - a second of imports, while the workers have theirs
+
         waiting = [worker.ready.remote() for worker in self.workers]
         while waiting and not self._closing.is_set():
             ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.2)
@@ -203,11 +201,6 @@ class RaySearch:
                 ray.kill(worker)
         self._down.set()
         self._thread.join()
-
-
-def _import_tune() -> None:
-    """Import what Tune's actors need (a second), before they are started."""
-    import engine.train.tune_trial  # noqa: F401
 
 
 def _empty() -> Dataset:
