@@ -298,6 +298,7 @@ class Trial:
     value: float  # the metric at best_epoch
     seconds: float
     weights: str = ""  # path of the safetensors file of best_epoch, empty where there is none
+    notes: tuple[str, ...] = ()  # what befell it on the way: resumed from a checkpoint, its worker taken away
 
 
 @record

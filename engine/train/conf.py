@@ -47,6 +47,9 @@ class TrainConf:
     """auto is bf16 on a GPU that has it, else 32."""
     threads: int = 1
     """CPU threads of one trial."""
+    checkpoint_seconds: float = 10.0
+    """Seconds between two checkpoints of a trial, at least; more where writing one would take above a twentieth of the
+    time. 0: one after every epoch."""
 
     def __post_init__(self) -> None:
         require(self.windows >= 1, "train.windows", f"{self.windows} is below 1", "train on at least one window")
@@ -66,6 +69,12 @@ class TrainConf:
             "train.weight_decay",
             f"{self.weight_decay} is not a number from 0 on",
             "choose 0 or more",
+        )
+        require(
+            0 <= self.checkpoint_seconds < inf,
+            "train.checkpoint_seconds",
+            f"{self.checkpoint_seconds} is not a number from 0 on",
+            "choose seconds such as 10, or 0 for a checkpoint after every epoch",
         )
         require(0 <= self.seed < SEEDS, "train.seed", f"{self.seed} is no seed", f"choose one from 0 to {SEEDS - 1}")
         for name, allowed in (
@@ -130,6 +139,9 @@ class SearchConf:
     """ASHA: one in this many goes on at each rung."""
     max_failures: int = 1
     """How often a failed trial is tried again within one command; the same command later tries it anew."""
+    max_preemptions: int = 16
+    """How often a trial goes on after its worker was taken away: that is no failure, unless it happens twice in the
+    same epoch, as it does where memory is short."""
     backend: str = "ray"
     """ray, or local: one after the other in this process."""
     address: str | None = None
@@ -156,7 +168,7 @@ class SearchConf:
             f"{self.reduction_factor} is below 2",
             "choose 2 or more",
         )
-        for name in ("workers", "max_failures"):
+        for name in ("workers", "max_failures", "max_preemptions"):
             value = getattr(self, name)
             require(value >= 0, f"search.{name}", f"{value} is negative", "choose 0 or more")
 

@@ -3,26 +3,28 @@
 Every trial that ends leaves a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all) and, if
 it finished, the weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut
 short by the scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A trial that
-was interrupted leaves nothing. A job that was killed is run again with the same command: trials that ended stay ended.
+was interrupted leaves its newest checkpoint. A job that was killed is run again with the same command: trials that
+ended stay ended, and the others go on from their checkpoints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
-from engine.errors import TidegateError
-from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, from_plain, to_plain
+from engine.errors import ArtifactError, TidegateError
+from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, digest, from_plain, to_plain
 from engine.redact import redact_text
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 
 if TYPE_CHECKING:
+    from engine.train.checkpoint import Keeper
     from engine.train.fit import Fitted
 
 
@@ -76,7 +78,7 @@ class Search(Protocol):
 
 
 class Interrupted(BaseException):
-    """Raised by `on_epoch`: the trial ends at once and without a record, to be run again."""
+    """Raised by `on_epoch`: the trial ends at once and without a record, and goes on from its checkpoint later."""
 
 
 class LocalSearch:
@@ -119,16 +121,26 @@ def _reporting(on_epoch: OnEpoch, trial: str) -> Callable[[Epoch], bool]:
     return report
 
 
-def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool]) -> Trial:
+def make_keeper(job: SweepJob, plan: TrialPlan) -> Keeper:
+    """Of the checkpoints of one trial: they belong to this plan of this job alone."""
+    from engine.train.checkpoint import Keeper
+
+    owner = digest("checkpoint", job.id, plan.id, plan.params, plan.train, plan.model)
+    return Keeper(job.folder / plan.id, owner, plan.train.checkpoint_seconds)
+
+
+def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool], keeper: Keeper | None = None) -> Trial:
     """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record.
+
+    It goes on from its newest checkpoint, where there is one, and removes its checkpoints in the end.
 
     Raises:
         InputError: the record cannot be written.
         BaseException: KeyboardInterrupt and Interrupted leave no record.
     """
-    from engine.train.fit import Fitted, build, fit
+    from engine.train.fit import Fitted
 
-    began = time.perf_counter()
+    keeper = keeper or make_keeper(job, plan)
     stopped = False
 
     def after(epoch: Epoch) -> bool:
@@ -138,19 +150,7 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
 
     fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
     try:
-        model = build(plan.model, job.spec, plan.train, job.trusted)
-        if job.warm_start:
-            _warm(model, job.warm_start)
-        fitted = fit(
-            model,
-            job.train,
-            job.validation,
-            plan.train,
-            task=job.spec.task,
-            metric=job.metric,
-            mode=job.mode,
-            on_epoch=after,
-        )
+        fitted = _fitted(job, plan, after, keeper)
         state, reason = _ending(fitted, stopped, plan.train.max_epochs, job.metric)
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
@@ -164,9 +164,41 @@ def run_trial(job: SweepJob, plan: TrialPlan, on_epoch: Callable[[Epoch], bool])
         curve=fitted.curve,
         best_epoch=fitted.best_epoch,
         value=fitted.value,
-        seconds=time.perf_counter() - began,
+        seconds=keeper.spent(),
+        notes=tuple(keeper.notes),
     )
-    return write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
+    trial = write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
+    keeper.forget()
+    return trial
+
+
+def _fitted(job: SweepJob, plan: TrialPlan, after: Callable[[Epoch], bool], keeper: Keeper) -> Fitted:
+    """Build the model and fit it; anew where its checkpoint does not fit it."""
+    from engine.train.fit import build, fit
+
+    def once() -> Fitted:
+        model = build(plan.model, job.spec, plan.train, job.trusted)
+        if job.warm_start:
+            _warm(model, job.warm_start)
+        return fit(
+            model,
+            job.train,
+            job.validation,
+            plan.train,
+            task=job.spec.task,
+            metric=job.metric,
+            mode=job.mode,
+            on_epoch=after,
+            keeper=keeper,
+        )
+
+    try:
+        return once()
+    except ArtifactError as error:
+        if keeper.found is None:
+            raise
+        keeper.refuse(error.what)
+        return once()
 
 
 def _ending(fitted: Fitted, stopped: bool, budget: int, metric: str) -> tuple[TrialState, str]:
@@ -221,8 +253,10 @@ def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | Non
 
 def forget_trial(folder: Path, trial: str) -> None:
     """Remove the record of a trial that is about to run again, so that an old failure is not taken for its end."""
-    if (folder / trial).is_dir():
+    if (folder / trial / "trial.json").exists():
         durable.remove(folder / trial / "trial.json")
+        with contextlib.suppress(OSError):  # an empty folder would look like lost checkpoints
+            (folder / trial).rmdir()
 
 
 def best(trials: tuple[Trial, ...], mode: str) -> Trial | None:

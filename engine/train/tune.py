@@ -126,14 +126,25 @@ class RaySearch:
                 waiting.append(index)
             else:
                 on_trial(trial)
-        if waiting:
+        away: dict[str, str] = {}
+        for _ in range(self.conf.max_preemptions + 1):
+            if not waiting:
+                break
             self._wait()
             began = time.perf_counter()
-            training = self._tune(job, waiting, on_epoch, on_trial)
+            training, away = self._tune(job, waiting, on_epoch, on_trial)
             self._startup += max(0.0, time.perf_counter() - began - training)
+            waiting = [index for index in waiting if job.plans[index].id in away]
+        for index in waiting:
+            plan = job.plans[index]
+            reason = f"taken away {self.conf.max_preemptions + 1} times: {away[plan.id]}"
+            on_trial(write_trial(job.folder, _failed(plan.id, plan.params, reason), b""))
         return tuple(_ended(job, plan.id) for plan in job.plans)
 
-    def _tune(self, job: SweepJob, waiting: list[int], on_epoch: OnEpoch, on_trial: OnTrial) -> float:
+    def _tune(
+        self, job: SweepJob, waiting: list[int], on_epoch: OnEpoch, on_trial: OnTrial
+    ) -> tuple[float, dict[str, str]]:
+        """One round: seconds of pure training, and the trials whose actor was lost on the way, with the reason."""
         import ray
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
@@ -148,7 +159,13 @@ class RaySearch:
         storage = (self.scratch / "ray").absolute()
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(TrialActor, workers=self.workers, job=light, arrays=[arrays]),
+                tune.with_parameters(
+                    TrialActor,
+                    workers=self.workers,
+                    job=light,
+                    arrays=[arrays],
+                    limits=(self.conf.max_failures, self.conf.max_preemptions),
+                ),
                 {"cpu": self.threads},
             ),
             param_space={"index": tune.grid_search(waiting)},
@@ -170,7 +187,7 @@ class RaySearch:
                 storage_path=str(storage),
                 verbose=0,
                 callbacks=[watch],
-                failure_config=tune.FailureConfig(max_failures=self.conf.max_failures),
+                failure_config=tune.FailureConfig(max_failures=0),  # TrialActor itself tries again
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
@@ -184,9 +201,12 @@ class RaySearch:
             if plan.id in watch.errors and read_trial(job.folder, plan.id, failed=True) is None:
                 write_trial(job.folder, _failed(plan.id, plan.params, watch.errors[plan.id]), b"")
             watch.tell(index)
-        if any(read_trial(job.folder, job.plans[i].id, failed=True) is None for i in waiting):
+        left = {
+            plan.id for plan in (job.plans[i] for i in waiting) if read_trial(job.folder, plan.id, failed=True) is None
+        }
+        if left - set(watch.away):
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
-        return watch.training_seconds(len(self.workers))
+        return watch.training_seconds(len(self.workers)), {name: watch.away[name] for name in left}
 
     def close(self) -> None:
         """End the workers, and Ray where we started it."""

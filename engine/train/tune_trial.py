@@ -8,16 +8,30 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayActorError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    GetTimeoutError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    WorkerCrashedError,
+)
 
 from engine.records import Epoch, TrialState
+from engine.train.patience import Patience
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan, read_trial
+from engine.train.worker import LostLease
 
 CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
+ANSWER_SECONDS = 5.0  # a worker answers in milliseconds, unless its process is being started
+LAST_NOTES = 8  # that are kept
+CHECKPOINT = "trial.checkpoint"
+LOST = (RayActorError, OutOfMemoryError, NodeDiedError, WorkerCrashedError, ActorUnschedulableError, LostLease)
 
 
 def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
@@ -29,77 +43,140 @@ def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
     return answers
 
 
+class GivenUp(RuntimeError):
+    """A trial has failed for good."""
+
+
 class TrialActor(tune.Trainable):  # type: ignore[misc]
-    """One trial at a time, trained by whichever worker is free."""
+    """One trial at a time, trained by whichever worker is free, and again where that is lost.
 
-    def setup(self, config: dict[str, Any], workers: list[Any], job: SweepJob, arrays: list[Any]) -> None:
-        """Find a worker and start the trial there. `arrays` is a list of one reference, so that Ray does not fetch
-        it.
+    The trial starts at the first `step`: what `load_checkpoint` brings before that, it goes on from.
+    """
+
+    def setup(
+        self, config: dict[str, Any], workers: list[Any], job: SweepJob, arrays: list[Any], limits: tuple[int, int]
+    ) -> None:
+        """`arrays` is a list of one reference, so that Ray does not fetch it; `limits` are max_failures and
+        max_preemptions.
         """
-        self._workers, self._job, self._arrays = workers, job, arrays
+        self._workers, self._job, self._arrays, self._limits = workers, job, arrays, limits
         self._worker: Any = None
-        self._begin(config)
+        self._new_trial()
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        plan = self._job.plans[config["index"]]
-        self._owner = f"{plan.id}-{uuid.uuid4().hex}"
-        self._worker = self._claim()
+    def _new_trial(self) -> None:
+        self._owner = ""
         self._last: dict[str, Any] = {}
-        ray.get(self._worker.begin.remote(self._owner, self._job, plan, self._arrays[0]))
+        self._donor = b""
+        self._notes: list[str] = []
+        self._patience = Patience(*self._limits)
+
+    @property
+    def _plan(self) -> TrialPlan:
+        index: int = self.config["index"]
+        return self._job.plans[index]
+
+    def _advance(self) -> Epoch | None:
+        """The trial's next epoch; None when it has ended. It is begun where no worker has it."""
+        if self._worker is None:
+            self._owner = f"{self._plan.id}-{uuid.uuid4().hex}"
+            self._worker = self._claim()
+            begin = self._worker.begin.remote(
+                self._owner, self._job, self._plan, self._arrays[0], self._donor, tuple(self._notes)
+            )
+            ray.get(begin)
+        epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
+        return epoch
 
     def _claim(self) -> Any:
+        """A worker that is free. One whose process is just being started does not answer: the next one is asked."""
         deadline = time.monotonic() + CLAIM_SECONDS
+        silent = []
         while time.monotonic() < deadline:
             for worker in self._workers:
-                if any(reached([worker], "claim", self._owner)):
-                    return worker
+                try:
+                    claimed = ray.get(worker.claim.remote(self._owner), timeout=ANSWER_SECONDS)
+                except GetTimeoutError:
+                    silent.append(worker)
+                except LOST:
+                    continue
+                else:
+                    if claimed:
+                        for other in silent:  # should it answer yet: it is not needed
+                            other.release.remote(self._owner)
+                        return worker
             time.sleep(0.02)
         raise RuntimeError(f"no worker became free within {CLAIM_SECONDS:g} seconds")
 
     def step(self) -> dict[str, Any]:
-        """One epoch; the last result once more, with done=True, when the trial has ended. A trial that failed
-        raises.
+        """One epoch; the last result once more, with done=True, when the trial has ended. One that is given up raises
+        GivenUp. Epochs that Tune has seen, before the worker was lost or in another one's place, are passed over.
         """
-        plan = self._job.plans[self.config["index"]]
-        epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
-        if epoch is None:
-            return self._ended(plan)
-        self._last = {
-            "value": epoch.value,
-            "epoch": epoch.epoch,
-            "train_loss": epoch.train_loss,
-            "seconds": epoch.seconds,
-            "done": False,
-        }
-        if epoch.epoch >= plan.train.max_epochs:  # let the trial write its record before Tune hears of its end
-            ray.get(self._worker.step.remote(self._owner))
-            return self._ended(plan)
-        return dict(self._last)
+        while True:
+            try:
+                epoch = self._advance()
+            except LOST as error:
+                self._lost(error)
+                continue
+            if epoch is None:
+                trial = read_trial(self._job.folder, self._plan.id, failed=True)
+                if trial is None or trial.state is TrialState.FAILED:
+                    self._failed(trial.reason if trial else "the trial left no record")
+                    continue
+                return {**self._last, "done": True}
+            self._last = {
+                "value": epoch.value,
+                "epoch": epoch.epoch,
+                "train_loss": epoch.train_loss,
+                "seconds": epoch.seconds,
+                "done": False,
+            }
+            # After the last one let the trial write its record before Tune hears of its end.
+            if self.iteration < epoch.epoch < self._plan.train.max_epochs:
+                return dict(self._last)
 
-    def _ended(self, plan: TrialPlan) -> dict[str, Any]:
-        trial = read_trial(self._job.folder, plan.id, failed=True)
-        if trial is None or trial.state is TrialState.FAILED:
-            raise RuntimeError(trial.reason if trial else "the trial left no record")
-        return {**self._last, "done": True}
+    def _failed(self, reason: str) -> None:
+        """The trial failed by itself: once more, anew, or given up."""
+        self._let_go()
+        if not self._patience.failed():
+            raise GivenUp(reason)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial: this actor is reused."""
-        self.cleanup()
-        self.config = new_config
-        self._begin(new_config)
-        return True
+    def _lost(self, error: Exception) -> None:
+        """The worker is lost, and not by a word of the trial: on with another one, or given up."""
+        self._worker = None
+        epoch = int(self._last.get("epoch", 0))
+        reason = self._patience.taken_away(epoch, memory=isinstance(error, OutOfMemoryError))
+        if reason:
+            raise GivenUp(reason) from None
+        self._notes = [*self._notes[: LAST_NOTES - 1], f"its worker was lost after epoch {epoch}"]
 
-    def cleanup(self) -> None:
-        """Give the worker back; a trial that the scheduler cut short writes its record on the way."""
+    def _let_go(self) -> None:
         if self._worker is not None:
             reached([self._worker], "release", self._owner)
             self._worker = None
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the record of a trial is the worker's."""
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial: this actor is reused."""
+        self._let_go()
+        self.config = new_config
+        self._new_trial()
+        return True
 
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing to load: a trial that failed starts anew."""
+    def cleanup(self) -> None:
+        """Give the worker back; a trial that the scheduler cut short writes its record on the way."""
+        self._let_go()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Where the trial stands, for another one to go on from. The trial itself does not need it: its own checkpoints
+        lie in its folder.
+        """
+        data = b"" if self._worker is None else ray.get(self._worker.checkpoint.remote(self._owner))
+        (Path(checkpoint_dir) / CHECKPOINT).write_bytes(data)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on from what `save_checkpoint` of another trial wrote, with the hyperparameters of this one. What this
+        trial itself wrote changes nothing.
+        """
+        self._donor = (Path(checkpoint_dir) / CHECKPOINT).read_bytes()
 
 
 class Watch(tune.Callback):  # type: ignore[misc]
@@ -110,7 +187,8 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._seconds = 0.0
         self._told: set[str] = set()
         self._newest: dict[str, int] = {}  # trial -> its newest epoch
-        self.errors: dict[str, str] = {}  # trial -> why Tune gave it up
+        self.errors: dict[str, str] = {}  # trial -> why it was given up
+        self.away: dict[str, str] = {}  # trial -> how its thin actor was lost: it goes on in the next round
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its callbacks beside the sweep; nothing of ours is read back from there."""
@@ -147,10 +225,15 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._tell(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed for good: by its own record, or because its worker died."""
-        error = trial.get_error()
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]  # the last one is the error itself
-        self.errors[self._job.plans[trial.config["index"]].id] = lines[-1][:200] if lines else type(error).__name__
+        """A trial failed for good, or its thin actor was lost: with its node, say."""
+        lines = [line.strip() for line in str(trial.get_error()).splitlines() if line.strip()]
+        reason = lines[-1] if lines else "its actor was lost"  # the last line is the error itself
+        plan = self._job.plans[trial.config["index"]]
+        given_up = reason.partition(f"{GivenUp.__name__}: ")
+        if given_up[1]:
+            self.errors[plan.id] = given_up[2][:200]
+        else:
+            self.away[plan.id] = reason[:200]
         self._tell(trial)
 
     def _tell(self, trial: Any) -> None:

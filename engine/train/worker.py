@@ -8,37 +8,64 @@ A worker belongs to one trial at a time, by a lease: an owner that was killed wi
 LEASE_SECONDS without a call.
 
 A trial that is let go before its end is recorded as stopped only if the driver said that the scheduler ended it
-(`ends`). Otherwise it was interrupted, or its owner died: it leaves no record and runs again.
+(`ends`). Otherwise it was interrupted, or its owner died: it leaves a checkpoint and no record, and goes on later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.records import Dataset, Epoch
-from engine.train.sweep import Interrupted, SweepJob, TrialPlan, run_trial
+from engine.train.sweep import (
+    Interrupted,
+    SweepJob,
+    TrialPlan,
+    forget_trial,
+    make_keeper,
+    read_trial,
+    run_trial,
+)
+
+if TYPE_CHECKING:
+    from engine.train.checkpoint import Keeper
 
 LEASE_SECONDS = 30.0
 
 
-class Handoff:
-    """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did."""
+class LostLease(RuntimeError):
+    """The worker belongs to another trial, or was started anew and to none: what ran in it is gone."""
 
-    def __init__(self, job: SweepJob, plan: TrialPlan) -> None:
+
+class Handoff:
+    """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did.
+
+    `donor` is a checkpoint of another trial, to go on from its state; `notes` are put in the record.
+    """
+
+    def __init__(self, job: SweepJob, plan: TrialPlan, donor: bytes = b"", notes: tuple[str, ...] = ()) -> None:
         self.trial, self.fault = plan.id, ""
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
-        self._go_on: queue.Queue[bool] = queue.Queue()
+        self._words: queue.Queue[str] = queue.Queue()
+        self._checkpoints: queue.Queue[bytes] = queue.Queue()
         self._recorded = True
-        self._thread = threading.Thread(target=self._run, args=(job, plan), daemon=True, name=plan.id)
+        self._thread = threading.Thread(target=self._run, args=(job, plan, donor, notes), daemon=True, name=plan.id)
         self._thread.start()
 
-    def _run(self, job: SweepJob, plan: TrialPlan) -> None:
+    def _run(self, job: SweepJob, plan: TrialPlan, donor: bytes, notes: tuple[str, ...]) -> None:
         try:
-            run_trial(job, plan, self._after)
+            if read_trial(job.folder, plan.id) is not None:  # the worker before was lost after the record was written
+                return
+            forget_trial(job.folder, plan.id)  # of an attempt that failed
+            keeper = make_keeper(job, plan)
+            keeper.notes.extend(notes)
+            if donor:
+                keeper.adopt(donor)
+            run_trial(job, plan, lambda epoch: self._after(epoch, keeper), keeper)
         except Interrupted:
             self.fault = "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
@@ -46,24 +73,37 @@ class Handoff:
         finally:
             self._epochs.put(None)
 
-    def _after(self, epoch: Epoch) -> bool:
+    def _after(self, epoch: Epoch, keeper: Keeper) -> bool:
         self._epochs.put(epoch)
-        if self._go_on.get():
+        while (word := self._words.get()) == "checkpoint":
+            keeper.keep()
+            self._checkpoints.put(keeper.newest_bytes())
+        if word == "go on":
             return True
         if not self._recorded:
             raise Interrupted
         return False
 
+    def checkpoint(self) -> bytes:
+        """A checkpoint of where the trial rests after the epoch that was handed over last; empty where none can be
+        made.
+        """
+        self._words.put("checkpoint")
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                return self._checkpoints.get(timeout=0.1)
+        return b""
+
     def next(self, first: bool) -> Epoch | None:
         """The next epoch; None when the trial has ended."""
         if not first:
-            self._go_on.put(True)
+            self._words.put("go on")
         return self._epochs.get()
 
     def stop(self, *, recorded: bool) -> None:
         """End the trial after its current epoch and wait for it; as a stopped one, or without a record."""
         self._recorded = recorded
-        self._go_on.put(False)
+        self._words.put("stop")
         self._thread.join()
 
 
@@ -107,12 +147,23 @@ class Worker:
         """The scheduler has ended this trial: when it is let go, it has been stopped."""
         self._ended.add(trial)
 
-    def begin(self, owner: str, job: SweepJob, plan: TrialPlan, arrays: dict[str, Any]) -> None:
-        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy."""
+    def begin(
+        self,
+        owner: str,
+        job: SweepJob,
+        plan: TrialPlan,
+        arrays: dict[str, Any],
+        donor: bytes = b"",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy.
+
+        It goes on from its newest checkpoint, or from that of another trial, `donor`. `notes` are put in its record.
+        """
         self._check(owner)
         self._ended.discard(plan.id)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff, self._started = Handoff(job, plan), False
+        self._handoff, self._started = Handoff(job, plan, donor, notes), False
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
@@ -131,6 +182,14 @@ class Worker:
         finally:
             self._busy, self._last_call = False, time.monotonic()
 
+    def checkpoint(self, owner: str) -> bytes:
+        """The trial as it stands after the epoch that `step` gave last, for `begin` as a donor; empty where that cannot
+        be told.
+        """
+        self._check(owner)
+        handoff = self._handoff
+        return handoff.checkpoint() if handoff is not None and self._started else b""
+
     def release(self, owner: str) -> None:
         """Give the worker back. A trial that still runs ends: recorded if the scheduler wished it so."""
         with self._lock:
@@ -148,5 +207,5 @@ class Worker:
     def _check(self, owner: str) -> None:
         with self._lock:
             if self._owner != owner:
-                raise RuntimeError(f"trial {owner} has lost its worker to {self._owner or 'nobody'}")
+                raise LostLease(f"trial {owner} has lost its worker to {self._owner or 'nobody'}")
             self._last_call = time.monotonic()
