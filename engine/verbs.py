@@ -239,7 +239,7 @@ def make_search(config: Config) -> Search:
         return LocalSearch(config.search)
     return RaySearch(
         config.search,
-        threads=config.train.threads,
+        threads=config.train.threads * config.train.workers,
         scratch=config.folder,
         paths=(str(Path.cwd().absolute()),),
     )

@@ -51,6 +51,9 @@ class TrainConf:
     """Seconds between two checkpoints of a trial, at least; more where writing one would take above a twentieth of the
     time. 0: one after every epoch."""
 
+    workers: int = 1
+    """Processes that train one trial together on the CPUs of a machine, each on its part of every batch."""
+
     def __post_init__(self) -> None:
         require(self.windows >= 1, "train.windows", f"{self.windows} is below 1", "train on at least one window")
         require(
@@ -59,10 +62,16 @@ class TrainConf:
             f"{self.validation} is not a share",
             "choose a number between 0 and 1, such as 0.15",
         )
-        for name in ("max_epochs", "batch_size", "threads"):
+        for name in ("max_epochs", "batch_size", "threads", "workers"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
             require(value <= MOST, f"train.{name}", f"{value} is above {MOST}", "choose a smaller number")
+        require(
+            self.workers <= self.batch_size,
+            "train.workers",
+            f"{self.workers} is above train.batch_size {self.batch_size}",
+            "give every worker a row of each batch",
+        )
         require(0 < self.lr < inf, "train.lr", f"{self.lr} is not a positive number", "choose one such as 2e-3")
         require(
             0 <= self.weight_decay < inf,
