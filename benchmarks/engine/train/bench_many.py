@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 TRIALS = 1000
@@ -27,20 +28,20 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def run(folder: Path, trials: int) -> dict[str, Any]:
     """The driver: all trials of one job that have not ended yet."""
-    from benchmarks.engine.train.bench_loader import make_rows
-    from engine.records import FeatureSpec, Task
+    from engine.records import Dataset, FeatureSpec, Task
     from engine.train.conf import SearchConf, TrainConf
     from engine.train.sweep import SweepJob, TrialPlan
     from engine.train.tune import RaySearch
 
     model = {"_target_": "engine.train.model.TabularModel", "width": 4, "depth": 1, "embedding": 1}
-    rows = make_rows(64, 0)
-    spec = FeatureSpec(
-        numeric=tuple(f"n{i}" for i in range(rows.numeric.shape[1])),
-        categorical=tuple(f"c{i}" for i in range(rows.categorical.shape[1])),
-        cardinalities=(20, 10, 100, 5),
-        task=Task.BINARY,
-        n_outputs=1,
+    names = tuple(f"n{i}" for i in range(20))
+    spec = FeatureSpec(numeric=names, categorical=(), cardinalities=(), task=Task.BINARY, n_outputs=1)
+    rng = np.random.default_rng(0)
+    rows = Dataset(
+        numeric=rng.normal(size=(64, len(names))).astype(np.float32),
+        categorical=np.empty((64, 0), dtype=np.int64),
+        target=(np.arange(64) % 2).astype(np.float32),
+        rows=np.arange(64),
     )
     plans = []
     for index in range(trials):
@@ -52,7 +53,7 @@ def run(folder: Path, trials: int) -> dict[str, Any]:
         plans=tuple(plans),
         spec=spec,
         train=rows,
-        validation=make_rows(64, 1),
+        validation=rows,
         metric="roc_auc_score",
         mode="max",
         folder=folder / "job",
