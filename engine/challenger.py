@@ -35,7 +35,7 @@ from engine.records import Action, Candidate, Decision, Epoch, EvaluationReport,
 from engine.redact import redact
 from engine.report.terminal import Advance
 from engine.train.conf import ModelConf, SearchConf, TrainConf
-from engine.train.search_space import Point, draw
+from engine.train.search_space import Point, Space, draw
 from engine.train.sweep import Search, SweepJob, TrialPlan, best
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
@@ -190,7 +190,7 @@ def _watched(search: Search, job: SweepJob, title: str, progress: Progress) -> t
 
 
 def _points(search: SearchConf, first: Point | None) -> list[Point]:
-    return draw(search.space, search.num_samples, search.seed, first) or [{}]
+    return draw(Space.of(search.space), search.num_samples, search.seed, first)
 
 
 def _plan(index: int, point: Point, compose: Compose) -> TrialPlan:

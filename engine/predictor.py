@@ -30,7 +30,7 @@ from engine.errors import ArtifactError, InputError, one_line
 from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Task
-from engine.train.conf import ModelConf, TabularConf, TrainConf
+from engine.train.conf import BUILT_IN, ModelConf, TrainConf
 
 FORMAT = 1
 KEY = "--verify-key="  # on the command line of the cold check
@@ -126,8 +126,10 @@ def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, Tra
         if set(described) != {"format", "model", "train"}:
             raise ValueError(f"they are {sorted(described)}")
         model, train = dict(described["model"]), TrainConf(**described["train"])
-        if model["_target_"] == TabularConf()._target_:
-            TabularConf(**model)  # its values come from outside: their limits hold here as they do for a config
+        if model["_target_"] in BUILT_IN:
+            BUILT_IN[model["_target_"]](
+                **model
+            )  # its values come from outside: their limits hold here as they do for a config
         return {**model, "_target_": str(model["_target_"])}, train
 
 

@@ -29,7 +29,7 @@ from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import OURS, check_allowed, resolve, trusted_packages
-from engine.train.search_space import draw
+from engine.train.search_space import Space, draw
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -218,7 +218,7 @@ def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) ->
     training.
     """
     targets: dict[str, None] = {}
-    for point in draw(config.search.space, config.search.num_samples, config.search.seed) or [{}]:
+    for point in draw(Space.of(config.search.space), config.search.num_samples, config.search.seed):
         _, model = composer(point)
         target = str(model["_target_"])
         check_allowed(target, trusted)

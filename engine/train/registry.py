@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 
-OURS = ("engine.train.model.TabularModel",)
+OURS = ("engine.train.model.TabularModel", "engine.train.model.ResidualModel")
 CURE = "use a class of ours, or name its package in trust=[...] if you trust its code"
 
 

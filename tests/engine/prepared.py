@@ -12,7 +12,7 @@ import numba  # noqa: F401
 
 from engine import verbs
 from engine.schema import Composer
-from engine.train.search_space import Point, draw
+from engine.train.search_space import Point, Space, draw
 from tests.engine.world import World
 
 
@@ -31,5 +31,5 @@ class Known(Composer):
 def prepare(world: World, *words: str) -> Callable[[], int]:
     """`tidegate loop` of this world as a function; it gives the exit code."""
     config, composer = world.config(*words)
-    known = Known(composer, draw(config.search.space, config.search.num_samples, config.search.seed))
+    known = Known(composer, draw(Space.of(config.search.space), config.search.num_samples, config.search.seed))
     return lambda: verbs.loop(copy.deepcopy(config), known, quiet=True)[0]
