@@ -39,9 +39,10 @@ class Domain:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What breaks a limit first: each value of a list, the two ends of an interval."""
+        """What breaks a limit first: the least and the greatest number, or each value of a list that holds others."""
         if self.values:
-            return self.values
+            numbers = all(type(v) in (int, float) and v == v for v in self.values)
+            return tuple(dict.fromkeys((min(self.values), max(self.values)))) if numbers else self.values
         return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
 
     @property
@@ -50,7 +51,7 @@ class Domain:
         if self.values:
             text = f"choice({', '.join(quote(v) for v in self.values)})"
             return f"tag(grid, {text})" if self.grid else text
-        text = f"interval({quote(self.ends[0])}, {quote(self.ends[1])})"
+        text = "interval({}, {})".format(*map(quote, self.ends))
         text = f"int({text})" if self.integer else text
         return f"tag(log, {text})" if self.log else text
 
