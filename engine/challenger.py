@@ -35,7 +35,7 @@ from engine.records import Action, Candidate, Decision, Epoch, EvaluationReport,
 from engine.redact import redact
 from engine.report.terminal import Advance
 from engine.train.conf import ModelConf, SearchConf, TrainConf
-from engine.train.search_space import Point, draw
+from engine.train.search_space import Point, Space, draw
 from engine.train.sweep import Search, SweepJob, TrialPlan, best
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
@@ -63,6 +63,7 @@ class Recipe:
     data: DataConf
     train: TrainConf
     search: SearchConf
+    space: Space
     compose: Compose
     price: float  # of one hour of compute
     trusted: tuple[str, ...]
@@ -101,7 +102,7 @@ def train(
     keep = warm if decision.action is Action.RETRAIN else None
     fit_rows, validation_rows = split_by_time(rows.table, recipe.data.time, 1 - recipe.train.validation)
     encoder = keep.predictor.encoder if keep else Encoder.fit(fit_rows, recipe.data)
-    points = [keep.params] if keep else _points(recipe.search, warm.params if warm else None)
+    points = [keep.params] if keep else _points(recipe, warm.params if warm else None)
     plans = tuple(_plan(i, point, recipe.compose) for i, point in enumerate(points))
     id = _job_id(decision, rows, recipe, plans, encoder, keep)
     job = SweepJob(
@@ -189,8 +190,8 @@ def _watched(search: Search, job: SweepJob, title: str, progress: Progress) -> t
         return search.run(job, on_epoch=on_epoch, on_trial=on_trial)
 
 
-def _points(search: SearchConf, first: Point | None) -> list[Point]:
-    return draw(search.space, search.num_samples, search.seed, first) or [{}]
+def _points(recipe: Recipe, first: Point | None) -> list[Point]:
+    return draw(recipe.space, recipe.search.num_samples, recipe.search.seed, first)
 
 
 def _plan(index: int, point: Point, compose: Compose) -> TrialPlan:

@@ -15,9 +15,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
+from engine.habits import SWEEP, meant
 
 if TYPE_CHECKING:
     from engine.schema import Composer
@@ -93,6 +94,7 @@ REFUSED = {
     "--config-path": "add a folder of your own with --config-dir",
     "--experimental-rerun": "give the same command again",
 }
+MULTIRUN = ("-m", "--multirun")
 SHORT = {"-m": "--multirun", "-cp": "--config-path", "-c": "--cfg", "-i": "--info"}
 COMPLETION = """\
 # eval "$(tidegate completion)" in ~/.bashrc: completes verbs, groups, options and keys
@@ -131,7 +133,8 @@ def run(argv: list[str]) -> int:
     if verb not in VERBS:
         return _refuse(f"command line:{verb}: no such verb - {_nearest(verb, list(VERBS))}")
     try:
-        flags, overrides = split([word for word in rest if word != "--json"])
+        ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
+        flags, overrides = split([word for word in rest if word not in ours])
         overrides = [spelled(verb, word) for word in overrides]
         return _dispatch(verb, flags, overrides, as_json="--json" in rest)
     except KeyboardInterrupt:
@@ -196,18 +199,25 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         raise ConfigError(f"command line:{next(iter(space))}", f"{verb} takes one value for a key", cure)
     if any(flag in ("--help", "-h") for flag in flags):
         print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
-    composed = _compose(verb, flags, overrides)
+        if verb == "sweep":
+            print(SWEEP)
+    asked = _asked_for_config(flags) if verb == "sweep" else None
+    composed = _compose(verb, asked.others if asked else flags, overrides)
     if composed is None:  # Hydra has shown what was asked for
         return 0
     from importlib import import_module
 
+    from engine import shown
     from engine.schema import to_config
 
+    if searching:
+        shown.put_space(*composed, space)
+    if asked:
+        shape = shown.as_json if as_json else shown.as_yaml
+        _say(shape(*composed, asked.package, follow=asked.follow))
+        return 0
     config, composer = to_config(composed[0]), composed[1]
     composer.searched = space
-    if searching:
-        # what the command line says goes before what the config says: other keys to search, or one value for a key
-        config.search.space = space or {k: v for k, v in config.search.space.items() if not composer.sets(k)}
     home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else SUBMIT if verb == SUBMIT else "desk"
     module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
@@ -232,6 +242,31 @@ def _submitted(verb: str, overrides: Sequence[str]) -> str:
         what = f"{' '.join(found)!r} cannot be submitted"
         raise ConfigError(f"command line:{SUBMIT}", what, _nearest(found[-1], handed))
     return found[0]
+
+
+class Asked(NamedTuple):
+    """What `--cfg job` asks for."""
+
+    others: list[str]  # the other flags
+    package: str | None
+    follow: bool  # references
+
+
+def _asked_for_config(flags: Sequence[str]) -> Asked | None:
+    """What is to be shown; None where the flags do not ask for `--cfg job`."""
+    others: list[str] = []
+    package, job, follow = None, False, False
+    rest = iter(flags)
+    for flag in rest:
+        if flag in ("--cfg", "-c"):
+            job = next(rest) == "job"
+        elif flag in ("--package", "-p"):
+            package = next(rest)
+        elif flag == "--resolve":
+            follow = True
+        else:
+            others.append(flag)
+    return Asked(others, package, follow) if job else None
 
 
 def _say(answer: str) -> None:
@@ -327,10 +362,12 @@ def take_space(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         if not override.key_or_group:
             raise ConfigError(f"command line:{word}", "the key is missing", "write key=value")
         if override.key_or_group.split(".")[0].split("/")[0] == "hydra":
-            cure = "leave it out: out= says where a loop writes"  # Hydra would write every override there as it is
+            cure = meant(override.key_or_group, word.partition("=")[2])
             raise ConfigError(f"command line:{word}", "Hydra's own settings are fixed", cure)
+        if override.is_sweep_override() and override.is_delete():
+            raise ConfigError(f"command line:{word}", "a key that is removed has no values", "leave the values out")
         if override.is_sweep_override():
-            space[word.partition("=")[0].lstrip("+")] = word.partition("=")[2]
+            space[override.get_key_element()] = word.partition("=")[2]
         else:
             rest.append(word)
     return space, rest
@@ -342,15 +379,21 @@ def _compose(verb: str, flags: list[str], overrides: list[str]) -> tuple[Any, Co
     """
     import hydra
 
-    from engine.schema import Composer, register
+    from engine.errors import ConfigError
+    from engine.schema import Composer, has_foreign_space, register
 
     register()
-    found: list[tuple[Any, Composer]] = []
+    found: list[tuple[Any, Composer, bool]] = []
     with suppress(_Shown), _hydra_process([f"tidegate {verb}", *overrides, *flags]):
         hydra.main(version_base="1.3", config_path="pkg://engine.conf", config_name="config")(
-            lambda config: found.append((config, Composer.of_hydra()))
+            lambda config: found.append((config, Composer.of_hydra(), has_foreign_space()))
         )()
-    return found[0] if found else None
+    if not found:
+        return None
+    config, composer, foreign = found[0]
+    if foreign:
+        raise ConfigError("hydra.sweeper.params", "this space is not read", "move its keys to search.space")
+    return config, composer
 
 
 class _Shown(Exception):

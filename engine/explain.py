@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from engine.errors import one_line as shortened
+from engine.habits import meant
 
 MOVED = {"search.address": "write cluster=ray cluster.address=HOST:PORT"}  # keys of earlier versions
 
@@ -99,6 +100,8 @@ def _no_such_config(text: str, where: str) -> str:
     if primary:
         return f"command line:--config-name: there is no config {primary.group(1)} - leave it out, or add --config-dir"
     missing = re.search(r"Could not (?:find|load) '([^']+)'", text)
+    if missing and missing.group(1).startswith("hydra/"):
+        return f"config:{missing.group(1)}: this plugin of Hydra is not used - {meant(missing.group(1), '')}"
     if missing:
         options = re.search(r"Available options in '[^']*': (.*?)(?: Config search path| set_hydra|$)", text)
         choices = [name for name in (options.group(1).split() if options else []) if not name.endswith("_schema")]

@@ -6,6 +6,9 @@
 
 loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows and
 prints one JSON object: the largest difference to the recorded predictions, and how long it took.
+
+Torch and Lightning (four seconds) are imported where a model is first made, not with this file: Ray and its workers
+start meanwhile.
 """
 
 from __future__ import annotations
@@ -27,9 +30,7 @@ from engine.errors import ArtifactError, InputError, one_line
 from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Task
-from engine.train import weights as weights_file
-from engine.train.conf import ModelConf, TabularConf, TrainConf
-from engine.train.fit import build, predict
+from engine.train.conf import BUILT_IN, ModelConf, TrainConf
 
 FORMAT = 1
 KEY = "--verify-key="  # on the command line of the cold check
@@ -52,6 +53,8 @@ class Predictor:
 
     def predict(self, table: pa.Table) -> np.ndarray:
         """Float64 predictions of raw rows: (N,) probability or value, (N, C) probabilities."""
+        from engine.train.fit import predict
+
         return predict(self.model, self.encoder.transform(table, labelled=False), self.task)
 
 
@@ -68,6 +71,9 @@ def pack(
 
     ArtifactError where the weights do not belong to the model, or where it predicts no finite number for a probe row.
     """
+    from engine.train import weights as weights_file
+    from engine.train.fit import build
+
     network = build(model, encoder.spec, train, trusted)
     weights_file.load(network, weights, "weights.safetensors")
     probe = _probe(probe, encoder)
@@ -93,6 +99,9 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
         ArtifactError: a file is missing, cut short, altered or of another kind.
         ConfigError: its model class is not trusted here, or cannot be imported.
     """
+    from engine.train import weights as weights_file
+    from engine.train.fit import build
+
     with _understood(f"{artifact[:12]}/encoder.json"):
         encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
     described = _parsed(store, artifact, "model.json")
@@ -117,8 +126,10 @@ def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, Tra
         if set(described) != {"format", "model", "train"}:
             raise ValueError(f"they are {sorted(described)}")
         model, train = dict(described["model"]), TrainConf(**described["train"])
-        if model["_target_"] == TabularConf()._target_:
-            TabularConf(**model)  # its values come from outside: their limits hold here as they do for a config
+        if model["_target_"] in BUILT_IN:
+            BUILT_IN[model["_target_"]](
+                **model
+            )  # its values come from outside: their limits hold here as they do for a config
         return {**model, "_target_": str(model["_target_"])}, train
 
 

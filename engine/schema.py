@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.act import ActConf
+from engine.checks import OF_A_TRIAL
 from engine.cluster.conf import ClusterConf
+from engine.composition import Composition, options
 from engine.data.conf import DataConf
 from engine.decide.costs import DecideConf
 from engine.errors import ConfigError
@@ -35,11 +35,10 @@ from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.redact import redact, redact_text
 from engine.track.port import TrackConf
-from engine.train.conf import ModelConf, SearchConf, TabularConf, TrainConf
+from engine.train.conf import ModelConf, ResidualConf, SearchConf, TabularConf, TrainConf
 from engine.train.search_space import Point, quote
 from engine.validate.conf import ValidateConf
 
-CONF = "engine.conf"
 LONGEST_TEXT = 1000  # characters of one value
 
 
@@ -143,27 +142,38 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="model", name="tabular_schema", node=TabularConf)
+    store.store(group="model", name="resnet_schema", node=ResidualConf)
 
 
 def to_config(composed: DictConfig) -> Config:
     """Dataclasses of what Hydra composed; ConfigError names a key that still has no value."""
-    _check_keys(composed, "")
-    _check_values(OmegaConf.to_container(composed, resolve=False), "")
-    missing = sorted(OmegaConf.missing_keys(composed))
-    if missing:
-        raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...")
-    _check_values(OmegaConf.to_container(composed, resolve=True), "")
+    _check(composed, "")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)  # the schema is the root of conf/config.yaml
     check_name(config.loop.name, "loop")  # it becomes a folder: runs/<name>
     for key, name in (("loop.name", config.loop.name), ("track.project", config.track.project), ("out", config.out)):
         if redact_text(name) != name:
             raise ConfigError(key, "holds a secret, and is written everywhere", "choose another name")
-    model = config.model
-    config.model = dataclasses.asdict(model) if dataclasses.is_dataclass(model) else dict(model or {})  # type: ignore[arg-type]
-    if "_target_" not in config.model:
-        raise ConfigError("model._target_", "the model has no class", "choose model=tabular or name a LightningModule")
+    config.model = _model(config.model)
     return config
+
+
+def _check(node: DictConfig, path: str) -> None:
+    """ConfigError names what no dataclass has, what no person means, and what still has no value."""
+    _check_keys(node, f"{path}." if path else "")
+    _check_values(OmegaConf.to_container(node, resolve=False), path)
+    missing = sorted(OmegaConf.missing_keys(node))  # their full names, wherever the node lies
+    if missing:
+        raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...")
+    _check_values(OmegaConf.to_container(node, resolve=True), path)
+
+
+def _model(found: Any) -> ModelConf:
+    """The model's class and arguments as plain values."""
+    model = dataclasses.asdict(found) if dataclasses.is_dataclass(found) else dict(found or {})  # type: ignore[arg-type]
+    if "_target_" not in model:
+        raise ConfigError("model._target_", "the model has no class", "choose model=tabular or name a LightningModule")
+    return model
 
 
 def _check_keys(node: DictConfig, path: str) -> None:
@@ -202,15 +212,14 @@ def _check_values(value: Any, path: str) -> None:
 
 
 def compose_config(overrides: Sequence[str], searchpath: Sequence[str] = (), name: str = "config") -> Config:
-    """The config of these overrides, composed anew: works also while Hydra's own main is not running.
-
-    `searchpath` holds folders of a user's own configs as URLs (`file:///home/ada/conf`); `name` is the primary config.
-    """
+    """The config of these overrides, composed anew. See `Composition` for the other arguments."""
     register()
-    paths = [f"hydra.searchpath={quote(list(searchpath))}"] if searchpath else []
-    GlobalHydra.instance().clear()
-    with initialize_config_module(config_module=CONF, version_base="1.3"):
-        return to_config(compose(name, overrides=[*overrides, *paths]))
+    return to_config(Composition(overrides, searchpath, name).root)
+
+
+def has_foreign_space() -> bool:
+    """Does the config that Hydra's main is composing hold a space for Hydra's own sweeper."""
+    return bool(HydraConfig.get().sweeper.get("params"))
 
 
 class Composer:
@@ -219,6 +228,10 @@ class Composer:
     def __init__(self, overrides: Sequence[str], searchpath: Sequence[str] = (), name: str = "config") -> None:
         self.overrides, self.searchpath, self.name = list(overrides), list(searchpath), name
         self.searched: dict[str, str] = {}  # keys of the command line that name a space: no part of the config
+        self._composed: dict[tuple[str, ...], Composition] = {}
+        self._options: dict[str, list[str]] = {}
+        # groups of which Hydra composed one point as a whole, and all was well
+        self._sound: set[tuple[str, ...]] = set()
 
     def words(self) -> list[str]:
         """The overrides as they were typed, those that name a space last."""
@@ -240,8 +253,41 @@ class Composer:
         """Was this key given a value on the command line."""
         return any(word.partition("=")[0].lstrip("+") == key for word in self.overrides)
 
+    def options(self, key: str) -> list[str]:
+        """The options of a config group; empty where the key is none."""
+        group = key.lstrip("+").partition("@")[0]
+        if group not in self._options:
+            register()
+            self._options[group] = [] if "." in group else options(group, self.searchpath, self.name)
+        return self._options[group]
+
+    def composition(self, point: Point) -> Composition:
+        """What Hydra composes for the groups of a point, once for all points of the same groups."""
+        words = _words({k: v for k, v in point.items() if self._is_group(k, v)})
+        if words not in self._composed:
+            register()
+            self._composed[words] = Composition([*self.overrides, *words], self.searchpath, self.name)
+        return self._composed[words]
+
     def __call__(self, point: Point) -> tuple[TrainConf, ModelConf]:
         """Train and model config of a point; ConfigError or Hydra's own error where it names nothing."""
-        chosen = [f"{key}={quote(value)}" for key, value in point.items()]
-        config = compose_config([*self.overrides, *chosen], self.searchpath, self.name)
-        return config.train, config.model
+        groups = _words({k: v for k, v in point.items() if self._is_group(k, v)})
+        keys = {k: v for k, v in point.items() if not self._is_group(k, v)}
+        if groups not in self._sound or not all(map(self.composition(point).lies_within, keys)):
+            config = compose_config([*self.overrides, *_words(point)], self.searchpath, self.name)
+            if self.composition(point).alone:
+                self._sound.add(groups)
+            return config.train, config.model
+        with self.composition(point).having(_words(keys)) as root:
+            for part in OF_A_TRIAL:
+                _check(root[part], part)
+            train: Any = OmegaConf.to_object(root.train)
+            return train, _model(OmegaConf.to_object(root.model))
+
+    def _is_group(self, key: str, value: Any) -> bool:
+        return not isinstance(value, dict) and bool(self.options(key))
+
+
+def _words(point: Point) -> tuple[str, ...]:
+    """A point as overrides."""
+    return tuple(f"{key}={quote(value)}" for key, value in point.items())

@@ -22,6 +22,7 @@ from engine.report.terminal import Console
 from engine.timing import Stopwatch
 from engine.track import Tracker
 from engine.train.conf import SearchConf, TrainConf
+from engine.train.search_space import Space
 from engine.train.sweep import Search
 from engine.validate import ValidateConf
 
@@ -37,6 +38,7 @@ class Confs:
     decide: DecideConf
     train: TrainConf
     search: SearchConf
+    space: Space  # what search.space names, bound to the config groups that it chooses among
     evaluate: EvaluateConf
     gate: GateConf
     promote: PromoteConf

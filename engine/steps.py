@@ -278,6 +278,7 @@ class Steps:
             data=self.confs.data,
             train=self.confs.train,
             search=self.confs.search,
+            space=self.confs.space,
             compose=self.ports.compose,
             price=self.confs.decide.hour_price,
             trusted=self.confs.trusted,

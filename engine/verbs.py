@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from engine import archive, challenger, checks, desk, founding
+from engine.binding import bind
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load
+from engine.preflight import Checked, check_points
 from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
@@ -28,8 +30,8 @@ from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
-from engine.train.registry import resolve, trusted_packages
-from engine.train.search_space import draw
+from engine.train.registry import described, resolve, trusted_packages
+from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 
@@ -148,52 +150,70 @@ def opened(
     """
     config.cluster.check_runs_here()
     trusted = trusted_packages(config.trust)
-    confs = confs_of(config, trusted)
     source = ParquetSource(config.need_data)
     names = source.names()
     search, store = make_search(config), config.open_store()
-    with watch.lap("start"):
-        check(config, composer, trusted)
-        for remark in store.remarks():
-            console.warn(remark)
-    if not archive.ledger_exists(config):
-        with watch.lap("read"):
-            _check_founding(confs, source, names)
-    with Ledger.open(config.ledger_url, config.loop.name) as ledger, ExitStack() as stack:
+    with ExitStack() as stack:
+        with watch.lap("start"):
+            checked, foreign = check(config, composer, trusted)
+            for remark in store.remarks():
+                console.warn(remark)
+            if not alone:  # Ray comes up while classes are imported; who may wait for a lease would only keep it idle
+                _start(search, watch, stack)
+            if foreign:
+                check_points(checked.space, config.search, composer, lambda target: resolve(target, trusted))
+        confs = confs_of(config, checked.space, trusted)
+        if not archive.ledger_exists(config):
+            with watch.lap("read"):
+                _check_founding(confs, source, names)
+        ledger = stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
         if alone:
             with watch.lap("wait"):
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
-        search.start()
-        try:
-            yield (
-                confs,
-                Ports(
-                    source=source,
-                    search=search,
-                    ledger=ledger,
-                    store=store,
-                    tracker=make_tracker(config.track, config.folder, warn=console.warn),
-                    console=console,
-                    compose=composer,
-                    folder=config.folder,
-                    watch=watch,
-                ),
-            )
-        finally:
-            with watch.lap("ray"):
-                search.close()
+            _start(search, watch, stack)
+        if checked.space.domains:
+            console.note(checked.words)
+        yield (
+            confs,
+            Ports(
+                source=source,
+                search=search,
+                ledger=ledger,
+                store=store,
+                tracker=make_tracker(config.track, config.folder, warn=console.warn),
+                console=console,
+                compose=composer,
+                folder=config.folder,
+                watch=watch,
+            ),
+        )
 
 
-def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Everything that the config alone can tell."""
+def _start(search: Search, watch: Stopwatch, stack: ExitStack) -> None:
+    """Start what the search needs, to be ended with the stack."""
+
+    def close() -> None:
+        with watch.lap("ray"):
+            search.close()
+
+    stack.callback(close)
+    search.start()
+
+
+def check(config: Config, composer: Composer, trusted: Sequence[str]) -> tuple[Checked, bool]:
+    """Everything that the config alone can tell; the search space, how much of it was checked, and whether it names
+    classes that are not ours: they are allowed, and must be imported for the rest.
+    """
     data = config.need_data
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote.shadow_windows, config.evaluate, data.slices)
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
-    checks.check_space(config.search.space)
-    _check_points(config, composer, trusted)
+    space = bind(config.search.space, composer)
+    foreign: set[str] = set()
+    seen = check_points(space, config.search, composer, lambda target: described(target, trusted, foreign))
+    return seen, bool(foreign)
 
 
 def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> None:
@@ -203,29 +223,20 @@ def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> No
     founding.check_windows(windows[:-1], confs.validate, confs.data)
 
 
-def _check_points(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
-    """Compose every point the sweep will try, before anything starts: a typo costs one line and no second of
-    training.
-    """
-    for point in draw(config.search.space, config.search.num_samples, config.search.seed) or [{}]:
-        _, model = composer(point)
-        resolve(str(model["_target_"]), trusted)
-
-
 def make_search(config: Config) -> Search:
     """The search that the config names."""
     if config.search.backend == "local":
         return LocalSearch(config.search)
     return RaySearch(
         config.search,
-        threads=config.train.threads,
+        threads=config.train.threads * config.train.workers,
         scratch=config.folder,
         paths=(str(Path.cwd().absolute()),),
         cluster=config.cluster,
     )
 
 
-def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
+def confs_of(config: Config, space: Space, trusted: tuple[str, ...]) -> Confs:
     """What every stage is told."""
     return Confs(
         loop=config.loop,
@@ -235,6 +246,7 @@ def confs_of(config: Config, trusted: tuple[str, ...]) -> Confs:
         decide=config.decide,
         train=config.train,
         search=config.search,
+        space=space,
         evaluate=config.evaluate,
         gate=config.gate,
         promote=config.promote,
@@ -283,7 +295,8 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         candidate = challenger.train(
             decision, rows, recipe, ports.search, ports.store, warm=None, progress=console.progress
         )
-        answer: dict[str, Any] = {"candidate": to_plain(candidate)}
+        space = {"keys": confs.space.texts, "points": confs.space.size}
+        answer: dict[str, Any] = {"candidate": to_plain(candidate), "space": space}
         for trial in sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max"):
             keys = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
             state = f"{trial.state.value:<8} {trial.reason}".rstrip()

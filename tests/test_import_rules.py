@@ -20,10 +20,10 @@ LIMIT = 500  # lines of a file
 # The door of each heavy package: the modules that may import it, or the package that they are in.
 DOORS = {
     "cupy": ("kernels.arrays.", "kernels.cuda."),
-    "hydra": ("engine.cli.", "engine.schema.", "engine.explain.", "engine.train.search_space."),
+    "hydra": ("engine.cli.", "engine.composition.", "engine.schema.", "engine.explain.", "engine.train.search_space."),
     "lightning": ("engine.train.",),
     "numba": ("kernels.cpu.",),
-    "omegaconf": ("engine.schema.", "engine.explain."),
+    "omegaconf": ("engine.composition.", "engine.schema.", "engine.explain.", "engine.shown."),
     "ray": (
         "engine.cluster.",
         "engine.monitor.ray_map.",

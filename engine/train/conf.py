@@ -51,6 +51,9 @@ class TrainConf:
     """Seconds between two checkpoints of a trial, at least; more where writing one would take above a twentieth of the
     time. 0: one after every epoch."""
 
+    workers: int = 1
+    """Processes that train one trial together on the CPUs of a machine, each on its part of every batch."""
+
     def __post_init__(self) -> None:
         require(self.windows >= 1, "train.windows", f"{self.windows} is below 1", "train on at least one window")
         require(
@@ -59,10 +62,16 @@ class TrainConf:
             f"{self.validation} is not a share",
             "choose a number between 0 and 1, such as 0.15",
         )
-        for name in ("max_epochs", "batch_size", "threads"):
+        for name in ("max_epochs", "batch_size", "threads", "workers"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
             require(value <= MOST, f"train.{name}", f"{value} is above {MOST}", "choose a smaller number")
+        require(
+            self.workers <= self.batch_size,
+            "train.workers",
+            f"{self.workers} is above train.batch_size {self.batch_size}",
+            "give every worker a row of each batch",
+        )
         require(0 < self.lr < inf, "train.lr", f"{self.lr} is not a positive number", "choose one such as 2e-3")
         require(
             0 <= self.weight_decay < inf,
@@ -107,16 +116,56 @@ class TabularConf:
     """Dimensions of a category's embedding."""
 
     def __post_init__(self) -> None:
-        for name, least, most in (("width", 1, 2**16), ("depth", 0, 2**10), ("embedding", 1, 2**16)):
-            value = getattr(self, name)
-            require(value >= least, f"model.{name}", f"{value} is below {least}", f"choose {least} or more")
-            require(value <= most, f"model.{name}", f"{value} is above {most}", f"choose {most} or less")
+        _check_sizes(self, ("width", 1, 2**16), ("depth", 0, 2**10), ("embedding", 1, 2**16))
+        _check_dropout(self.dropout)
+
+
+@dataclass(kw_only=True, slots=True)
+class ResidualConf:
+    """The other built-in network: the same inputs into a residual perceptron (engine/train/model.py)."""
+
+    _target_: str = "engine.train.model.ResidualModel"
+    """Class of the model."""
+    width: int = 128
+    """Neurons that go from block to block."""
+    blocks: int = 2
+    """Residual blocks of two layers each."""
+    expansion: float = 2.0
+    """Neurons inside a block, in units of `width`."""
+    dropout: float = 0.1
+    """Share of the activations inside a block dropped in training."""
+    embedding: int = 8
+    """Dimensions of a category's embedding."""
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, ("width", 1, 2**16), ("blocks", 0, 2**10), ("embedding", 1, 2**16))
         require(
-            0 <= self.dropout <= 0.999,
-            "model.dropout",
-            f"{self.dropout} is not a share up to 0.999",
-            "choose 0 to switch it off, or a number such as 0.1",
+            0 < self.expansion <= 16,
+            "model.expansion",
+            f"{self.expansion} is not between 0 and 16",
+            "choose a number such as 2",
         )
+        _check_dropout(self.dropout)
+
+
+def _check_sizes(conf: Any, *bounds: tuple[str, int, int]) -> None:
+    for name, least, most in bounds:
+        value = getattr(conf, name)
+        require(value >= least, f"model.{name}", f"{value} is below {least}", f"choose {least} or more")
+        require(value <= most, f"model.{name}", f"{value} is above {most}", f"choose {most} or less")
+
+
+def _check_dropout(dropout: float) -> None:
+    require(
+        0 <= dropout <= 0.999,
+        "model.dropout",
+        f"{dropout} is not a share up to 0.999",
+        "choose 0 to switch it off, or a number such as 0.1",
+    )
+
+
+BUILT_IN = {conf()._target_: conf for conf in (TabularConf, ResidualConf)}
+"""Class of a model of ours to the config class that bounds its keys."""
 
 
 @dataclass(kw_only=True, slots=True)

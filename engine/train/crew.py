@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Callable
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -55,8 +56,10 @@ class Crew:
         self._home: Any = None  # what workers on other machines send their files to, by its name
         self._name = f"home-{uuid.uuid4().hex}"
 
-    def fill(self) -> None:
-        """Let go of the workers whose node has gone, and start those that a node still lacks."""
+    def fill(self, abandoned: Callable[[], bool] = lambda: False) -> None:
+        """Let go of the workers whose node has gone, and start those that a node still lacks; not to the end where
+        that is abandoned. Raises what a worker's start raised, where none came up.
+        """
         import ray
 
         here = ray.get_runtime_context().get_node_id()
@@ -70,7 +73,9 @@ class Crew:
             (node, _pinned(Worker, node).remote(self.threads, self.paths, "" if node == here else self._name))
             for node in slots
         ]
-        reached([*([self._home] if self._home is not None else []), *(worker for _, worker in started)], "ready")
+        import engine.train.tune_trial  # noqa: F401 - a second of imports, while the workers have theirs
+
+        _come_up([*([self._home] if self._home is not None else []), *(worker for _, worker in started)], abandoned)
         self._nodes = [node for node, _ in living + started]
         self.workers = [worker for _, worker in living + started]
 
@@ -82,6 +87,24 @@ class Crew:
             for actor in [*self.workers, *([self._home] if self._home is not None else [])]:
                 ray.kill(actor)
         self.workers, self._nodes, self._home = [], [], None
+
+
+def _come_up(actors: list[Any], abandoned: Callable[[], bool]) -> None:
+    """Wait until the actors are ready; for one whose node has gone meanwhile nobody waits."""
+    import ray
+
+    waiting = [actor.ready.remote() for actor in actors]
+    fault: BaseException | None = None
+    up = 0
+    while waiting and not abandoned():
+        ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.2)
+        for answer in ready:
+            try:
+                up += bool(ray.get(answer))
+            except (ray.exceptions.RayActorError, ray.exceptions.ActorUnschedulableError) as error:
+                fault = error
+    if fault is not None and not up:
+        raise fault
 
 
 def _pinned(kind: type, node: str, **options: Any) -> Any:

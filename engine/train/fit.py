@@ -31,7 +31,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from engine.errors import ArtifactError, ConfigError
 from engine.records import Dataset, Epoch, FeatureSpec, Task, from_plain, to_plain
 from engine.scores import score
-from engine.train import weights
+from engine.train import distributed, weights
 from engine.train.checkpoint import Checkpoint, Keeper
 from engine.train.conf import ModelConf, TrainConf
 from engine.train.loader import TensorLoader, as_tensor, as_tensors
@@ -138,7 +138,7 @@ def fit(
         keeper: of the checkpoints that the trial goes on from and leaves; None: it starts anew and leaves none.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: a GPU is asked for and there is none, or `train.workers` cannot share the trial.
         ArtifactError: the checkpoint does not fit the model; a model built anew can start anew.
         KeyboardInterrupt: Ctrl-C. What the model's own code raises is let through.
     """
@@ -152,8 +152,14 @@ def fit(
         return scorer.fitted(None)
     memory = _Memory(kept)
     target = "cuda" if device == "gpu" else "cpu"
-    loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed)
-    with _known_warnings(), _interruptible(), torch.random.fork_rng(devices=[]):
+    distributed.check(model, conf, device)
+    loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed, parts=conf.workers)
+    with (
+        distributed.helpers(model, loader, conf) as crew,
+        _known_warnings(),
+        _interruptible(),
+        torch.random.fork_rng(devices=[]),
+    ):
         torch.manual_seed(conf.seed + 1)  # dropout; the initial weights were drawn in build()
         trainer = lightning.Trainer(
             max_epochs=conf.max_epochs,
@@ -164,7 +170,7 @@ def fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[scorer],
+            callbacks=[*crew, scorer],
             plugins=[memory],
         )
         trainer.fit_loop = _Loop(trainer, conf.max_epochs, lambda: scorer.rest(trainer, memory))

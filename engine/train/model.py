@@ -1,4 +1,4 @@
-"""The contract of a model, and the built-in tabular network.
+"""The contract of a model, and the built-in networks for tables.
 
 A model is a LightningModule built as `Class(spec=FeatureSpec, train=TrainConf, **params)` whose
 `forward(numeric, categorical)` returns raw outputs: (N,) for binary (logit) and regression, (N, C) for multiclass.
@@ -87,36 +87,23 @@ class Dropout(nn.Module):
         return x * kept.to(x.dtype).mul_(65_536 / (65_536 - self.dropped))
 
 
-class TabularModel(Model):
-    """Embeddings of the categories beside the standardised numbers, into a perceptron.
+class EmbeddingModel(Model):
+    """What both built-in networks share: one row of numbers a sample on the way in, the task's units on the way out.
 
     All Q categorical features share one embedding table (one lookup a batch); row 0 of each feature is the unknown or
     missing category.
     """
 
     offsets: Tensor
+    body: nn.Module  # outputs (N, 1) or (N, C) of rows (N, wide)
 
-    def __init__(
-        self,
-        *,
-        spec: FeatureSpec,
-        train: TrainConf,
-        width: int = 128,
-        depth: int = 2,
-        dropout: float = 0.1,
-        embedding: int = 8,
-    ) -> None:
+    def __init__(self, *, spec: FeatureSpec, train: TrainConf, embedding: int) -> None:
         super().__init__(spec=spec, train=train)
         sizes = torch.tensor((0, *spec.cardinalities), dtype=torch.int64)
         self.register_buffer("offsets", sizes.cumsum(0)[:-1], persistent=False)
         self.embedding = nn.Embedding(max(1, int(sizes.sum())), embedding)
         nn.init.normal_(self.embedding.weight, std=0.05)
-        layers: list[nn.Module] = []
-        wide = len(spec.numeric) + embedding * len(spec.categorical)
-        for _ in range(depth):
-            layers += [nn.Linear(wide, width), nn.SiLU(), Dropout(dropout)]
-            wide = width
-        self.body = nn.Sequential(*layers, nn.Linear(wide, spec.n_outputs))
+        self.wide = len(spec.numeric) + embedding * len(spec.categorical)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Raw outputs (N,) or (N, C) of numeric (N, P) float32 and categorical (N, Q) int64."""
@@ -128,6 +115,68 @@ class TabularModel(Model):
         if self.spec.task is Task.REGRESSION:  # in float32: bf16 keeps three digits of a mean of minutes
             return output.float() * self.spec.target_scale + self.spec.target_mean
         return output
+
+
+class TabularModel(EmbeddingModel):
+    """Embeddings of the categories beside the standardised numbers, into a perceptron."""
+
+    def __init__(
+        self,
+        *,
+        spec: FeatureSpec,
+        train: TrainConf,
+        width: int = 128,
+        depth: int = 2,
+        dropout: float = 0.1,
+        embedding: int = 8,
+    ) -> None:
+        super().__init__(spec=spec, train=train, embedding=embedding)
+        layers: list[nn.Module] = []
+        wide = self.wide
+        for _ in range(depth):
+            layers += [nn.Linear(wide, width), nn.SiLU(), Dropout(dropout)]
+            wide = width
+        self.body = nn.Sequential(*layers, nn.Linear(wide, spec.n_outputs))
+
+
+class ResidualModel(EmbeddingModel):
+    """The same inputs into a residual perceptron: each block adds to what it was given.
+
+    Gorishniy et al. 2021, "Revisiting Deep Learning Models for Tabular Data", equation 2, with layer in place of batch
+    normalisation: the last batch of an epoch may be a single row.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: FeatureSpec,
+        train: TrainConf,
+        width: int = 128,
+        blocks: int = 2,
+        expansion: float = 2.0,
+        dropout: float = 0.1,
+        embedding: int = 8,
+    ) -> None:
+        super().__init__(spec=spec, train=train, embedding=embedding)
+        hidden = max(1, round(expansion * width))
+        made = [ResidualBlock(width, hidden, dropout) for _ in range(blocks)]
+        head = (nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, spec.n_outputs))
+        self.body = nn.Sequential(nn.Linear(self.wide, width), *made, *head)
+
+
+class ResidualBlock(nn.Module):
+    """x + Linear(dropout(SiLU(Linear(norm(x)))))."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.SiLU(), Dropout(dropout), nn.Linear(hidden, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width) of (N, width)."""
+        added: Tensor = self.inner(x)
+        return x + added
 
 
 def link(task: Task, output: Tensor) -> Tensor:

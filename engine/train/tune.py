@@ -54,7 +54,7 @@ class RaySearch:
         self._crew = Crew(threads, list(paths), conf.workers)
         self._startup = 0.0
         self._thread: threading.Thread | None = None
-        self._up, self._closing = threading.Event(), threading.Event()
+        self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()
         self._fault: BaseException | None = None
         self._died = ""  # which of Ray's processes ended by itself
         self._left = threading.Event()  # set while no sweep runs
@@ -75,11 +75,13 @@ class RaySearch:
         """Ray's processes die with the thread that started them: so it starts them, waits, and ends them."""
         try:
             self._init()
-            self._crew.fill()
+            self._crew.fill(self._closing.is_set)
         except BaseException as error:  # handed to the caller by _wait
             self._fault = error
         self._up.set()
-        while not self._closing.wait(LOOK_SECONDS) and not self._died:
+        if self._fault is None and not self._closing.is_set():
+            import engine.train.fit  # noqa: F401 - slow; while the workers train, before this process packs a model
+        while not self._down.wait(LOOK_SECONDS) and not self._died:
             self._died = watchdog.dead() if self._connection.ours and self._fault is None else ""
         if self._died and not self._left.is_set():
             watchdog.interrupt()
@@ -247,9 +249,10 @@ class RaySearch:
         """End the workers, and Ray where we started it."""
         if self._thread is None:
             return
+        self._closing.set()
         self._up.wait()
         self._crew.dismiss()
-        self._closing.set()
+        self._down.set()
         self._thread.join()
 
 

@@ -11,6 +11,7 @@ import lightning  # noqa: F401
 import numba  # noqa: F401
 
 from engine import verbs
+from engine.binding import bind
 from engine.schema import Composer
 from engine.train.search_space import Point, draw
 from tests.engine.world import World
@@ -31,5 +32,5 @@ class Known(Composer):
 def prepare(world: World, *words: str) -> Callable[[], int]:
     """`tidegate loop` of this world as a function; it gives the exit code."""
     config, composer = world.config(*words)
-    known = Known(composer, draw(config.search.space, config.search.num_samples, config.search.seed))
+    known = Known(composer, draw(bind(config.search.space, composer), config.search.num_samples, config.search.seed))
     return lambda: verbs.loop(copy.deepcopy(config), known, quiet=True)[0]

@@ -21,6 +21,7 @@ from engine.records import Action, Candidate, Epoch, Trial, TrialState
 from engine.scores import score
 from engine.train import weights
 from engine.train.conf import SearchConf
+from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, OnEpoch, OnTrial, SweepJob
 from tests.engine.tides import Bar, compose, make_conf, make_decision, make_recipe, make_rows, make_window
 
@@ -154,8 +155,8 @@ def test_the_same_command_makes_the_same_model_without_training_again(tmp_path: 
 @pytest.mark.parametrize(
     "change",
     [
-        {"search": SearchConf(space={"train.lr": "choice(0.04, 0.03)"}, num_samples=2)},
-        {"search": SearchConf(space={"train.lr": "choice(0.05, 0.02)"}, num_samples=2, metric="log_loss", mode="min")},
+        {"space": Space.of({"train.lr": "choice(0.04, 0.03)"})},
+        {"search": SearchConf(num_samples=2, metric="log_loss", mode="min")},
         {"compose": lambda point: compose({**point, "train.max_epochs": 1})},
         {"compose": lambda point: compose({**point, "model.width": 9})},
         {"data": make_conf(numeric=["pull"])},
@@ -213,10 +214,9 @@ def test_where_no_trial_finishes_there_is_no_model(tmp_path: Path, store: Store)
 
 
 def test_regression_is_trained_to_the_smallest_error(tmp_path: Path, store: Store) -> None:
-    search = SearchConf(space={}, num_samples=1, metric="mean_absolute_error", mode="min")
-    candidate, _, bar = make(
-        tmp_path, store, rows=make_rows("regression"), data=make_conf(task="regression"), search=search
-    )
+    search = SearchConf(num_samples=1, metric="mean_absolute_error", mode="min")
+    conf = make_conf(task="regression")
+    candidate, _, bar = make(tmp_path, store, rows=make_rows("regression"), data=conf, search=search, space=Space())
     assert 0 < candidate.value < 1.2
     best = min(epoch.value for epoch in candidate.trials[0].curve)
     assert candidate.value == best

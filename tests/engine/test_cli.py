@@ -213,7 +213,7 @@ def test_a_flag_of_our_own_needs_its_value(flag: str) -> None:
 def test_sweep_expressions_are_a_space() -> None:
     words = ["train.lr=interval(1e-4, 1e-1)", "model=tabular", "+model.width=1,2", "data.slices=[a,b]", "out='a,b'"]
     space, rest = cli.take_space(words)
-    assert space == {"train.lr": "interval(1e-4, 1e-1)", "model.width": "1,2"}
+    assert space == {"train.lr": "interval(1e-4, 1e-1)", "+model.width": "1,2"}
     assert rest == ["model=tabular", "data.slices=[a,b]", "out='a,b'"]
     with pytest.raises(ConfigError, match="this is no override"):
         cli.take_space(["train.lr=interval(1"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine import verbs
@@ -9,7 +11,7 @@ from engine.promote.ledger import Ledger
 from engine.timing import Stopwatch
 from engine.train.sweep import LocalSearch
 from engine.train.tune import RaySearch
-from tests.engine.world import LAST, Answer, World
+from tests.engine.world import LAST, Answer, World, write
 
 
 def test_train_is_one_trial_and_moves_no_model(old: World) -> None:
@@ -31,6 +33,43 @@ def test_sweep_searches_what_the_command_line_names(fresh: World) -> None:
     assert sorted(trial["params"]["model.width"] for trial in trials) == [4, 6]
     assert {key for trial in trials for key in trial["params"]} == {"model.width"}
     assert answer.err.count("  finished\n") == 2
+
+
+def test_a_sweep_over_two_models_trains_each_with_its_own_keys(fresh: World, tmp_path: Path) -> None:
+    """The experiment of the small world sets a depth, which one of the models does not have."""
+    for path in (fresh.folder / "conf").glob("*/*.yaml"):
+        write(tmp_path / "conf" / path.parent.name / path.name, path.read_text().replace("depth: 1, ", ""))
+    words = ["model=tabular,resnet", "model.depth=1,2", "model.blocks=choice(1)", "search.num_samples=3"]
+    answer = World(tmp_path, fresh.out).ask("sweep", "-m", *words, "train.max_epochs=1")
+    assert answer.code == 0
+    trials = [trial["params"] for trial in answer.value["candidate"]["trials"]]
+    assert sorted(trials, key=str) == [
+        {"model": "resnet", "model.blocks": 1},
+        {"model": "tabular", "model.depth": 1},
+        {"model": "tabular", "model.depth": 2},
+    ]
+    assert {trial["state"] for trial in answer.value["candidate"]["trials"]} == {"finished"}
+    assert answer.err.splitlines()[0] == "the space has 3 points, all of them checked"
+    assert answer.value["space"]["points"] == 3
+    assert answer.value["space"]["keys"]["model"] == "choice(tabular, resnet)"
+
+
+@pytest.mark.parametrize("backend", ["ray", "local"])
+def test_a_slip_in_the_space_costs_a_line_before_ray_and_the_ledger(
+    fresh: World, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    def touched(*_: object, **__: object) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(RaySearch, "start", touched)
+    monkeypatch.setattr(LocalSearch, "run", touched)
+    monkeypatch.setattr(Ledger, "open", touched)
+    for word in ("train.lr=tag(log, interval(1e-3, 1e-1))", "train.max_epochs=range(0, 9)", "model.wdth=1,2"):
+        answer = fresh.ask("sweep", f"search.backend={backend}", word, "train.batch_size=int(interval(0, 64))")
+        assert answer.code == 2
+        assert answer.err.startswith("search.space:")
+        assert answer.err.count("\n") == 1
+        assert not fresh.out.exists()
 
 
 def test_a_trial_that_fails_is_a_negative_answer(fresh: World) -> None:

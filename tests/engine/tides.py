@@ -15,7 +15,7 @@ from engine.data import DataConf, Encoder
 from engine.data.tables import fingerprint
 from engine.records import Action, Decision, Money, Window
 from engine.train.conf import ModelConf, SearchConf, TrainConf
-from engine.train.search_space import Point
+from engine.train.search_space import Point, Space
 
 HOURS = np.timedelta64(1, "h")
 MODEL: ModelConf = {
@@ -114,7 +114,8 @@ def make_recipe(folder: Path, **changes: Any) -> Recipe:
     values: dict[str, Any] = {
         "data": make_conf(),
         "train": TRAIN,
-        "search": SearchConf(space={"train.lr": "choice(0.05, 0.02)"}, num_samples=2, backend="local"),
+        "search": SearchConf(num_samples=2, backend="local"),
+        "space": Space.of({"train.lr": "choice(0.05, 0.02)"}),
         "compose": compose,
         "price": 3600.0,
         "trusted": (),

@@ -18,6 +18,14 @@ MODEL: ModelConf = {
     "dropout": 0.0,
     "embedding": 2,
 }
+RESIDUAL: ModelConf = {
+    "_target_": "engine.train.model.ResidualModel",
+    "width": 16,
+    "blocks": 2,
+    "expansion": 1.5,
+    "dropout": 0.0,
+    "embedding": 2,
+}
 
 
 def make_spec(task: Task = Task.BINARY) -> FeatureSpec:

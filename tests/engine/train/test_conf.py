@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 import pytest
 
 from engine.errors import ConfigError
-from engine.train.conf import SearchConf, TabularConf, TrainConf
+from engine.train.conf import BUILT_IN, ResidualConf, SearchConf, TabularConf, TrainConf
+from engine.train.registry import OURS, resolve
 
 TRAIN = [
     ({"windows": 0}, "train.windows: 0 is below 1 - train on at least one window"),
@@ -45,9 +47,17 @@ TABULAR = [
         "model.dropout: 1.0 is not a share up to 0.999 - choose 0 to switch it off, or a number such as 0.1",
     ),
 ]
+RESIDUAL = [
+    ({"width": 0}, "model.width: 0 is below 1 - choose 1 or more"),
+    ({"blocks": -1}, "model.blocks: -1 is below 0 - choose 0 or more"),
+    ({"blocks": 1025}, "model.blocks: 1025 is above 1024 - choose 1024 or less"),
+    ({"expansion": 0.0}, "model.expansion: 0.0 is not between 0 and 16 - choose a number such as 2"),
+    ({"expansion": math.nan}, "model.expansion: nan is not between 0 and 16 - choose a number such as 2"),
+    TABULAR[-1],
+]
 CASES = [
     pytest.param(cls, wrong, message, id=message.split(" - ")[0])
-    for cls, cases in ((TrainConf, TRAIN), (SearchConf, SEARCH), (TabularConf, TABULAR))
+    for cls, cases in ((TrainConf, TRAIN), (SearchConf, SEARCH), (TabularConf, TABULAR), (ResidualConf, RESIDUAL))
     for wrong, message in cases
 ]
 
@@ -59,7 +69,7 @@ def test_a_wrong_value_is_refused_in_one_line(cls: Any, wrong: dict[str, Any], m
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize("cls", [TrainConf, SearchConf, TabularConf])
+@pytest.mark.parametrize("cls", [TrainConf, SearchConf, TabularConf, ResidualConf])
 def test_the_defaults_are_fit_for_use(cls: Any) -> None:
     assert cls() == cls()
 
@@ -68,3 +78,14 @@ def test_the_ends_of_what_is_allowed() -> None:
     assert TrainConf(seed=2**32 - 1, weight_decay=0.0, max_epochs=1, batch_size=1, windows=1).seed == 2**32 - 1
     assert TabularConf(depth=0, dropout=0.0, width=1, embedding=1).depth == 0
     assert SearchConf(num_samples=1, workers=0, max_failures=0, reduction_factor=2).workers == 0
+
+
+def test_the_classes_of_our_models_and_their_bounds() -> None:
+    assert list(BUILT_IN) == list(OURS)
+    for target, conf in BUILT_IN.items():
+        assert set(conf.__dataclass_fields__) - {"_target_"} == set(arguments(resolve(target)))
+
+
+def arguments(model: type[Any]) -> list[str]:
+    """What a model is built from, besides what every model gets."""
+    return [name for name in inspect.signature(model).parameters if name not in ("spec", "train")]

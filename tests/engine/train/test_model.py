@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from engine.errors import ConfigError
 from engine.records import Dataset, FeatureSpec, Task
+from engine.train.conf import ModelConf
 from engine.train.fit import build, predict
 from engine.train.model import FINAL_LR, Dropout, TabularModel, link
-from tests.engine.train.made import MODEL, make_rows, make_spec, make_train
+from tests.engine.train.made import MODEL, RESIDUAL, make_rows, make_spec, make_train
 
 TASKS = list(Task)
 
@@ -22,18 +23,20 @@ def outputs(model: Any, rows: Dataset) -> torch.Tensor:
         return model.eval()(torch.tensor(rows.numeric), torch.tensor(rows.categorical))  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize("conf", [MODEL, RESIDUAL])
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("n", [1, 7])
-def test_raw_outputs_have_the_shape_of_the_contract(task: Task, n: int) -> None:
-    model = build(MODEL, make_spec(task), make_train())
+def test_raw_outputs_have_the_shape_of_the_contract(conf: ModelConf, task: Task, n: int) -> None:
+    model = build(conf, make_spec(task), make_train())
     raw = outputs(model, make_rows(task, n=n))
     assert raw.shape == ((n, 3) if task is Task.MULTICLASS else (n,))
     assert raw.dtype == torch.float32
 
 
+@pytest.mark.parametrize("conf", [MODEL, RESIDUAL])
 @pytest.mark.parametrize("task", TASKS)
-def test_the_loss_falls_under_its_own_optimizer(task: Task) -> None:
-    model = build(MODEL, make_spec(task), make_train(schedule="constant"))
+def test_the_loss_falls_under_its_own_optimizer(conf: ModelConf, task: Task) -> None:
+    model = build(conf, make_spec(task), make_train(schedule="constant"))
     rows = make_rows(task)
     batch = tuple(torch.tensor(part) for part in (rows.numeric, rows.categorical, rows.target))
     optimizer = model.configure_optimizers()
@@ -53,6 +56,7 @@ def test_one_kind_of_feature_is_enough(numeric: tuple[str, ...], categorical: tu
     rows = make_rows(n=5)
     rows = replace(rows, numeric=rows.numeric[:, : len(numeric)], categorical=rows.categorical[:, : len(categorical)])
     assert outputs(build(MODEL, spec, make_train()), rows).shape == (5,)
+    assert outputs(build(RESIDUAL, spec, make_train()), rows).shape == (5,)
 
 
 def test_each_feature_has_its_own_rows_of_the_shared_embedding() -> None:
@@ -204,3 +208,36 @@ def test_dropout_passes_the_gradient_of_what_it_kept_and_rests_in_eval_mode() ->
     for share in (-0.1, 1.0, 1.5):
         with pytest.raises(ValueError, match=r"^dropout is a share from 0 up to 0\.999, not "):
             Dropout(share)
+
+
+def test_a_residual_network_is_its_equation() -> None:
+    """Against the same weights in NumPy and float64."""
+    rows = make_rows(n=9)
+    model = build({**RESIDUAL, "dropout": 0.3}, make_spec(), make_train())
+    w = {name: tensor.double().numpy() for name, tensor in model.state_dict().items()}
+
+    def linear(name: str, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x @ w[f"{name}.weight"].T + w[f"{name}.bias"])
+
+    def norm(name: str, x: np.ndarray) -> np.ndarray:
+        x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        return np.asarray(x * w[f"{name}.weight"] + w[f"{name}.bias"])
+
+    def silu(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x / (1 + np.exp(-x)))
+
+    embedded = w["embedding.weight"][rows.categorical + model.offsets.numpy()].reshape(9, -1)
+    x = linear("body.0", np.hstack((rows.numeric, embedded)))
+    for block in ("body.1.inner", "body.2.inner"):
+        x = x + linear(f"{block}.4", silu(linear(f"{block}.1", norm(f"{block}.0", x))))
+    expected = linear("body.5", silu(norm("body.3", x)))[:, 0]
+    np.testing.assert_allclose(outputs(model, rows).numpy(), expected, atol=1e-5)
+    assert w["body.1.inner.1.weight"].shape == (24, 16)  # expansion times width, by width
+
+
+def test_a_residual_network_trains_on_a_batch_of_one_row() -> None:
+    model = build(RESIDUAL, make_spec(), make_train())
+    rows = make_rows(n=1)
+    loss = model.training_step(tuple(torch.tensor(p) for p in (rows.numeric, rows.categorical, rows.target)), 0)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
