@@ -42,11 +42,13 @@ VERBS = {
     "report": "the HTML report of a loop, from its ledger",
     "resync": "tell W&B all again from our own records, after an outage or a kill",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
+    "submit": "any verb on a cluster: submit sweep ... cluster=ray|kuberay|slurm (--dry-run, --status ID, --stop ID)",
 }
 TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
-HOMES = {"resync": "review"}  # where a verb lives that is neither of these nor in desk.py
+HOMES = {"resync": "review", "submit": "submit"}  # where a verb lives that is neither of these nor in desk.py
 SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
+SUBMIT = "submit"  # takes what the verb that it hands on takes
 EXAMPLES = """\
 examples:
   tidegate loop experiment=flights                          a year of flights, month by month
@@ -56,6 +58,8 @@ examples:
   tidegate history experiment=flights --json | jq .
   tidegate why 2013-05 experiment=flights                   each decision of a window, replayed bit for bit
   tidegate live --at 2026-03-01T12:00 experiment=flights    a time without a zone is UTC
+  tidegate submit sweep experiment=flights out=/mnt/flights cluster=ray cluster.address=http://127.0.0.1:8265
+  tidegate submit loop experiment=flights cluster=slurm --dry-run | sbatch
 
 every verb takes: key=value overrides, --json, --cfg job (show the config), --config-dir DIR (your own conf/), --help
 completion in bash: eval "$(tidegate completion)\""""
@@ -68,15 +72,26 @@ CHOICES = {
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 # Flags of our own, and the key or override that each one is.
-KEYS = {"--at": "at", "--older-than": "older_than"}
-SWITCHES = {"--rehearse": "rehearse=true"}
+KEYS = {"--at": "at", "--older-than": "older_than", "--status": "status", "--stop": "stop"}
+SWITCHES = {"--rehearse": "rehearse=true", "--dry-run": "rehearse=true"}
 NAMED = {
     "why": "of",
     "card": "artifact",
     "live": "at",
     "gate": "artifact",
+    SUBMIT: "verb",
 }  # the key that a bare word sets: `tidegate why 2026-05`
-TEXTS = ("of", "at", "artifact", "window", "against", "actor")  # 12e4 is the beginning of an id, and no number
+TEXTS = (
+    "of",
+    "at",
+    "artifact",
+    "window",
+    "against",
+    "actor",
+    "verb",
+    "status",
+    "stop",
+)  # 12e4 is the beginning of an id, and no number
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "
     "own loop.name=",
@@ -180,7 +195,8 @@ def _explain(error: Exception) -> int:
 
 def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: bool) -> int:
     space, overrides = take_space(overrides)
-    if space and verb not in SEARCHING:
+    searching = verb in SEARCHING or _submitted(verb, overrides) in SEARCHING
+    if space and not searching:
         from engine.errors import ConfigError
 
         cure = "a list is written [a,b]; to try several values, use `tidegate sweep`"
@@ -198,20 +214,38 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
     from engine import shown
     from engine.schema import to_config
 
-    if verb in SEARCHING:
+    if searching:
         shown.put_space(*composed, space)
     if asked:
         shape = shown.as_json if as_json else shown.as_yaml
         _say(shape(*composed, asked.package, follow=asked.follow))
         return 0
     config, composer = to_config(composed[0]), composed[1]
+    composer.searched = space
     home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else HOMES.get(verb, "desk")
     module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     code, answer = call(config, composer, quiet=False)
     if as_json:
         _say(json.dumps(answer, allow_nan=False))
+    elif "document" in answer:  # made to be piped on
+        _say(answer["document"].rstrip("\n"))
     return code
+
+
+def _submitted(verb: str, overrides: Sequence[str]) -> str:
+    """The verb that is submitted; empty where none is. ConfigError where it cannot be."""
+    from engine.errors import ConfigError
+
+    key = f"{NAMED[SUBMIT]}="
+    found = [word.removeprefix(key).strip("'\"") for word in overrides if word.startswith(key)]
+    if verb != SUBMIT or not found:
+        return ""
+    handed = [name for name in VERBS if name not in (SUBMIT, "doctor")]
+    if len(found) > 1 or found[0] not in handed:
+        what = f"{' '.join(found)!r} cannot be submitted"
+        raise ConfigError(f"command line:{SUBMIT}", what, _nearest(found[-1], handed))
+    return found[0]
 
 
 class Asked(NamedTuple):

@@ -155,7 +155,8 @@ def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Pat
 def doctor(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Is this machine fit for a loop."""
     console = make_console(quiet)
-    findings = [*checkup.examine(config.folder), *_examine_store(config), *_examine_ledger(config)]
+    cluster = config.cluster.address or "auto" if config.cluster.kind == "ray" else "local"
+    findings = [*checkup.examine(config.folder, cluster=cluster), *_examine_store(config), *_examine_ledger(config)]
     console.show(doctor_table(findings))
     bad = any(f.state is checkup.State.BAD for f in findings)
     return (NEGATIVE if bad else 0), {"findings": to_plain(findings)}

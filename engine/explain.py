@@ -11,6 +11,8 @@ from typing import Any, cast
 from engine.errors import one_line as shortened
 from engine.habits import meant
 
+MOVED = {"search.address": "write cluster=ray cluster.address=HOST:PORT"}  # keys of earlier versions
+
 
 def one_line(error: BaseException) -> str | None:
     """The line, or None where the error is not one that a person can mend."""
@@ -85,6 +87,8 @@ def _unknown_key(text: str, where: str) -> str:
     if not unknown:
         return ""
     key = unknown.group(1) or unknown.group(2)
+    if where in MOVED:
+        return f"config:{where}: has moved - {MOVED[where]}"
     return f"config:{where}: there is no key {key!r} - {_near(where, key) or 'see --cfg job for every key'}"
 
 

@@ -7,6 +7,9 @@
 loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows, sends it
 bad requests (engine/infra.py) and prints one JSON object: the largest difference to the recorded predictions, how long
 it took, the answers, and what the process needed; with --measure also latencies.
+
+Torch and Lightning (four seconds) are imported where a model is first made, not with this file: Ray and its workers
+start meanwhile.
 """
 
 from __future__ import annotations
@@ -29,9 +32,7 @@ from engine.errors import ArtifactError, InputError, one_line
 from engine.promote.signing import Signing
 from engine.promote.store import Store
 from engine.records import Task, to_plain
-from engine.train import weights as weights_file
 from engine.train.conf import BUILT_IN, ModelConf, TrainConf
-from engine.train.fit import build, predict
 
 FORMAT = 1
 KEY = "--verify-key="  # on the command line of the cold check
@@ -55,6 +56,8 @@ class Predictor:
 
     def predict(self, table: pa.Table) -> np.ndarray:
         """Float64 predictions of raw rows: (N,) probability or value, (N, C) probabilities."""
+        from engine.train.fit import predict
+
         return predict(self.model, self.encoder.transform(table, labelled=False), self.task)
 
 
@@ -71,6 +74,9 @@ def pack(
 
     ArtifactError where the weights do not belong to the model, or where it predicts no finite number for a probe row.
     """
+    from engine.train import weights as weights_file
+    from engine.train.fit import build
+
     network = build(model, encoder.spec, train, trusted)
     weights_file.load(network, weights, "weights.safetensors")
     probe = _probe(probe, encoder)
@@ -96,6 +102,9 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
         ArtifactError: a file is missing, cut short, altered or of another kind.
         ConfigError: its model class is not trusted here, or cannot be imported.
     """
+    from engine.train import weights as weights_file
+    from engine.train.fit import build
+
     with _understood(f"{artifact[:12]}/encoder.json"):
         encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))
     described = _parsed(store, artifact, "model.json")

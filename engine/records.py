@@ -286,6 +286,7 @@ class Trial:
     seconds: float
     weights: str = ""  # path of the safetensors file of best_epoch, empty where there is none
     config: dict[str, Any] = field(default_factory=dict)  # train and model config of this point, secrets hidden
+    notes: tuple[str, ...] = ()  # what befell it on the way: resumed from a checkpoint, its worker taken away
 
 
 @record

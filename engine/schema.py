@@ -19,6 +19,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.act import ActConf
 from engine.checks import OF_A_TRIAL
+from engine.cluster.conf import ClusterConf
 from engine.composition import Composition, options
 from engine.data.conf import DataConf
 from engine.decide.costs import DecideConf
@@ -69,7 +70,7 @@ class Config:
     actor: str | None = None
     """promote, rollback: who."""
     rehearse: bool = False
-    """promote, rollback, gc: do everything but keep it."""
+    """promote, rollback, gc: do everything but keep it; submit: say what would be handed on."""
     thaw: bool = False
     """promote: let promotions happen again after a freeze."""
     of: str | None = None
@@ -84,6 +85,12 @@ class Config:
     """gc: keep what is younger, such as 12h or 7d: it may belong to a decision that is under way."""
     ledgers: list[str] | None = None
     """gc: URLs of all other ledgers whose models lie in this store."""
+    verb: str | None = None
+    """submit: what runs on the cluster."""
+    status: str | None = None
+    """submit: tell how the job of this id is."""
+    stop: str | None = None
+    """submit: end the job of this id."""
 
     loop: LoopConf = field(default_factory=LoopConf)
     data: DataConf | None = None
@@ -98,6 +105,7 @@ class Config:
     promote: PromoteConf = field(default_factory=PromoteConf)
     act: ActConf = field(default_factory=ActConf)
     track: TrackConf = field(default_factory=TrackConf)
+    cluster: ClusterConf = field(default_factory=ClusterConf)
 
     @property
     def need_data(self) -> DataConf:
@@ -122,8 +130,13 @@ class Config:
         return Store(self.promote.store or self.folder / "store", signing)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values, secrets hidden: for manifests, the tracker and the report."""
+        """As JSON values, secrets hidden: for manifests, the tracker and the report; ids of sweeps are made of it.
+
+        Where something runs is no part of what it is: it goes on elsewhere under the same id.
+        """
         values: dict[str, Any] = redact(to_plain(self))
+        for name in ("cluster", "verb", "status", "stop"):
+            values.pop(name)
         return values
 
 
@@ -217,11 +230,15 @@ class Composer:
 
     def __init__(self, overrides: Sequence[str], searchpath: Sequence[str] = (), name: str = "config") -> None:
         self.overrides, self.searchpath, self.name = list(overrides), list(searchpath), name
+        self.searched: dict[str, str] = {}  # keys of the command line that name a space: no part of the config
         self._composed: dict[tuple[str, ...], Composition] = {}
         self._options: dict[str, list[str]] = {}
-        self._sound: set[tuple[str, ...]] = (
-            set()
-        )  # groups of which Hydra composed one point as a whole, and all was well
+        # groups of which Hydra composed one point as a whole, and all was well
+        self._sound: set[tuple[str, ...]] = set()
+
+    def words(self) -> list[str]:
+        """The overrides as they were typed, those that name a space last."""
+        return [*self.overrides, *(f"{key}={expression}" for key, expression in self.searched.items())]
 
     @classmethod
     def of_hydra(cls) -> Composer:

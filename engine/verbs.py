@@ -30,8 +30,8 @@ from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
 from engine.timing import Stopwatch
-from engine.track import BEST, make_tracker, sweep_of, tell_sweep
-from engine.train.registry import resolve, trusted_packages
+from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep
+from engine.train.registry import described, resolve, trusted_packages
 from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
@@ -150,51 +150,70 @@ def opened(
 
     `alone` waits until no other process runs this loop, and keeps others waiting.
     """
+    config.cluster.check_runs_here()
     trusted = trusted_packages(config.trust)
     source = ParquetSource(config.need_data)
     names = source.names()
     search, store = make_search(config), config.open_store()
-    with watch.lap("start"):
-        checked = check(config, composer, trusted)
-        for remark in store.remarks():
-            console.warn(remark)
-    confs = confs_of(config, checked.space, trusted)
-    if not archive.ledger_exists(config):
-        with watch.lap("read"):
-            _check_founding(confs, source, names)
-    with Ledger.open(config.ledger_url, config.loop.name) as ledger, ExitStack() as stack:
+    with ExitStack() as stack:
+        with watch.lap("start"):
+            checked, foreign = check(config, composer, trusted)
+            for remark in store.remarks():
+                console.warn(remark)
+            if not alone:  # Ray comes up while classes are imported; who may wait for a lease would only keep it idle
+                _start(search, watch, stack)
+            if foreign:
+                check_points(checked.space, config.search, composer, lambda target: resolve(target, trusted))
+        confs = confs_of(config, checked.space, trusted)
+        if not archive.ledger_exists(config):
+            with watch.lap("read"):
+                _check_founding(confs, source, names)
+        ledger = stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
         if alone:
             with watch.lap("wait"):
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
+            _start(search, watch, stack)
         tracker = make_tracker(config.track, config.folder, warn=console.warn)
+        stack.callback(_finish, tracker, watch)
         if checked.space.domains:
             console.note(checked.words)
-        search.start()
-        try:
-            yield (
-                confs,
-                Ports(
-                    source=source,
-                    search=search,
-                    ledger=ledger,
-                    store=store,
-                    tracker=tracker,
-                    console=console,
-                    compose=composer,
-                    folder=config.folder,
-                    watch=watch,
-                ),
-            )
-        finally:
-            with watch.lap("ray"):
-                search.close()
-            with watch.lap("track"):
-                tracker.finish()
+        yield (
+            confs,
+            Ports(
+                source=source,
+                search=search,
+                ledger=ledger,
+                store=store,
+                tracker=tracker,
+                console=console,
+                compose=composer,
+                folder=config.folder,
+                watch=watch,
+            ),
+        )
 
 
-def check(config: Config, composer: Composer, trusted: Sequence[str]) -> Checked:
-    """Everything that the config alone can tell; the search space, and how much of it was checked."""
+def _finish(tracker: Tracker, watch: Stopwatch) -> None:
+    with watch.lap("track"):
+        tracker.finish()
+
+
+def _start(search: Search, watch: Stopwatch, stack: ExitStack) -> None:
+    """Start what the search needs, to be ended with the stack."""
+
+    def close() -> None:
+        with watch.lap("ray"):
+            search.close()
+
+    stack.callback(close)
+    search.start()
+
+
+def check(config: Config, composer: Composer, trusted: Sequence[str]) -> tuple[Checked, bool]:
+    """Everything that the config alone can tell; the search space, how much of it was checked, and whether it names
+    classes that are not ours: they are allowed, and must be imported for the rest.
+    """
     data = config.need_data
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote, config.evaluate, data)
@@ -202,7 +221,9 @@ def check(config: Config, composer: Composer, trusted: Sequence[str]) -> Checked
     checks.check_act(config.act, config.evaluate.metrics)
     space = bind(config.search.space, composer)
     checks.check_searcher(config.search, space)
-    return check_points(space, config.search, composer, lambda target: resolve(target, trusted))
+    foreign: set[str] = set()
+    seen = check_points(space, config.search, composer, lambda target: described(target, trusted, foreign))
+    return seen, bool(foreign)
 
 
 def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> None:
@@ -218,9 +239,10 @@ def make_search(config: Config) -> Search:
         return LocalSearch(config.search)
     return RaySearch(
         config.search,
-        threads=config.train.threads,
+        threads=config.train.threads * config.train.workers,
         scratch=config.folder,
         paths=(str(Path.cwd().absolute()),),
+        cluster=config.cluster,
     )
 
 

@@ -26,7 +26,10 @@ DOORS = {
     "omegaconf": ("engine.composition.", "engine.schema.", "engine.explain.", "engine.shown."),
     "optuna": ("engine.train.searchers.",),
     "ray": (
+        "engine.cluster.",
         "engine.monitor.ray_map.",
+        "engine.train.crew.",
+        "engine.train.home.",
         "engine.train.tune.",
         "engine.train.tune_course.",
         "engine.train.tune_trial.",

@@ -66,7 +66,7 @@ def test_the_command(wheel: zipfile.ZipFile) -> None:
     said = wheel.read(f"{info}/METADATA").decode()
     assert f"\nVersion: {__version__}\n" in said
     assert "\nLicense-Expression: Apache-2.0\n" in said
-    for extra in ("dev", "gpu", "postgres"):
+    for extra in ("cluster", "dev", "gpu", "postgres"):
         assert f"\nProvides-Extra: {extra}\n" in said
 
 
@@ -113,7 +113,7 @@ def test_requirements_are_ranges_and_installed_ones_are_inside() -> None:
 
 def test_every_extra_names_the_file_that_needs_it() -> None:
     text = (ROOT / "pyproject.toml").read_text()
-    for extra in ("gpu", "postgres"):
+    for extra in ("cluster", "gpu", "postgres"):
         found = re.search(rf"^{extra} = .*# (\S+)$", text, re.MULTILINE)
         assert found, extra
         assert (ROOT / found.group(1)).exists(), found.group(1)

@@ -18,8 +18,10 @@ from engine.doctor.packages import version_of, versions
 __all__ = ["Finding", "State", "examine", "remarked", "skewed", "version_of", "versions"]
 
 
-def examine(folder: Path, version: Callable[[str], str] = version_of) -> list[Finding]:
-    """All findings; `folder` is where the loop writes, `version` tells the version of a package."""
+def examine(folder: Path, version: Callable[[str], str] = version_of, cluster: str = "auto") -> list[Finding]:
+    """All findings; `folder` is where the loop writes, `version` tells the version of a package, `cluster` is the
+    address of the Ray that is joined: auto is RAY_ADDRESS, local is none.
+    """
     return [
         packages.python(),
         packages.torch(version("torch")),
@@ -29,7 +31,7 @@ def examine(folder: Path, version: Callable[[str], str] = version_of) -> list[Fi
         devices.gpu(version),
         devices.processor(),
         devices.numba(version("numba")),
-        services.ray(version("ray")),
+        services.ray(version("ray"), cluster),
         services.dashboard(),
         services.wandb(version("wandb")),
         ground.storage(folder),

@@ -18,22 +18,28 @@ LISTENING = "0A"
 WANDB = "https://api.wandb.ai"
 
 
-def ray(version: str) -> Finding:
-    """Version, login and address. Before 2.54 the dashboard could be told to delete jobs (CVE-2026-27482)."""
+def ray(version: str, cluster: str = "auto") -> Finding:
+    """Version, login and address; the Ray that we start ourselves has a token and is on loopback.
+
+    Before 2.54 the dashboard could be told to delete jobs (CVE-2026-27482).
+    """
     if not version:
         return bad("Ray", "not installed", "pip install 'ray[tune]'")
     if numbers(version) < (2, 54):
         return bad("Ray", version, "use 2.54 or later: its dashboard had no login")
-    address, mode = os.environ.get("RAY_ADDRESS", ""), os.environ.get("RAY_AUTH_MODE", "")
+    if cluster == "local":
+        return good("Ray", f"{version}, starts on this machine, on loopback and with a token")
+    address = os.environ.get("RAY_ADDRESS", "") if cluster == "auto" else cluster
+    mode = os.environ.get("RAY_AUTH_MODE", "")
     if mode == "disabled":
         return warn("Ray", f"{version}, authentication off", "unset RAY_AUTH_MODE")
     if numbers(version) < (2, 59) and mode != "token":
         cure = "use 2.59 or later, or set RAY_AUTH_MODE=token"
         return warn("Ray", f"{version}, authentication off by default", cure)
     if address not in ("", "auto", "local") and (fault := unreachable(address)):
-        cure = "start the cluster, correct RAY_ADDRESS, or unset it: Ray then starts on this machine"
+        cure = "start the cluster, correct cluster.address or RAY_ADDRESS, or use cluster=local"
         return bad("Ray", f"{version}, {redact_text(address)} {fault}", cure)
-    return good("Ray", f"{version}, {redact_text(address) or 'starts on this machine'}")
+    return good("Ray", f"{version}, {redact_text(address) or 'joins the one of this machine'}")
 
 
 def dashboard() -> Finding:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
+from engine.cluster.conf import ClusterConf
+from engine.cluster.door import Connection
+
 RETRIES = 3
 """How often a task is done again whose worker died."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 def _call(function: Callable[[Any], Any], thing: Any) -> Any:
@@ -24,19 +25,11 @@ class RayMap:
     """
 
     def __init__(self, workers: int = 2, address: str | None = None) -> None:
-        self.workers, self.address = workers, address
-        self._ours = False
+        conf = ClusterConf(kind="ray", address=address) if address else ClusterConf()
+        self._connection = Connection(conf, workers)
 
     def __enter__(self) -> RayMap:
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
-        import ray
-
-        if not ray.is_initialized():
-            local = {"include_dashboard": False, "num_cpus": self.workers}
-            chosen: dict[str, Any] = {"address": self.address} if self.address else local
-            ray.init(log_to_driver=False, logging_level="ERROR", **chosen)
-            self._ours = True
+        self._connection.open()
         return self
 
     def __call__(self, function: Callable[[Any], Any], things: Iterable[Any]) -> Iterator[Any]:
@@ -53,8 +46,4 @@ class RayMap:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ours:
-            import ray
-
-            ray.shutdown()
-            self._ours = False
+        self._connection.close()

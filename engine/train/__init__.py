@@ -1,11 +1,13 @@
 """Stage 5, train: from encoded rows and a list of trials to the weights of the best one.
 
 conf.py what a person sets; search_space/ Hydra's sweep grammar to points; registry.py which model classes may be
-named; model.py the built-in tabular network; loader.py tensor-resident batches; fit.py one trial with Lightning;
+named; model.py the built-in tabular network; loader.py tensor-resident batches; fit.py one trial with Lightning,
+distributed.py on several processes; checkpoint.py what it goes on from;
 weights.py its weights as bytes; naming.py what trials are called.
 
 sweep.py many trials in this process, and the record of them; course.py which trial comes next and which must stop,
 asking searchers.py, schedulers.py, paired.py and budget.py; front.py which one is chosen; watched.py who looks on.
 tune.py many trials on Ray Tune, with tune_course.py its searcher and scheduler, tune_trial.py what Tune holds of a
-trial and worker.py the process that trains it.
+trial, worker.py the process that trains it, crew.py all of them, home.py where those of other machines send their
+files, patience.py how often a trial is tried again and watchdog.py whether Ray lives.
 """

@@ -50,6 +50,12 @@ class TrainConf:
     """auto is bf16 on a GPU that has it, else 32."""
     threads: int = 1
     """CPU threads of one trial."""
+    checkpoint_seconds: float = 10.0
+    """Seconds between two checkpoints of a trial, at least; more where writing one would take above a twentieth of the
+    time. 0: one after every epoch."""
+
+    workers: int = 1
+    """Processes that train one trial together on the CPUs of a machine, each on its part of every batch."""
 
     def __post_init__(self) -> None:
         require(self.windows >= 1, "train.windows", f"{self.windows} is below 1", "train on at least one window")
@@ -59,16 +65,28 @@ class TrainConf:
             f"{self.validation} is not a share",
             "choose a number between 0 and 1, such as 0.15",
         )
-        for name in ("max_epochs", "batch_size", "threads"):
+        for name in ("max_epochs", "batch_size", "threads", "workers"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name}", f"{value} is below 1", "choose a positive number")
             require(value <= MOST, f"train.{name}", f"{value} is above {MOST}", "choose a smaller number")
+        require(
+            self.workers <= self.batch_size,
+            "train.workers",
+            f"{self.workers} is above train.batch_size {self.batch_size}",
+            "give every worker a row of each batch",
+        )
         require(0 < self.lr < inf, "train.lr", f"{self.lr} is not a positive number", "choose one such as 2e-3")
         require(
             0 <= self.weight_decay < inf,
             "train.weight_decay",
             f"{self.weight_decay} is not a number from 0 on",
             "choose 0 or more",
+        )
+        require(
+            0 <= self.checkpoint_seconds < inf,
+            "train.checkpoint_seconds",
+            f"{self.checkpoint_seconds} is not a number from 0 on",
+            "choose seconds such as 10, or 0 for a checkpoint after every epoch",
         )
         require(0 <= self.seed < SEEDS, "train.seed", f"{self.seed} is no seed", f"choose one from 0 to {SEEDS - 1}")
         for name, allowed in (
@@ -193,10 +211,11 @@ class SearchConf:
     """paired: the chance, over its whole run, that a trial as good as the best is stopped."""
     max_failures: int = 1
     """How often a failed trial is tried again within one command; the same command later tries it anew."""
+    max_preemptions: int = 16
+    """How often a trial goes on after its worker was taken away: that is no failure, unless it happens twice in the
+    same epoch, as it does where memory is short."""
     backend: str = "ray"
     """ray, or local: one after the other in this process."""
-    address: str | None = None
-    """Ray cluster to join; null starts one on this machine that ends with the command."""
     seed: int = 0
     """Of the points drawn."""
 
@@ -227,7 +246,7 @@ class SearchConf:
             f"{self.reduction_factor} is below 2",
             "choose 2 or more",
         )
-        for name in ("workers", "max_concurrent", "max_failures"):
+        for name in ("workers", "max_concurrent", "max_failures", "max_preemptions"):
             value = getattr(self, name)
             require(value >= 0, f"search.{name}", f"{value} is negative", "choose 0 or more")
         require(

@@ -34,6 +34,7 @@ from engine.train.sweep import (
     forget_trial,
     read_point,
     read_trial,
+    taken_up,
     write_point,
     write_trial,
 )
@@ -70,7 +71,7 @@ class Course:
         while (point := self._known(len(self._points))) is not None:
             index = len(self._points)
             self._points.append(point)
-            trial = read_trial(self.job.folder, trial_id(index))
+            trial = taken_up(self.job.folder, trial_id(index))
             if trial is None or (left and trial.state is TrialState.STOPPED and of_the_budget(trial.reason)):
                 self._waiting.append(index)
             else:
@@ -177,6 +178,16 @@ class Course:
         self.budget.ended(plan.id)
         self._remember(trial)
         return True
+
+    def taken_away(self, plan: TrialPlan) -> None:
+        """A trial that has begun lost its place, and no record tells of it: it goes on, before new ones begin."""
+        del self._running[plan.id]
+        self._waiting.appendleft(index_of(plan.id))
+
+    def give_up(self, plan: TrialPlan, reason: str) -> None:
+        """A trial that has begun and left no record has failed for good."""
+        write_trial(self.job.folder, failed_trial(plan.id, plan.params, reason, plan.config), b"")
+        self.ended(plan)
 
     def _remember(self, trial: Trial) -> None:
         self._trials[trial.id] = trial

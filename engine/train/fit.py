@@ -2,6 +2,10 @@
 
 The caller says after each epoch whether to go on, so a scheduler can stop a trial without killing its process. The
 weights of the best epoch are kept.
+
+Between two epochs the trial rests: hooks and schedules are done with the one, and nothing of the next has begun. Only
+there is its state put into a checkpoint, so that a trial that is resumed sees what it would have seen, bit for bit.
+Lightning says what its state is and takes it back, as values: no file of its own is written, and nothing unpickled.
 """
 
 from __future__ import annotations
@@ -20,12 +24,15 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loops.fit_loop import _FitLoop
 
-from engine.errors import ConfigError
-from engine.records import Dataset, Epoch, FeatureSpec, Task
+from engine.errors import ArtifactError, ConfigError
+from engine.records import Dataset, Epoch, FeatureSpec, Task, from_plain, to_plain
 from engine.scores import score
-from engine.train import weights
+from engine.train import distributed, weights
+from engine.train.checkpoint import Checkpoint, Keeper
 from engine.train.conf import ModelConf, TrainConf
 from engine.train.loader import TensorLoader, as_tensor, as_tensors
 from engine.train.model import link
@@ -119,6 +126,7 @@ def fit(
     on_epoch: Callable[[Epoch], bool] = lambda epoch: True,
     others: tuple[str, ...] = (),
     on_prediction: Callable[[np.ndarray], None] = lambda prediction: None,
+    keeper: Keeper | None = None,
 ) -> Fitted:
     """Fit `model` on `train`, scoring `validation` after each epoch; stop early when `on_epoch` returns False.
 
@@ -127,21 +135,35 @@ def fit(
         train, validation: labelled rows.
         conf: epochs, batch, seed, device; on one CPU the same conf and rows give the same weights, bit for bit.
         task, metric, mode: what is scored, and whether max or min is best; NaN is never best.
-        on_epoch: is told of every epoch but one whose loss is not finite: that ends the trial.
+        on_epoch: is told of every epoch but one whose loss is not finite: that ends the trial. Of those that a
+            checkpoint holds it is told first, and may stop the trial there as well.
+        keeper: of the checkpoints that the trial goes on from and leaves; None: it starts anew and leaves none.
         others: further metrics, computed of every epoch; they choose nothing.
         on_prediction: is given the predictions of the validation rows after each epoch, before `on_epoch`.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: a GPU is asked for and there is none, or `train.workers` cannot share the trial.
+        ArtifactError: the checkpoint does not fit the model; a model built anew can start anew.
         KeyboardInterrupt: Ctrl-C. What the model's own code raises is let through.
     """
     quieten()
     device = accelerator(conf)
     torch.set_num_threads(conf.threads)
-    scorer = _Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction)
+    keeper = keeper or Keeper(None, "")
+    scorer = _Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction, keeper)
+    kept = keeper.newest()
+    if kept is not None and not scorer.recall(kept):
+        return scorer.fitted(None)
+    memory = _Memory(kept)
     target = "cuda" if device == "gpu" else "cpu"
-    loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed)
-    with _known_warnings(), _interruptible(), torch.random.fork_rng(devices=[]):
+    distributed.check(model, conf, device)
+    loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed, parts=conf.workers)
+    with (
+        distributed.helpers(model, loader, conf) as crew,
+        _known_warnings(),
+        _interruptible(),
+        torch.random.fork_rng(devices=[]),
+    ):
         torch.manual_seed(conf.seed + 1)  # dropout; the initial weights were drawn in build()
         trainer = lightning.Trainer(
             max_epochs=conf.max_epochs,
@@ -152,19 +174,67 @@ def fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[scorer],
+            callbacks=[*crew, scorer],
+            plugins=[memory],
         )
-        trainer.fit(model, loader)
-    return Fitted(
-        curve=tuple(scorer.curve),
-        best_epoch=scorer.best_epoch,
-        value=scorer.best,
-        weights=scorer.weights(model),
-    )
+        trainer.fit_loop = _Loop(trainer, conf.max_epochs, lambda: scorer.rest(trainer, memory))
+        try:
+            trainer.fit(model, loader, ckpt_path="the checkpoint" if kept else None)
+        except Exception as error:
+            if kept is None or scorer.begun:
+                raise
+            reason = f"does not fit the model ({type(error).__name__}: {error})"
+            raise ArtifactError("checkpoint", reason, "build the model anew") from error
+    return scorer.fitted(model)
+
+
+class _Loop(_FitLoop):
+    """Lightning's loop over epochs, with a rest after each.
+
+    Its own hooks come too early: at the end of an epoch the learning rate has not yet changed.
+    """
+
+    def __init__(self, trainer: Any, max_epochs: int, rest: Callable[[], None]) -> None:
+        super().__init__(trainer, max_epochs=max_epochs)
+        self._rest = rest
+
+    def on_advance_end(self) -> None:
+        """The end of an epoch, and the rest."""
+        super().on_advance_end()
+        self._rest()
+
+
+class _Memory(CheckpointIO):
+    """Lightning's state, handed over as values in both directions."""
+
+    def __init__(self, kept: Checkpoint | None) -> None:
+        self.kept = kept
+        self.state: Any = None
+
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        """Take the state."""
+        self.state = checkpoint
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> Any:
+        """Give the state that the trial goes on from."""
+        assert self.kept is not None  # or no path would have been given
+        return self.kept.state
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Nothing lies anywhere."""
+
+    def current(self, trainer: Any) -> Any:
+        """The state of the trial as it is now."""
+        trainer.save_checkpoint("memory")
+        state, self.state = self.state, None
+        return state
 
 
 class _Scorer(Callback):
-    """Order of rows before an epoch; loss, metric, best weights and the caller's verdict after it."""
+    """Order of rows before an epoch; loss, metric, best weights after it; then a checkpoint and the caller's verdict.
+
+    Its own part of a checkpoint is the curve, the best weights so far, and the states of the random generators.
+    """
 
     def __init__(
         self,
@@ -174,17 +244,61 @@ class _Scorer(Callback):
         mode: str,
         on_epoch: Callable[[Epoch], bool],
         on_prediction: Callable[[np.ndarray], None],
+        keeper: Keeper,
     ) -> None:
         self.validation, self.task, self.metrics = validation, task, metrics
-        self.on_epoch, self.on_prediction = on_epoch, on_prediction
+        self.on_epoch, self.on_prediction, self.keeper = on_epoch, on_prediction, keeper
         self.sign = 1.0 if mode == "max" else -1.0
         self.curve: list[Epoch] = []
         self.best, self.best_epoch, self._weights = math.nan, 0, b""
+        self.begun = False  # an epoch of this fit has begun: what was restored fitted
+        self._generators: dict[str, Any] = {}
         self._losses: list[torch.Tensor] = []
         self._began = 0.0
 
+    def recall(self, kept: Checkpoint) -> bool:
+        """Take the curve of a checkpoint and tell the caller of it; False where it stops the trial there."""
+        for epoch in kept.state["callbacks"][self.state_key]["curve"]:
+            self._note(from_plain(Epoch, epoch))
+            if not self.on_epoch(self.curve[-1]):
+                return False
+        return True
+
+    def _note(self, epoch: Epoch) -> bool:
+        """Add an epoch to the curve; True where it is the best so far. NaN is never best."""
+        self.curve.append(epoch)
+        if not math.isfinite(epoch.value) or self.sign * epoch.value <= self.sign * self.best:
+            return False
+        self.best, self.best_epoch = epoch.value, epoch.epoch
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Our part of a checkpoint."""
+        return {
+            "curve": to_plain(self.curve),
+            "weights": self._weights,
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take our part back; the curve has been recalled before."""
+        self._weights, self._generators = state_dict["weights"], state_dict
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """A trial that goes on from another one's state keeps its own hyperparameters."""
+        kept = self.keeper.found
+        if kept is not None and kept.adopted:
+            _keep_hyperparameters(trainer, kept.state)
+
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         trainer.train_dataloader.set_epoch(trainer.current_epoch)
+        if self._generators:
+            torch.set_rng_state(self._generators["cpu"])
+            if torch.cuda.device_count() == len(self._generators["cuda"]):
+                torch.cuda.set_rng_state_all(self._generators["cuda"])
+            self._generators = {}
+        self.begun = True
         self._losses, self._began = [], time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -194,15 +308,27 @@ class _Scorer(Callback):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         loss = float(torch.stack(self._losses).double().mean()) if self._losses else math.nan
         value, *others = self._values(pl_module)
-        if math.isfinite(value) and not self.sign * value <= self.sign * self.best:
-            self.best, self.best_epoch = value, trainer.current_epoch + 1
-            self._weights = weights.dump(pl_module)
         seconds = time.perf_counter() - self._began
         number = trainer.current_epoch + 1
-        epoch = Epoch(epoch=number, train_loss=loss, value=value, seconds=seconds, others=tuple(others))
-        self.curve.append(epoch)
-        if not math.isfinite(loss) or not self.on_epoch(epoch):  # a diverged trial cannot recover
+        if self._note(Epoch(epoch=number, train_loss=loss, value=value, seconds=seconds, others=tuple(others))):
+            self._weights = weights.dump(pl_module)
+
+    def rest(self, trainer: Any, memory: _Memory) -> None:
+        """Between two epochs: a checkpoint where one is due, and the caller's verdict."""
+        epoch = self.curve[-1]
+        if not math.isfinite(epoch.train_loss):  # a diverged trial cannot recover
             trainer.should_stop = True
+            return
+        last = trainer.should_stop or epoch.epoch >= trainer.max_epochs
+        self.keeper.rest(epoch.epoch, lambda: memory.current(trainer), last=last)
+        try:
+            if not self.on_epoch(epoch):
+                trainer.should_stop = True
+        except BaseException:  # Ctrl-C, say: what was trained is not lost
+            self.keeper.keep()
+            raise
+        finally:
+            self.keeper.going_on()
 
     def _values(self, model: Any) -> list[float]:
         """All metrics, the first of which chooses the epoch."""
@@ -214,9 +340,25 @@ class _Scorer(Callback):
             return [math.nan for _ in self.metrics]
         return [score(metric, self.task, target, prediction) for metric in self.metrics]
 
-    def weights(self, model: Any) -> bytes:
-        """Those of the best epoch, or the last ones where no epoch was usable."""
-        return self._weights or weights.dump(model)
+    def fitted(self, model: Any) -> Fitted:
+        """What the trial leaves: the weights of its best epoch, or the last ones of `model` where none was usable."""
+        kept = self._weights or (b"" if model is None else weights.dump(model))
+        return Fitted(curve=tuple(self.curve), best_epoch=self.best_epoch, value=self.best, weights=kept)
+
+
+def _keep_hyperparameters(trainer: Any, state: dict[str, Any]) -> None:
+    """Put the fresh optimizers' hyperparameters into a state that is about to be restored.
+
+    What a schedule has made of the learning rate so far is kept, as the factor that it is.
+    """
+    for optimizer, old in zip(trainer.optimizers, state["optimizer_states"], strict=True):
+        for group, kept in zip(optimizer.param_groups, old["param_groups"], strict=True):
+            factor = kept["lr"] / kept["initial_lr"] if kept.get("initial_lr") else 1.0
+            rate = group.get("initial_lr", group["lr"]) * factor
+            kept.update({key: value for key, value in group.items() if key != "params"}, lr=rate)
+    for config, old in zip(trainer.lr_scheduler_configs, state["lr_schedulers"], strict=True):
+        if "base_lrs" in old:
+            old["base_lrs"] = list(config.scheduler.base_lrs)
 
 
 def quieten() -> None:

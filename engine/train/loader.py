@@ -38,10 +38,14 @@ class TensorLoader:
         tensors: (N, ...) each, on one device; none is written to.
         batch_size: rows a batch.
         seed: with the epoch it alone fixes the order of rows.
+        part, parts: which part of every batch is given, where several processes share it; the first is never empty.
     """
 
-    def __init__(self, tensors: tuple[Tensor, ...], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, tensors: tuple[Tensor, ...], batch_size: int, seed: int, *, part: int = 0, parts: int = 1
+    ) -> None:
         self.tensors, self.batch_size, self.seed = tensors, batch_size, seed
+        self.part, self.parts = part, parts
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -60,4 +64,11 @@ class TensorLoader:
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         for start in starts:
             end = None if start == starts[-1] else start + self.batch_size
-            yield tuple(tensor.index_select(0, order[start:end]) for tensor in self.tensors)
+            rows = self._part(order[start:end])
+            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+
+    def _part(self, rows: Tensor) -> Tensor:
+        if self.parts == 1:
+            return rows
+        first, end = (-(-part * len(rows) // self.parts) for part in (self.part, self.part + 1))
+        return rows[first:end]

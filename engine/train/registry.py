@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.train.conf import BUILT_IN
 
 OURS = ("engine.train.model.TabularModel", "engine.train.model.ResidualModel")
 CURE = "use a class of ours, or name its package in trust=[...] if you trust its code"
@@ -25,6 +26,32 @@ def trusted_packages(configured: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (*configured, *named) if name.strip()))
 
 
+def check_allowed(target: str, trusted: Iterable[str] = ()) -> None:
+    """ConfigError where the name `target` is not on the list; nothing is imported."""
+    if target not in OURS and not _inside(target.rpartition(".")[0], tuple(trusted)):
+        raise ConfigError(f"model._target_:{target}", "this class is not on the list of trusted ones", CURE)
+
+
+class _AnyArguments:
+    """Stands for a class that has not been imported."""
+
+    def __init__(self, **arguments: Any) -> None:
+        """Takes whatever there is."""
+
+
+def described(target: str, trusted: Iterable[str], foreign: set[str]) -> type[Any]:
+    """Whose arguments stand for those of `target` before anything is imported: the config class of a network of ours.
+
+    The name of any other class is added to `foreign`; what stands for it takes all arguments. ConfigError where the
+    name is not on the list.
+    """
+    check_allowed(target, trusted)
+    if target in BUILT_IN:
+        return BUILT_IN[target]
+    foreign.add(target)
+    return _AnyArguments
+
+
 def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
     """The LightningModule class that `target` ("package.module.Class") names.
 
@@ -34,8 +61,7 @@ def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
     where = f"model._target_:{target}"
     trusted = tuple(trusted)
     module_name, _, class_name = target.rpartition(".")
-    if target not in OURS and not _inside(module_name, trusted):
-        raise ConfigError(where, "this class is not on the list of trusted ones", CURE)
+    check_allowed(target, trusted)
     import lightning
 
     found = getattr(_import(module_name, where), class_name, None)

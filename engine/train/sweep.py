@@ -3,14 +3,15 @@
 Every trial that ends leaves a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all) and, if
 it finished, the weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut
 short by the scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A trial that
-was interrupted leaves nothing. A job that was killed is run again with the same command: trials that ended stay ended.
+was interrupted leaves its newest checkpoint. A job that was killed is run again with the same command: trials that
+ended stay ended, and the others go on from their checkpoints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
-from engine.errors import TidegateError
-from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, from_plain, to_plain
+from engine.errors import ArtifactError, TidegateError
+from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, digest, from_plain, to_plain
 from engine.redact import redact, redact_text
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.naming import index_of
@@ -27,6 +28,7 @@ from engine.train.naming import index_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from engine.train.checkpoint import Keeper
     from engine.train.course import Course
     from engine.train.fit import Fitted
     from engine.train.searchers import Searcher
@@ -121,7 +123,7 @@ class Search(Protocol):
 
 
 class Interrupted(BaseException):
-    """Raised by `on_epoch`: the trial ends at once and without a record, to be run again."""
+    """Raised by `on_epoch`: the trial ends at once and without a record, and goes on from its checkpoint later."""
 
 
 class LocalSearch:
@@ -166,27 +168,37 @@ class LocalSearch:
         return run_trial(course.job, plan, after, why=lambda: why, on_rows=on_rows if course.paired else None)
 
 
+def make_keeper(job: SweepJob, plan: TrialPlan) -> Keeper:
+    """Of the checkpoints of one trial: they belong to this plan of this job alone."""
+    from engine.train.checkpoint import Keeper
+
+    owner = digest("checkpoint", job.id, plan.id, plan.params, plan.train, plan.model)
+    return Keeper(job.folder / plan.id, owner, plan.train.checkpoint_seconds)
+
+
 def run_trial(
     job: SweepJob,
     plan: TrialPlan,
     on_epoch: Callable[[Epoch], bool],
+    keeper: Keeper | None = None,
     *,
     why: Callable[[], str] = lambda: "",
     on_rows: Callable[[np.ndarray], None] | None = None,
 ) -> Trial:
     """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record.
 
-    `why` tells the reason of a stop. `on_rows` is given the losses of the validation rows (paired.influence) after each
-    epoch, before `on_epoch`; without it they are not computed.
+    It goes on from its newest checkpoint, where there is one, and removes its checkpoints in the end. `why` tells the
+    reason of a stop. `on_rows` is given the losses of the validation rows (paired.influence) after each epoch, before
+    `on_epoch`; without it they are not computed.
 
     Raises:
         InputError: the record cannot be written.
         BaseException: KeyboardInterrupt and Interrupted leave no record.
     """
-    from engine.train.fit import Fitted, build, fit
+    from engine.train.fit import Fitted
     from engine.train.paired import influence
 
-    began = time.perf_counter()
+    keeper = keeper or make_keeper(job, plan)
     stopped = False
 
     def after(epoch: Epoch) -> bool:
@@ -200,21 +212,7 @@ def run_trial(
 
     fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
     try:
-        model = build(plan.model, job.spec, plan.train, job.trusted)
-        if job.warm_start:
-            _warm(model, job.warm_start)
-        fitted = fit(
-            model,
-            job.train,
-            job.validation,
-            plan.train,
-            task=job.spec.task,
-            metric=job.metric,
-            mode=job.mode,
-            on_epoch=after,
-            others=job.others,
-            on_prediction=rows,
-        )
+        fitted = _fitted(job, plan, after, rows, keeper)
         state, reason = _ending(fitted, why() if stopped else None, plan.train.max_epochs, job.metric)
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
@@ -228,10 +226,50 @@ def run_trial(
         curve=fitted.curve,
         best_epoch=fitted.best_epoch,
         value=fitted.value,
-        seconds=time.perf_counter() - began,
+        seconds=keeper.spent(),
         config=plan.config,
+        notes=tuple(keeper.notes),
     )
-    return write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
+    trial = write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
+    keeper.forget()
+    return trial
+
+
+def _fitted(
+    job: SweepJob,
+    plan: TrialPlan,
+    after: Callable[[Epoch], bool],
+    rows: Callable[[np.ndarray], None],
+    keeper: Keeper,
+) -> Fitted:
+    """Build the model and fit it; anew where its checkpoint does not fit it."""
+    from engine.train.fit import build, fit
+
+    def once() -> Fitted:
+        model = build(plan.model, job.spec, plan.train, job.trusted)
+        if job.warm_start:
+            _warm(model, job.warm_start)
+        return fit(
+            model,
+            job.train,
+            job.validation,
+            plan.train,
+            task=job.spec.task,
+            metric=job.metric,
+            mode=job.mode,
+            on_epoch=after,
+            others=job.others,
+            on_prediction=rows,
+            keeper=keeper,
+        )
+
+    try:
+        return once()
+    except ArtifactError as error:
+        if keeper.found is None:
+            raise
+        keeper.refuse(error.what)
+        return once()
 
 
 def _ending(fitted: Fitted, stopped: str | None, budget: int, metric: str) -> tuple[TrialState, str]:
@@ -285,6 +323,14 @@ def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | Non
     return None if found.state is TrialState.FAILED and not failed else found
 
 
+def taken_up(folder: Path, trial: str) -> Trial | None:
+    """`read_trial` at the start of a sweep: of a trial that ended, what it needed to go on is removed."""
+    found = read_trial(folder, trial)
+    if found is not None:
+        forget_checkpoints(folder / trial)
+    return found
+
+
 def write_point(folder: Path, trial: str, params: dict[str, Any]) -> None:
     """Keep the point of a trial that is about to start: killed, it goes on with the same one."""
     durable.write_text(folder / trial / "plan.json", json.dumps({"params": params}, allow_nan=False))
@@ -319,8 +365,18 @@ def failed_trial(
 
 def forget_trial(folder: Path, trial: str) -> None:
     """Remove the record of a trial that is about to run again, so that an old failure is not taken for its end."""
-    if (folder / trial).is_dir():
+    if (folder / trial / "trial.json").exists():
         durable.remove(folder / trial / "trial.json")
+        with contextlib.suppress(OSError):  # an empty folder would look like lost checkpoints
+            (folder / trial).rmdir()
+
+
+def forget_checkpoints(place: Path) -> None:
+    """Remove the checkpoints in a trial's folder, and what a crash left of files that were being written."""
+    if place.is_dir():
+        for path in list(place.iterdir()):
+            if path.name.startswith("checkpoint-") or path.suffix == durable.TEMPORARY:
+                durable.remove(path)
 
 
 def usable(trials: Iterable[Trial]) -> list[Trial]:

@@ -13,38 +13,57 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import TidegateError
+from engine.cluster.conf import ClusterConf
+from engine.cluster.door import Connection
+from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Trial
+from engine.train import watchdog
 from engine.train.conf import SearchConf
 from engine.train.course import Course
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, failed_trial, read_trial, write_trial
-from engine.train.worker import Worker
+from engine.train.crew import Crew, reached
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob
+
+if TYPE_CHECKING:
+    from engine.train.tune_course import Watch
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",  # that Tune waits for the end of an epoch when it is interrupted
 }
-OBJECT_STORE_BYTES = 512 * 1024**2  # a year of flights, encoded, takes 60 MB
+LOOK_SECONDS = 1.0  # between two looks at Ray's processes
+LEAVE_SECONDS = 15.0  # that the main thread gets to come back from a Ray that has ended
+REST_SECONDS = 5.0  # that a trial gets to end its epoch when the sweep is interrupted
 
 
 class RaySearch:
     """Trials on Ray Tune. `start` returns at once: Ray and the workers come up while windows are read."""
 
-    def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        conf: SearchConf,
+        *,
+        threads: int = 1,
+        scratch: Path,
+        paths: tuple[str, ...] = (),
+        cluster: ClusterConf | None = None,
+    ) -> None:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
-        self.workers: list[Any] = []
+        self._connection = Connection(cluster or ClusterConf(), _cpus())
+        self._crew = Crew(threads, list(paths), conf.workers)
         self._startup = 0.0
         self._thread: threading.Thread | None = None
-        self._up, self._closing = threading.Event(), threading.Event()
+        self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()
         self._fault: BaseException | None = None
+        self._died = ""  # which of Ray's processes ended by itself
+        self._left = threading.Event()  # set while no sweep runs
+        self._left.set()
 
     @property
     def startup_seconds(self) -> float:
@@ -59,49 +78,44 @@ class RaySearch:
 
     def _live(self) -> None:
         """Ray's processes die with the thread that started them: so it starts them, waits, and ends them."""
-        ours = False
         try:
-            ours = self._init()
-            self._start_workers()
+            self._init()
+            self._crew.fill(self._closing.is_set)
         except BaseException as error:  # handed to the caller by _wait
             self._fault = error
         self._up.set()
-        self._closing.wait()
-        if ours:
-            import ray
+        if self._fault is None and not self._closing.is_set():
+            import engine.train.fit  # noqa: F401 - slow; while the workers train, before this process packs a model
+        while not self._down.wait(LOOK_SECONDS) and not self._died:
+            self._died = watchdog.dead() if self._connection.ours and self._fault is None else ""
+        if self._died and not self._left.is_set():
+            watchdog.interrupt()
+            if not self._left.wait(LEAVE_SECONDS):
+                watchdog.leave(self._died)
+        self._connection.close()
 
-            ray.shutdown()
-
-    def _init(self) -> bool:
-        """Join or start Ray; True where it is ours to end."""
+    def _init(self) -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        import ray
+        self._connection.open()
 
-        if ray.is_initialized():
-            return False
-        local = {
-            "include_dashboard": False,
-            "num_cpus": _cpus(),
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-        joined = {"address": self.conf.address}
-        ray.init(log_to_driver=False, logging_level="ERROR", **(joined if self.conf.address else local))
-        return True
-
-    def _start_workers(self) -> None:
-        import ray
-
-        actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4, max_restarts=-1)
-        count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
-        self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
-        ray.get([worker.ready.remote() for worker in self.workers])
+    @property
+    def workers(self) -> list[Any]:
+        """The processes that train."""
+        return self._crew.workers
 
     def _wait(self) -> None:
         began = time.perf_counter()
+        if self._died and self._thread is not None:  # start it anew
+            self._thread.join()
+            self._thread, self._died = None, ""
+            self._crew.dismiss()
+            self._up.clear()
         self.start()
         self._up.wait()
         self._startup += time.perf_counter() - began
+        if isinstance(self._fault, ConfigError):
+            raise self._fault
         if self._fault is not None:
             reason = " ".join(str(self._fault).split())[:200] or type(self._fault).__name__
             raise TidegateError(f"Ray could not be started: {reason}") from self._fault
@@ -114,20 +128,59 @@ class RaySearch:
             TidegateError: Ray itself failed.
         """
         course = Course(self.conf, job, on_epoch, on_trial)
-        if course.left:
+        rounds = self.conf.max_preemptions + 1
+        for turn in range(rounds):
+            if not course.left:
+                break
             self._wait()
-            began = time.perf_counter()
-            self._tune(course)
-            training = course.training / max(1, len(self.workers))  # had all workers been busy all the time
+            began, trained = time.perf_counter(), course.training
+            self._crew.fill()
+            away = self._guarded(course)
+            training = (course.training - trained) / max(1, len(self.workers))  # had all been busy all the time
             self._startup += max(0.0, time.perf_counter() - began - training)
+            for plan in reversed(course.unfinished):
+                if turn + 1 < rounds:
+                    course.taken_away(plan)
+                else:
+                    course.give_up(plan, f"taken away {rounds} times: {away[plan.id]}")
+        if course.left:
+            raise TidegateError(f"Ray ended {rounds} times under this sweep - look why, and run the same command again")
         return course.close()
 
-    def _tune(self, course: Course) -> None:
+    def _guarded(self, course: Course) -> dict[str, str]:
+        """`_tune`; Ray's own end takes the trials away, and an interrupt lets them rest first."""
+        try:
+            self._left.clear()
+            with watchdog.terminable():
+                return self._tune(course)
+        except TidegateError:
+            raise
+        except BaseException as error:
+            if not self._died and not isinstance(error, KeyboardInterrupt):
+                self._closing.wait(2 * LOOK_SECONDS)  # a fault of Ray's may come before its end has been seen
+            if not self._died:
+                self._rest()
+                raise
+            for plan in course.unfinished:
+                course.ended(plan)
+            return {plan.id: f"Ray itself ended ({self._died})" for plan in course.unfinished}
+        finally:
+            self._left.set()
+
+    def _rest(self) -> None:
+        """Let the trials end their epoch and leave a checkpoint, if that does not take long."""
+        import ray
+
+        settling = [worker.settle.remote() for worker in self.workers]
+        ray.wait(settling, num_returns=len(settling), timeout=REST_SECONDS)
+
+    def _tune(self, course: Course) -> dict[str, str]:
+        """One round; the trials whose actor was lost on the way, with the reason: they have begun and not ended."""
         import ray
         from ray import tune
 
         from engine.train.tune_course import Schedule, Suggest, Watch
-        from engine.train.tune_trial import TrialActor, reached
+        from engine.train.tune_trial import TrialActor
 
         job = course.job
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
@@ -138,7 +191,12 @@ class RaySearch:
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(
-                    TrialActor, workers=self.workers, job=light, arrays=[arrays], paired=course.paired
+                    TrialActor,
+                    workers=self.workers,
+                    job=light,
+                    arrays=[arrays],
+                    limits=(self.conf.max_failures, self.conf.max_preemptions),
+                    paired=course.paired,
                 ),
                 {"cpu": self.threads},
             ),
@@ -157,7 +215,7 @@ class RaySearch:
                 storage_path=str(storage),
                 verbose=0,
                 callbacks=[watch],
-                failure_config=tune.FailureConfig(max_failures=self.conf.max_failures),
+                failure_config=tune.FailureConfig(max_failures=0),  # TrialActor itself tries again
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
@@ -165,27 +223,32 @@ class RaySearch:
             tuner.fit()
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
-        reached(self.workers, "settle")
+        return self._after(course, watch)
+
+    def _after(self, course: Course, watch: Watch) -> dict[str, str]:
+        """Tune has returned: take up what it has left."""
+        interrupted = bool(course.left) or any(plan.id not in watch.over for plan in course.unfinished)
+        if interrupted:
+            self._rest()
+        else:
+            reached(self.workers, "settle")
         if watch.fault is not None:
             raise watch.fault
         for plan in course.unfinished:
-            if plan.id in watch.errors and read_trial(job.folder, plan.id, failed=True) is None:
-                write_trial(job.folder, failed_trial(plan.id, plan.params, watch.errors[plan.id], plan.config), b"")
-            course.ended(plan)
-        if course.unfinished or course.left:
+            if not course.ended(plan) and plan.id in watch.errors:
+                course.give_up(plan, watch.errors[plan.id])
+        if course.left or any(plan.id not in watch.away for plan in course.unfinished):
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
+        return watch.away
 
     def close(self) -> None:
         """End the workers, and Ray where we started it."""
         if self._thread is None:
             return
-        self._up.wait()
-        import ray
-
-        if ray.is_initialized():
-            for worker in self.workers:
-                ray.kill(worker)
         self._closing.set()
+        self._up.wait()
+        self._crew.dismiss()
+        self._down.set()
         self._thread.join()
 
 

@@ -14,8 +14,9 @@ from ray.tune.search import Searcher
 
 from engine.records import Epoch
 from engine.train.course import Course
+from engine.train.crew import reached
 from engine.train.sweep import TrialPlan
-from engine.train.tune_trial import reached
+from engine.train.tune_trial import GivenUp
 
 
 class Watch(tune.Callback):  # type: ignore[misc]
@@ -25,7 +26,9 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._course, self._workers = course, workers
         self._newest: dict[str, int] = {}  # trial -> its newest epoch
         self._why: dict[str, str] = {}  # trial -> why it was stopped
-        self.errors: dict[str, str] = {}  # trial -> why Tune gave it up
+        self.over: set[str] = set()  # trials that Tune has done with
+        self.errors: dict[str, str] = {}  # trial -> why it was given up
+        self.away: dict[str, str] = {}  # trial -> how its thin actor was lost: it goes on in the next round
         self.fault: BaseException | None = None  # of the course: the sweep ends with it
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,15 +71,22 @@ class Watch(tune.Callback):  # type: ignore[misc]
         next point before that: so the record of a stopped trial is written now.
         """
         plan = trial.config["plan"]
+        self.over.add(plan.id)
         if self.fault is None and not self._course.ended(plan):
             reached(self._workers, "ends", plan.id, self._why.get(plan.id, ""))
             self._course.ended(plan)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed for good: by its own record, or because its worker died."""
+        """A trial failed for good, or its thin actor was lost: with its node, say."""
         plan = trial.config["plan"]
+        self.over.add(plan.id)
         lines = [line.strip() for line in str(trial.get_error()).splitlines() if line.strip()]
-        self.errors[plan.id] = lines[-1][:200] if lines else "it failed"  # the last line is the error itself
+        reason = lines[-1] if lines else "its actor was lost"  # the last line is the error itself
+        _, given_up, why = reason.partition(f"{GivenUp.__name__}: ")
+        if given_up:
+            self.errors[plan.id] = why[:200]
+        else:
+            self.away[plan.id] = reason[:200]
         self._course.ended(plan)
 
 

@@ -5,49 +5,83 @@ that Tune sees are thin (tune.py): they pass every step on to one of these worke
 here and hands over one epoch at a time, waiting for the word to go on: a scheduler can stop it after any epoch.
 
 A worker belongs to one trial at a time, by a lease: an owner that was killed without releasing it loses it after
-if TYPE_CHECKING:
-    import numpy as np
-
 LEASE_SECONDS without a call.
 
 A trial that is let go before its end is recorded as stopped only if the driver said that the scheduler ended it
-(`ends`). Otherwise it was interrupted, or its owner died: it leaves no record and runs again.
+(`ends`). Otherwise it was interrupted, or its owner died: it leaves a checkpoint and no record, and goes on later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engine.records import Dataset, Epoch
-from engine.train.sweep import Interrupted, SweepJob, TrialPlan, run_trial
+from engine.records import Dataset, Epoch, Trial
+from engine.train.home import Place, placed
+from engine.train.sweep import (
+    Interrupted,
+    SweepJob,
+    TrialPlan,
+    forget_trial,
+    make_keeper,
+    read_trial,
+    run_trial,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from engine.train.checkpoint import Keeper
+
 LEASE_SECONDS = 30.0
 
 
-class Handoff:
-    """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did."""
+class LostLease(RuntimeError):
+    """The worker belongs to another trial, or was started anew and to none: what ran in it is gone."""
 
-    def __init__(self, job: SweepJob, plan: TrialPlan, paired: bool = False) -> None:
+
+class Handoff:
+    """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did.
+
+    `donor` is a checkpoint of another trial, to go on from its state; `notes` are put in the record; `home` names where
+    files go from a machine that is not the driver's (home.py); `paired`: the losses of single rows are kept.
+    """
+
+    def __init__(
+        self,
+        job: SweepJob,
+        plan: TrialPlan,
+        donor: bytes = b"",
+        notes: tuple[str, ...] = (),
+        home: str = "",
+        *,
+        paired: bool = False,
+    ) -> None:
         self.trial, self.fault = plan.id, ""
+        self.ended: Trial | None = None
         self.losses: np.ndarray | None = None  # (N,) of the validation rows in the newest epoch
         self._paired, self._why = paired, ""
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
-        self._go_on: queue.Queue[bool] = queue.Queue()
+        self._words: queue.Queue[str] = queue.Queue()
+        self._checkpoints: queue.Queue[bytes] = queue.Queue()
         self._recorded = True
-        self._thread = threading.Thread(target=self._run, args=(job, plan), daemon=True, name=plan.id)
+        self._thread = threading.Thread(
+            target=self._run, args=(job, plan, donor, notes, home), daemon=True, name=plan.id
+        )
         self._thread.start()
 
-    def _run(self, job: SweepJob, plan: TrialPlan) -> None:
+    def _run(self, job: SweepJob, plan: TrialPlan, donor: bytes, notes: tuple[str, ...], home: str) -> None:
         try:
-            on_rows = self._keep if self._paired else None
-            run_trial(job, plan, self._after, why=lambda: self._why, on_rows=on_rows)
+            with placed(job, plan.id, home) as place:
+                try:
+                    ended = self._trained(place, plan, donor, notes)
+                finally:  # what an interrupted trial leaves comes home, too
+                    place.send()
+            self.ended = ended
         except Interrupted:
             self.fault = "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
@@ -58,18 +92,50 @@ class Handoff:
     def _keep(self, losses: np.ndarray) -> None:
         self.losses = losses
 
-    def _after(self, epoch: Epoch) -> bool:
+    def _trained(self, place: Place, plan: TrialPlan, donor: bytes, notes: tuple[str, ...]) -> Trial:
+        recorded = read_trial(place.job.folder, plan.id)
+        if recorded is not None:  # the worker before was lost after the record was written
+            return recorded
+        forget_trial(place.job.folder, plan.id)  # of an attempt that failed
+        keeper = make_keeper(place.job, plan)
+        keeper.notes.extend(notes)
+        if donor:
+            keeper.adopt(donor)
+        return run_trial(
+            place.job,
+            plan,
+            lambda epoch: self._after(epoch, keeper, place),
+            keeper,
+            why=lambda: self._why,
+            on_rows=self._keep if self._paired else None,
+        )
+
+    def _after(self, epoch: Epoch, keeper: Keeper, place: Place) -> bool:
+        place.send()
         self._epochs.put(epoch)
-        if self._go_on.get():
+        while (word := self._words.get()) == "checkpoint":
+            keeper.keep()
+            self._checkpoints.put(keeper.newest_bytes())
+        if word == "go on":
             return True
         if not self._recorded:
             raise Interrupted
         return False
 
+    def checkpoint(self) -> bytes:
+        """A checkpoint of where the trial rests after the epoch that was handed over last; empty where none can be
+        made.
+        """
+        self._words.put("checkpoint")
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                return self._checkpoints.get(timeout=0.1)
+        return b""
+
     def next(self, first: bool) -> Epoch | None:
         """The next epoch; None when the trial has ended."""
         if not first:
-            self._go_on.put(True)
+            self._words.put("go on")
         return self._epochs.get()
 
     def stop(self, *, recorded: bool, why: str = "") -> None:
@@ -77,14 +143,15 @@ class Handoff:
         record.
         """
         self._recorded, self._why = recorded, why
-        self._go_on.put(False)
+        self._words.put("stop")
         self._thread.join()
 
 
 class Worker:
     """Runs trials of the job it was given last. Made a Ray actor by tune.py; its methods may overlap in threads."""
 
-    def __init__(self, threads: int, paths: list[str]) -> None:
+    def __init__(self, threads: int, paths: list[str], home: str = "") -> None:
+        """`home` names the actor that files go to from a machine that is not the driver's; empty on that one."""
         import sys
 
         sys.path.extend(path for path in paths if path not in sys.path)
@@ -97,7 +164,9 @@ class Worker:
         self._owner = ""
         self._last_call = 0.0
         self._busy = False
+        self._home = home
         self._handoff: Handoff | None = None
+        self._outcome: Trial | None = None  # of the trial that ended last
         self._started = False
         self._losses: tuple[str, np.ndarray | None] = ("", None)
         self._ended: dict[str, str] = {}  # trials that the scheduler has ended, and why
@@ -136,14 +205,26 @@ class Worker:
         name, losses = self._losses
         return losses if name == trial else None
 
-    def begin(self, owner: str, job: SweepJob, plan: TrialPlan, arrays: dict[str, Any], paired: bool = False) -> None:
-        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy. `paired`: keep
-        the losses of single rows.
+    def begin(
+        self,
+        owner: str,
+        job: SweepJob,
+        plan: TrialPlan,
+        arrays: dict[str, Any],
+        paired: bool = False,
+        donor: bytes = b"",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy.
+
+        It goes on from its newest checkpoint, or from that of another trial, `donor`. `notes` are put in its record;
+        `paired`: the losses of single rows are kept.
         """
         self._check(owner)
         self._ended.pop(plan.id, None)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff, self._started = Handoff(job, plan, paired), False
+        self._handoff = Handoff(job, plan, donor, notes, self._home, paired=paired)
+        self._started = False
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
@@ -157,12 +238,25 @@ class Worker:
             if epoch is not None:
                 self._losses = (handoff.trial, handoff.losses)
             else:
-                self._handoff = None
+                self._handoff, self._outcome = None, handoff.ended
                 if handoff.fault:
                     raise RuntimeError(f"the trial left no record: {handoff.fault}")
             return epoch
         finally:
             self._busy, self._last_call = False, time.monotonic()
+
+    def outcome(self, owner: str) -> Trial | None:
+        """The record of the trial that has just ended; None where it left none."""
+        self._check(owner)
+        return self._outcome
+
+    def checkpoint(self, owner: str) -> bytes:
+        """The trial as it stands after the epoch that `step` gave last, for `begin` as a donor; empty where that cannot
+        be told.
+        """
+        self._check(owner)
+        handoff = self._handoff
+        return handoff.checkpoint() if handoff is not None and self._started else b""
 
     def release(self, owner: str) -> None:
         """Give the worker back. A trial that still runs ends: recorded if the scheduler wished it so."""
@@ -181,5 +275,5 @@ class Worker:
     def _check(self, owner: str) -> None:
         with self._lock:
             if self._owner != owner:
-                raise RuntimeError(f"trial {owner} has lost its worker to {self._owner or 'nobody'}")
+                raise LostLease(f"trial {owner} has lost its worker to {self._owner or 'nobody'}")
             self._last_call = time.monotonic()

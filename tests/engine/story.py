@@ -6,7 +6,9 @@ from typing import Any
 
 from engine.promote.chain import Row
 
-TIMES = frozenset({"seconds", "timings", "cost", "weights", "hours"})  # what differs between two runs of one loop
+TIMES = frozenset(
+    {"seconds", "timings", "cost", "weights", "hours", "notes"}
+)  # what differs between two runs of one loop
 
 
 def story(rows: list[Row]) -> list[Any]:

@@ -16,7 +16,7 @@ def test_a_good_machine_has_no_fault(tmp_path: Path, examined: Examined) -> None
     found = examined(tmp_path / "not" / "there" / "yet")
     assert not faults(found)
     assert found["torch"].found == "2.13.0+cpu"
-    assert found["Ray"].found == "2.60.0, starts on this machine"
+    assert found["Ray"].found == "2.60.0, joins the one of this machine"
     assert found["W&B"].found == "0.31.0, offline: no WANDB_API_KEY"
     assert found["storage"].found == f"{tmp_path}: write, fsync and rename work"
     assert found["clock"].found == "the disk of out= agrees within 5 s"

@@ -33,6 +33,8 @@ def test_ray_without_authentication(tmp_path: Path, examined: Examined, monkeypa
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     found = examined(tmp_path)["Ray"]
     assert (found.state, found.cure) == (State.WARN, "unset RAY_AUTH_MODE")
+    own = services.ray("2.60.0", "local")  # the Ray that we start has a token whatever the variable says
+    assert (own.state, own.found) == (State.GOOD, "2.60.0, starts on this machine, on loopback and with a token")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     assert examined(tmp_path, ray="2.55.0")["Ray"].state is State.GOOD
 
@@ -46,6 +48,8 @@ def test_a_cluster_that_answers_and_one_that_does_not(
     found = examined(tmp_path)["Ray"]
     assert found.state is State.BAD
     assert found.found.startswith(f"2.60.0, 127.0.0.1:{closed} cannot be reached (")
+    assert services.ray("2.60.0", f"http://127.0.0.1:{server}").state is State.GOOD  # what cluster.address names
+    assert services.ray("2.60.0", "local").state is State.GOOD
     for nonsense in ("://:x", "ray://", "a:99999", "\0", "http://["):
         if "\0" not in nonsense:
             monkeypatch.setenv("RAY_ADDRESS", nonsense)

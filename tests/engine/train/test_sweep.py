@@ -195,7 +195,7 @@ def test_an_interrupted_trial_leaves_no_record(error: type[BaseException], tmp_p
 
     with pytest.raises(error):
         run_trial(make_job(tmp_path), make_plan(), after)
-    assert list(tmp_path.iterdir()) == []
+    assert read_trial(tmp_path, "trial-000", failed=True) is None
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from engine.errors import TidegateError
 from engine.records import Epoch, Trial, TrialState
@@ -17,6 +20,7 @@ from engine.train.conf import SearchConf
 from engine.train.fit import build, predict
 from engine.train.sweep import SweepJob, best, read_trial
 from engine.train.tune import RaySearch
+from tests.engine.cluster.nodes import descendants
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
 
 pytestmark = pytest.mark.ray
@@ -150,6 +154,43 @@ def value_of(trial: Trial, job: SweepJob) -> float:
     return score(job.metric, job.spec.task, job.validation.target, predict(model, job.validation, job.spec.task))
 
 
+def test_the_ray_that_we_start_is_ours_alone(search: RaySearch) -> None:
+    """Every port is on loopback, a token is needed that only this user reads, no dashboard, nothing is reported."""
+    search._wait()
+    pids = [os.getpid(), *descendants(os.getpid())]
+    addresses = listening(pids)
+    assert len(addresses) >= 4  # of the head, the node, this process, its workers
+    assert [port for address, port in addresses if not ipaddress.ip_address(address).is_loopback] == []
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert len(token.read_text()) == 64
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert "RAY_AUTH_TOKEN" not in os.environ
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
+    assert not any(token.read_bytes() in command for command in commands)
+    assert ray.get_runtime_context().get_node_id()
+    assert not ray._private.worker.get_dashboard_url()
+
+
+def listening(pids: list[int]) -> set[tuple[str, str]]:
+    """(address, address and port as the system writes them) on which these processes listen."""
+    sockets = set()
+    for pid in pids:
+        for entry in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(entry))
+    found: set[tuple[str, str]] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                raw = bytes.fromhex(fields[1].partition(":")[0])
+                address = ipaddress.ip_address(b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4)))
+                found.add((str(getattr(address, "ipv4_mapped", None) or address), fields[1]))
+    return found
+
+
 def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(search: RaySearch, tmp_path: Path) -> None:
     job = make_job(tmp_path, *(make_plan(i, max_epochs=40) for i in range(2)))
 
@@ -179,14 +220,13 @@ def test_a_worker_that_dies_takes_no_trial_with_it(
 
 
 def test_a_ray_that_does_not_start_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: RaySearch) -> bool:
+    def refuse(self: RaySearch) -> None:
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(RaySearch, "_init", refuse)
     made = RaySearch(SearchConf(), scratch=tmp_path)
     with pytest.raises(TidegateError, match=r"^Ray could not be started: no route to host$"):
         made.run(make_job(tmp_path), on_epoch=ignore_epoch, on_trial=lambda trial: None)
-    made.workers = []
     made._closing.set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ import torch
 
 from engine.records import TrialState
 from engine.train import worker as module
-from engine.train.sweep import SweepJob, TrialPlan, read_trial
-from engine.train.worker import Handoff, Worker
+from engine.train.sweep import SweepJob, TrialPlan, read_trial, run_trial
+from engine.train.worker import Handoff, LostLease, Worker
 from tests.engine.train.made import make_job, make_plan
 
 
@@ -81,7 +82,8 @@ def test_an_interrupted_trial_leaves_no_record(job: SweepJob) -> None:
     handoff.stop(recorded=False)
     assert not handoff._thread.is_alive()
     assert handoff.fault == "it was interrupted"
-    assert list(job.folder.iterdir()) == []
+    assert read_trial(job.folder, "trial-000", failed=True) is None
+    assert [path.name for path in (job.folder / "trial-000").iterdir()] == ["checkpoint-1"]
 
 
 def test_one_trial_after_the_other_in_one_worker(job: SweepJob, worker: Worker) -> None:
@@ -123,7 +125,7 @@ def test_a_lease_is_for_one_owner(job: SweepJob, worker: Worker) -> None:
     assert not worker.claim("second")
     assert worker.claim("first")
     for call in (lambda: worker.step("second"), lambda: worker.begin("second", job, job.plans[1], {})):
-        with pytest.raises(RuntimeError, match=r"^trial second has lost its worker to first$"):
+        with pytest.raises(LostLease, match=r"^trial second has lost its worker to first$"):
             call()
     worker.release("second")  # not its own
     assert epochs(worker, "first") == [1, 2, 3]
@@ -179,6 +181,62 @@ def test_a_trial_that_cannot_be_recorded_tells_its_owner_why(tmp_path: Path, wor
     ) as error:
         worker.step("first")
     assert "\n" not in str(error.value)
+
+
+def test_a_trial_that_was_let_go_goes_on_from_where_it_was(job: SweepJob, worker: Worker) -> None:
+    begin(worker, "first", job, job.plans[0])
+    worker.step("first")
+    worker.release("first")
+    again = Worker(1, [])  # another process
+    begin(again, "again", job, job.plans[0])
+    assert epochs(again, "again") == [1, 2, 3]
+    trial = read_trial(job.folder, "trial-000")
+    assert trial is not None
+    assert trial.notes == ("it went on from epoch 1",)
+
+
+def test_a_record_that_is_there_already_is_the_end(job: SweepJob, worker: Worker) -> None:
+    """The worker before was lost between the record and the word that it is there."""
+    begin(worker, "first", job, job.plans[0])
+    epochs(worker, "first")
+    record = (job.folder / "trial-000" / "trial.json").read_text()
+    begin(worker, "first", job, job.plans[0])
+    assert epochs(worker, "first") == []
+    assert (job.folder / "trial-000" / "trial.json").read_text() == record
+
+
+def test_a_failed_record_is_no_end(job: SweepJob, worker: Worker) -> None:
+    plan = make_plan(0, lr=1e30)
+    begin(worker, "first", job, plan)
+    epochs(worker, "first")
+    failed = read_trial(job.folder, plan.id, failed=True)
+    assert failed is not None
+    assert failed.state is TrialState.FAILED
+    begin(worker, "first", job, job.plans[0])
+    assert epochs(worker, "first") == [1, 2, 3]
+    assert read_trial(job.folder, plan.id) is not None
+
+
+def test_a_trial_goes_on_from_the_state_of_another_one(tmp_path: Path, worker: Worker) -> None:
+    """What population based training asks for, through the worker."""
+    job = make_job(tmp_path, make_plan(0, lr=0.05, max_epochs=4), make_plan(1, lr=0.01, max_epochs=4))
+    begin(worker, "better", job, job.plans[0])
+    assert worker.checkpoint("better") == b""  # no epoch yet
+    values = [worker.step("better"), worker.step("better")]
+    donor = worker.checkpoint("better")
+    assert donor == worker.checkpoint("better")  # asking changes nothing
+    assert epochs(worker, "better") == [3, 4]
+    assert worker.checkpoint("better") == b""  # it has ended
+
+    arrays = {"train": vars(job.train), "validation": vars(job.validation)}
+    worker.begin("better", job, job.plans[1], arrays, donor, ("it was cloned",))
+    assert [worker.step("better"), worker.step("better")] == values
+    assert epochs(worker, "better") == [3, 4]
+    trial = read_trial(job.folder, "trial-001")
+    assert trial is not None
+    assert trial.notes == ("it was cloned", "it went on from epoch 2")
+    alone = run_trial(replace(job, folder=tmp_path / "alone"), job.plans[1], lambda epoch: True)
+    assert trial.curve[2].value != alone.curve[2].value
 
 
 def test_its_process_finds_the_packages_beside_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
