@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from engine import explain
 from engine.composition import Composition, options
@@ -105,16 +106,18 @@ def test_what_refers_to_a_key_of_a_trial_is_composed_anew(tmp_path: Path) -> Non
     assert outcome(lambda: composer({"train.seed": 2**40})) == outcome(lambda: anew(composer, {"train.seed": 2**40}))
 
 
-@pytest.mark.parametrize("key", ["evaluate.seed", "model.there.x", "model.list.0", "model"])
+@pytest.mark.parametrize("key", ["evaluate.seed", "model.there.x", "model.led.a", "model.list.0", "model"])
 def test_keys_that_are_not_set_in_a_copy(tmp_path: Path, key: str) -> None:
     """They lie outside, lead outside, or are a matter of Hydra's own."""
     make_groups(tmp_path)
-    write(tmp_path / "model" / "odd.yaml", "_target_: a.B\nthere: ${evaluate}\nlist: [1]\n")
+    write(tmp_path / "model" / "odd.yaml", "_target_: a.B\nthere: ${evaluate}\nled: {a: 1}\nlist: [1]\n")
     register()
-    composed = Composition(["experiment=flights", "model=odd"], [f"file://{tmp_path}"])
+    composed = Composition(["experiment=flights", "model=odd", "model.led=${evaluate}"], [f"file://{tmp_path}"])
     assert composed.lies_within(key) == (key == "model")
     assert composed.lies_within("train.lr")
     assert composed.lies_within("model._target_")
+    OmegaConf.update(composed.root, "train", "${nowhere}")
+    assert not composed.lies_within("train.lr")
 
 
 def test_options_of_a_group(tmp_path: Path) -> None:

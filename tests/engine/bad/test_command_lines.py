@@ -18,8 +18,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from engine import cli
+from engine.composition import Composition
 from engine.errors import InputError
-from engine.schema import CONF, GlobalHydra, compose, initialize_config_module, register, to_config
+from engine.schema import register, to_config
 from tests.engine.bad.corpus import PATIENCE, Case, fault_of, wrong
 from tests.engine.world import World
 
@@ -85,10 +86,7 @@ def test_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property:
 def composed(new: World) -> DictConfig:
     """The config of the small world, as Hydra composes it."""
     register()
-    GlobalHydra.instance().clear()
-    with initialize_config_module(config_module=CONF, version_base="1.3"):
-        paths = f"hydra.searchpath=[file://{new.folder}/conf]"
-        return compose("config", overrides=["experiment=world", "out=/nowhere", paths])
+    return Composition(["experiment=world", "out=/nowhere"], [f"file://{new.folder}/conf"]).root
 
 
 NAN, INF = float("nan"), float("inf")
