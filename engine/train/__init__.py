@@ -3,5 +3,6 @@
 conf.py what a person sets; search_space.py Hydra's sweep grammar to points; registry.py which model classes may be
 named; model.py the built-in tabular network; loader.py tensor-resident batches; fit.py one trial with Lightning;
 weights.py its weights as bytes; sweep.py many trials in this process, and the record of them; tune.py many trials on
-Ray Tune, with tune_trial.py what Tune holds of a trial and worker.py the process that trains it.
+Ray Tune, with tune_trial.py what Tune holds of a trial and worker.py the process that trains it; watched.py who looks
+on, and the record of a sweep.
 """
