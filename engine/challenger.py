@@ -120,7 +120,7 @@ def train(
             searcher=searcher, plan=lambda i, point: _plan(i, point, recipe.compose), size=search_conf.num_samples
         )
     id = _job_id(decision, rows, recipe, plans, further is not None, encoder, keep)
-    modes = tuple(direction(metric) for metric in (search_conf.metric, *search_conf.metrics))
+    modes = tuple(direction(metric) for metric in (search_conf.metric, *search_conf.further))
     job = SweepJob(
         id=id,
         plans=plans,
@@ -130,7 +130,7 @@ def train(
         validation=encoder.transform(validation_rows, labelled=True),
         metric=search_conf.metric,
         mode=modes[0],
-        others=tuple(search_conf.metrics),
+        others=tuple(search_conf.further),
         folder=recipe.folder / id[:16],
         trusted=recipe.trusted,
         warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
@@ -203,7 +203,7 @@ def _job_id(
         [w.fingerprint for w in rows.windows],
         recipe.train.validation,
         conf.metric,
-        conf.metrics,
+        list(conf.further),
         [[plan.params, plan.train, plan.model] for plan in plans],
         chooses if grows else [],
         encoder.to_dict(),
