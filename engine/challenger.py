@@ -148,7 +148,7 @@ def train(
             searcher=searcher, plan=lambda i, point: _plan(i, point, recipe.compose), size=recipe.search.num_samples
         )
     id = _job_id(decision, rows, recipe, plans, further is not None, encoder, keep)
-    modes = tuple(direction(metric) for metric in (recipe.search.metric, *recipe.search.metrics))
+    modes = tuple(direction(metric) for metric in (recipe.search.metric, *recipe.search.further))
     job = SweepJob(
         id=id,
         plans=plans,
@@ -158,7 +158,7 @@ def train(
         validation=encoder.transform(validation_rows, labelled=True),
         metric=recipe.search.metric,
         mode=modes[0],
-        others=tuple(recipe.search.metrics),
+        others=tuple(recipe.search.further),
         folder=recipe.folder / id[:16],
         trusted=recipe.trusted,
         warm_start=store.read(keep.predictor.artifact, "weights.safetensors") if keep else b"",
@@ -252,7 +252,7 @@ def _job_id(
         [w.fingerprint for w in rows.windows],
         recipe.train.validation,
         conf.metric,
-        conf.metrics,
+        list(conf.further),
         [[plan.params, plan.train, plan.model] for plan in plans],
         chooses if grows else [],
         encoder.to_dict(),

@@ -32,9 +32,9 @@ def check_metrics(task: Task, evaluate: EvaluateConf, search: SearchConf) -> Non
         check_metric(metric, task, "evaluate.metrics")
     check_metric(search.metric, task, "search.metric")
     _check_mode("search.mode", search.metric, search.mode)
-    for metric, mode in search.metrics.items():
+    for metric, mode in search.further.items():
         check_metric(metric, task, "search.metrics")
-        _check_mode(f"search.metrics.{metric}", metric, mode)
+        _check_mode("search.metrics", metric, mode)
     if search.scheduler == "paired":
         paired.check_metric(search.metric, task)
 
@@ -42,7 +42,8 @@ def check_metrics(task: Task, evaluate: EvaluateConf, search: SearchConf) -> Non
 def _check_mode(key: str, metric: str, mode: str | None) -> None:
     right = direction(metric)
     if mode not in (None, right):
-        raise ConfigError(key, f"{mode} would choose the worst trial by {metric}", f"add {key}={right}")
+        cure = f"add {key}={right}" if key == "search.mode" else f"write {metric}:{right}, or {metric} alone"
+        raise ConfigError(key, f"{mode} would choose the worst trial by {metric}", cure)
 
 
 def check_searcher(search: SearchConf, space: Space) -> None:

@@ -187,8 +187,8 @@ class SearchConf:
     """Any name of kernels.metrics; computed on the validation rows after every epoch."""
     mode: str | None = None
     """max or min; null: the metric's own direction."""
-    metrics: dict[str, str | None] = field(default_factory=dict)
-    """Further metrics to be good at, each with max, min or null; `metric` comes first, and chooses a trial's epoch."""
+    metrics: list[str] = field(default_factory=list)
+    """Further metrics to be good at, such as [log_loss] or [log_loss:min]; `metric` chooses the epoch of a trial."""
     workers: int = 0
     """Processes that train; 0: one a CPU."""
     max_concurrent: int = 0
@@ -220,7 +220,7 @@ class SearchConf:
     """Of the points drawn."""
 
     def __post_init__(self) -> None:
-        for name, mode in (("mode", self.mode), *((f"metrics.{key}", mode) for key, mode in self.metrics.items())):
+        for name, mode in (("mode", self.mode), *((f"metrics:{key}", mode) for key, mode in self.further.items())):
             require(mode in (None, "max", "min"), f"search.{name}", f"{mode!r} is unknown", "choose max or min")
         for name, allowed in (
             ("backend", ("ray", "local")),
@@ -272,7 +272,15 @@ class SearchConf:
             what = f"{self.scheduler} compares trials by one metric, and search.metrics names more"
             require(self.scheduler == "none", "search.scheduler", what, "add search.scheduler=none")
             what = f"{self.metric} is search.metric already"
-            require(self.metric not in self.metrics, "search.metrics", what, "name the further metrics alone")
+            require(self.metric not in self.further, "search.metrics", what, "name the further metrics alone")
+            twice = len(self.further) < len(self.metrics)
+            require(not twice, "search.metrics", "a metric is named twice", "name each of them once")
+
+    @property
+    def further(self) -> dict[str, str | None]:
+        """`metrics` by name, each with the direction that is written behind it; None where none is."""
+        pairs = (text.partition(":") for text in self.metrics)
+        return {name: mode if colon else None for name, colon, mode in pairs}
 
     @property
     def seconds(self) -> float | None:

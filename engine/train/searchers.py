@@ -100,7 +100,7 @@ class OptunaSearcher:
                 cure = f"pip install {name}, or choose another searcher"
                 raise ConfigError("search.searcher", f"{conf.searcher} needs {package}, which is not installed", cure)
         self.conf, self.space = conf, space
-        names = (conf.metric, *conf.metrics)
+        names = (conf.metric, *conf.further)
         self.directions = ["maximize" if direction(name) == "max" else "minimize" for name in names]
 
     def suggest(self, seen: Sequence[Seen]) -> Point | None:

@@ -35,14 +35,14 @@ def test_a_search_goes_the_way_its_metric_points(metric: str) -> None:
 
 def test_the_direction_follows_from_the_metric() -> None:
     checks.check_metrics(Task.BINARY, EvaluateConf(), SearchConf(metric="log_loss"))
-    several = SearchConf(metrics={"log_loss": None, "brier_score_loss": "min"}, scheduler="none")
+    several = SearchConf(metrics=["log_loss", "brier_score_loss:min"], scheduler="none")
     checks.check_metrics(Task.BINARY, EvaluateConf(), several)
-    wrong = SearchConf(metrics={"log_loss": "max"}, scheduler="none")
+    wrong = SearchConf(metrics=["log_loss:max"], scheduler="none")
     with pytest.raises(ConfigError) as error:
         checks.check_metrics(Task.BINARY, EvaluateConf(), wrong)
-    said = "search.metrics.log_loss: max would choose the worst trial by log_loss - add search.metrics.log_loss=min"
+    said = "search.metrics: max would choose the worst trial by log_loss - write log_loss:min, or log_loss alone"
     assert str(error.value) == said
-    unknown = SearchConf(metrics={"mean_squared_error": None}, scheduler="none")
+    unknown = SearchConf(metrics=["mean_squared_error"], scheduler="none")
     with pytest.raises(ConfigError, match=r"^search\.metrics: 'mean_squared_error' is no metric of a binary model - "):
         checks.check_metrics(Task.BINARY, EvaluateConf(), unknown)
 

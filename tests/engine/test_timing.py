@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from engine import timing
-from engine.timing import Stopwatch
+from engine.errors import ConfigError
+from engine.timing import Stopwatch, duration
 
 
 class Clock:
@@ -93,3 +94,15 @@ def test_moving_time_keeps_the_sum(sleep: Callable[[float], None]) -> None:
         sleep(5)
     watch.move(2, "train", "ray")
     assert watch.laps == {"train": 3, "ray": 2}
+
+
+@pytest.mark.parametrize("text", ["7", "d", "-1d", "1y", "1.5h", "", "99999999d"])
+def test_a_duration_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        duration(text, "older_than")
+    assert str(refused.value) == f"older_than: {text!r} is no duration - write 7d, 12h, 90m or 30s"
+
+
+def test_durations() -> None:
+    found = [duration(text, "x").total_seconds() for text in ("30s", " 90m ", "12h", "7d", "2w")]
+    assert found == [30, 5400, 43_200, 604_800, 1_209_600]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine import verbs
+from engine.past import Past
 from engine.promote.ledger import Ledger
 from engine.timing import Stopwatch
 from engine.train.sweep import LocalSearch
@@ -78,6 +80,50 @@ def test_a_trial_that_fails_is_a_negative_answer(fresh: World) -> None:
     assert answer.code == 3
     states = sorted(trial["state"] for trial in answer.value["candidate"]["trials"])
     assert states == ["failed", "finished"]
+
+
+def test_a_sweep_with_a_searcher_several_metrics_and_a_first_point(old: World) -> None:
+    """The champion's point comes first, Optuna chooses the others, and the same command again runs nothing."""
+    words = ("search.searcher=tpe", "search.startup=1", "search.num_samples=4", "search.scheduler=none")
+    space = ("train.lr=tag(log, interval(1e-3, 1e-1))", "train.max_epochs=2", "search.metrics=[log_loss]")
+    answer = old.ask("sweep", *words, *space)
+    assert answer.code == 0, answer.err
+    trials = answer.value["candidate"]["trials"]
+    with old.ledger() as ledger:
+        past = Past(ledger, "")
+        made = past.candidate(past.champion)
+    assert made is not None
+    assert trials[0]["params"] == made.params
+    assert len(trials) == 4
+    front = [t for t in trials if t["id"] in answer.value["front"]]
+    assert answer.value["best"]["id"] in answer.value["front"]
+    assert all(len(epoch["others"]) == 1 for t in trials for epoch in t["curve"])
+    kept = {t["id"]: objectives_of(t) for t in trials}
+    for one in front:
+        mine = kept[one["id"]]
+        assert not any(o[0] >= mine[0] and o[1] <= mine[1] and o != mine for o in kept.values())
+    assert old.ask("sweep", *words, *space).value["candidate"] == answer.value["candidate"]
+
+
+def objectives_of(trial: dict[str, Any]) -> tuple[float, float]:
+    epoch = next(e for e in trial["curve"] if e["epoch"] == trial["best_epoch"])
+    return epoch["value"], epoch["others"][0]
+
+
+def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(fresh: World) -> None:
+    """Less than an epoch leaves nothing finished; without the budget the same sweep goes on."""
+    words = ("search.num_samples=6", "train.lr=interval(0.01, 0.03)", "search.scheduler=none")
+    answer = fresh.ask("sweep", "search.compute_hours=1e-9", *words)
+    assert answer.code == 3  # not even one finished
+    assert "warning: no trial finished" in answer.err
+    assert answer.value["not_begun"] == 5
+    (trial,) = answer.value["candidate"]["trials"]
+    assert trial["state"] == "stopped"
+    assert trial["reason"] == "stopped: the budget is used up (search.compute_hours=1e-09)"
+    larger = fresh.ask("sweep", *words)
+    assert larger.code == 0
+    assert len(larger.value["candidate"]["trials"]) == 6
+    assert fresh.ask("sweep", "search.compute_hours=1e-9", *words).value["finished"] == 6
 
 
 def test_no_trial_that_finished(fresh: World) -> None:

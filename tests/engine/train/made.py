@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.records import Dataset, Epoch, FeatureSpec, Task
-from engine.train.conf import ModelConf, TrainConf
-from engine.train.sweep import SweepJob, TrialPlan
+from engine.records import Dataset, Epoch, FeatureSpec, Task, Trial
+from engine.train.conf import ModelConf, SearchConf, TrainConf
+from engine.train.search_space import Point, Space
+from engine.train.searchers import begin
+from engine.train.sweep import Further, SweepJob, TrialPlan, trial_id
 
 MODEL: ModelConf = {
     "_target_": "engine.train.model.TabularModel",
@@ -85,3 +89,30 @@ def make_job(folder: Path, *plans: TrialPlan, **changes: Any) -> SweepJob:
 
 def ignore_epoch(trial: str, epoch: Epoch) -> None:
     """For searches whose epochs nobody follows."""
+
+
+SPACE = {"train.lr": "tag(log, interval(1e-3, 3e-1))", "model.width": "choice(4, 8, 16)"}
+
+
+def compose(index: int, point: Point) -> TrialPlan:
+    """The trial of a point of SPACE, with four epochs."""
+    model = {**MODEL, **({"width": point["model.width"]} if "model.width" in point else {})}
+    train = make_train(max_epochs=4, lr=point["train.lr"])
+    return TrialPlan(id=trial_id(index), params=point, train=train, model=model)
+
+
+def adaptive(folder: Path, conf: SearchConf, first: Point | None = None, **changes: Any) -> SweepJob:
+    """A job whose points a searcher chooses."""
+    points, searcher = begin(conf, Space.of(conf.space), first)
+    assert searcher is not None
+    plans = tuple(compose(i, point) for i, point in enumerate(points))
+    further = Further(searcher=searcher, plan=compose, size=conf.num_samples)
+    return replace(make_job(folder, **changes), plans=plans, further=further)
+
+
+def outcome(trials: Iterable[Trial]) -> list[Any]:
+    """All of each trial that does not depend on the clock."""
+    return [
+        (t.id, t.params, t.state, t.reason, [(e.epoch, e.train_loss, e.value, e.others) for e in t.curve], t.value)
+        for t in trials
+    ]

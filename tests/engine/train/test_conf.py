@@ -59,15 +59,19 @@ SEARCH = [
         {"compute_hours": math.nan},
         "search.compute_hours: nan is not a positive number - choose one such as 4, or null for no bound",
     ),
-    ({"metrics": {"log_loss": "least"}}, "search.metrics.log_loss: 'least' is unknown - choose max or min"),
+    ({"metrics": ["log_loss:least"]}, "search.metrics:log_loss: 'least' is unknown - choose max or min"),
     (
-        {"metrics": {"log_loss": None}},
+        {"metrics": ["log_loss"]},
         "search.scheduler: asha compares trials by one metric, and search.metrics names more"
         " - add search.scheduler=none",
     ),
     (
-        {"metrics": {"roc_auc_score": None}, "scheduler": "none"},
+        {"metrics": ["roc_auc_score"], "scheduler": "none"},
         "search.metrics: roc_auc_score is search.metric already - name the further metrics alone",
+    ),
+    (
+        {"metrics": ["log_loss", "log_loss:min"], "scheduler": "none"},
+        "search.metrics: a metric is named twice - name each of them once",
     ),
 ]
 TABULAR = [

@@ -17,40 +17,14 @@ from engine.records import Epoch, Trial, TrialState
 from engine.train import front
 from engine.train.conf import SearchConf
 from engine.train.course import Course
-from engine.train.naming import trial_id
-from engine.train.search_space import Point, Space
-from engine.train.searchers import Seen, begin
+from engine.train.search_space import Point
+from engine.train.searchers import Seen
 from engine.train.sweep import Further, LocalSearch, SweepJob, TrialPlan, best, read_trial
-from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan, make_train
-
-SPACE = {"train.lr": "tag(log, interval(1e-3, 3e-1))", "model.width": "choice(4, 8, 16)"}
-
-
-def compose(index: int, point: Point) -> TrialPlan:
-    model = {**MODEL, **({"width": point["model.width"]} if "model.width" in point else {})}
-    return TrialPlan(
-        id=trial_id(index), params=point, train=make_train(max_epochs=4, lr=point["train.lr"]), model=model
-    )
-
-
-def adaptive(folder: Path, conf: SearchConf, first: Point | None = None, **job: Any) -> SweepJob:
-    points, searcher = begin(conf, Space.of(conf.space), first)
-    assert searcher is not None
-    plans = tuple(compose(i, point) for i, point in enumerate(points))
-    made = make_job(folder, *plans, further=Further(searcher=searcher, plan=compose, size=conf.num_samples), **job)
-    return replace(made, plans=plans)
+from tests.engine.train.made import SPACE, adaptive, compose, ignore_epoch, make_job, make_plan, outcome
 
 
 def run(conf: SearchConf, job: SweepJob, on_epoch: Callable[[str, Epoch], None] = ignore_epoch) -> tuple[Trial, ...]:
     return LocalSearch(conf).run(job, on_epoch=on_epoch, on_trial=lambda trial: None)
-
-
-def told(trials: Sequence[Trial]) -> list[Any]:
-    """All of a trial that does not depend on the clock."""
-    return [
-        (t.id, t.params, t.state, t.reason, [(e.epoch, e.train_loss, e.value, e.others) for e in t.curve], t.value)
-        for t in trials
-    ]
 
 
 class Killed(BaseException):
@@ -94,7 +68,7 @@ def test_a_sweep_that_is_killed_anywhere_goes_on_as_it_would_have(scheduler: str
             with pytest.raises(Killed):
                 run(conf, adaptive(folder, conf), killed_after(n))
         again = run(conf, adaptive(folder, conf))
-        assert told(again) == told(whole)
+        assert outcome(again) == outcome(whole)
         for trial in again:
             if trial.weights:
                 other = next(t for t in whole if t.id == trial.id)
@@ -130,7 +104,7 @@ def test_a_damaged_later_record_is_not_taken_for_another_point(tmp_path: Path) -
     ran: list[str] = []
     again = run(conf, adaptive(tmp_path, conf), lambda trial, epoch: ran.append(trial))
     assert set(ran) == {"trial-001", "trial-002", "trial-003"}
-    assert told(again) == told(first)
+    assert outcome(again) == outcome(first)
 
 
 def test_the_searcher_is_told_every_trial_in_order(tmp_path: Path) -> None:
@@ -218,17 +192,17 @@ def test_several_metrics_are_recorded_and_one_trial_of_the_front_is_chosen(tmp_p
         space=SPACE,
         num_samples=6,
         startup=3,
-        metrics={"log_loss": None, "brier_score_loss": "min"},
+        metrics=["log_loss", "brier_score_loss:min"],
         scheduler="none",
     )
-    job = adaptive(tmp_path, conf, others=tuple(conf.metrics))
+    job = adaptive(tmp_path, conf, others=tuple(conf.further))
     trials = run(conf, job)
     modes = ("max", "min", "min")
     found = front.of(trials, modes)
     assert 1 <= len(found) <= 6
     assert front.chosen(trials, modes) in found
     assert all(len(epoch.others) == 2 for trial in trials for epoch in trial.curve)
-    assert told(run(conf, job)) == told(trials)  # from the record
+    assert outcome(run(conf, job)) == outcome(trials)  # from the record
 
 
 def test_paired_looks_at_the_rows_and_keeps_no_more_than_it_needs(tmp_path: Path) -> None:

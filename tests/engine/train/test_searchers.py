@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import conf
+from engine import checks
 from engine.errors import ConfigError
-from engine.records import Epoch, Trial, TrialState
+from engine.evaluate import EvaluateConf
+from engine.records import Epoch, Task, Trial, TrialState
+from engine.schema import compose_config
 from engine.train.conf import SearchConf
 from engine.train.search_space import Cell, Domain, Point, Space
 from engine.train.searchers import OptunaSearcher, Seen, begin, fits, objectives, seed_of
@@ -99,7 +104,7 @@ def test_metrics_that_are_better_small_are_minimised() -> None:
 
 def test_several_metrics_are_searched_for_together() -> None:
     """The two pull the learning rate apart: late points lie between their best ones, and few beyond."""
-    conf = SearchConf(searcher="tpe", space=WIDE, metrics={"log_loss": None}, scheduler="none", startup=10)
+    conf = SearchConf(searcher="tpe", space=WIDE, metrics=["log_loss"], scheduler="none", startup=10)
     searcher = OptunaSearcher(conf, Space.of(WIDE))
     assert searcher.directions == ["maximize", "minimize"]
     seen: list[Seen] = []
@@ -248,3 +253,15 @@ def test_every_question_has_a_seed_of_its_own() -> None:
     seeds = {seed_of(s, i, a) for s in range(3) for i in range(20) for a in range(3)}
     assert len(seeds) == 180
     assert all(0 <= s < 2**32 for s in seeds)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (Path(conf.__file__).parent / "search").glob("*.yaml")))
+def test_every_search_of_ours_can_begin(name: str) -> None:
+    model = ["model=digits"] if name == "digits" else []
+    search = compose_config(["experiment=flights", f"search={name}", *model]).search
+    checks.check_searcher(search)
+    checks.check_metrics(
+        Task.MULTICLASS if name == "digits" else Task.BINARY,
+        EvaluateConf(primary="log_loss", metrics=["log_loss"]),
+        search,
+    )

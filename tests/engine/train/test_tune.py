@@ -7,21 +7,23 @@ import ipaddress
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
-from engine.errors import TidegateError
+from engine.errors import InputError, TidegateError
 from engine.records import Epoch, Trial, TrialState
 from engine.scores import score
 from engine.train import weights
 from engine.train.conf import SearchConf
 from engine.train.fit import build, predict
-from engine.train.sweep import SweepJob, best, read_trial
+from engine.train.sweep import LocalSearch, SweepJob, best, read_trial
 from engine.train.tune import RaySearch
 from tests.engine.cluster.nodes import descendants
-from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
+from tests.engine.train.made import MODEL, SPACE, adaptive, ignore_epoch, make_job, make_plan, outcome
 
 pytestmark = pytest.mark.ray
 
@@ -205,6 +207,54 @@ def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(search: RaySearch, 
     ended = [read_trial(tmp_path, plan.id, failed=True) for plan in job.plans]
     assert None in ended
     assert all(trial is None or len(trial.curve) < 3 for trial in ended)  # ASHA may have stopped one of them before
+
+
+def searching(monkeypatch: pytest.MonkeyPatch, search: RaySearch, **conf: Any) -> SearchConf:
+    """Give the running search another config."""
+    made = replace(search.conf, searcher="tpe", space=SPACE, num_samples=5, startup=2, **conf)
+    monkeypatch.setattr(search, "conf", made)
+    return made
+
+
+def test_one_trial_at_a_time_is_the_same_sweep_on_ray(
+    search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, and looking at single rows: searcher, scheduler and workers do as they would in one process."""
+    conf = searching(monkeypatch, search, scheduler="paired", metric="log_loss", max_concurrent=1)
+    of = {"metric": "log_loss", "mode": "min"}
+    here = LocalSearch(conf).run(
+        adaptive(tmp_path / "here", conf, **of), on_epoch=ignore_epoch, on_trial=lambda trial: None
+    )
+    assert {trial.state for trial in here} == {TrialState.FINISHED, TrialState.STOPPED}
+
+    def interrupt(trial: str, epoch: Epoch) -> None:
+        if (trial, epoch.epoch) == ("trial-003", 1):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        search.run(adaptive(tmp_path / "ray", conf, **of), on_epoch=interrupt, on_trial=lambda trial: None)
+    there = search.run(adaptive(tmp_path / "ray", conf, **of), on_epoch=ignore_epoch, on_trial=lambda trial: None)
+    assert outcome(there) == outcome(here)
+
+
+def test_a_budget_stops_what_runs(search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trials run when the third epoch uses the budget up: both end, and no other begins."""
+    conf = searching(monkeypatch, search, scheduler="none", compute_hours=1 / 3600)
+    job = adaptive(tmp_path, conf, devices=1e9)
+    trials = search.run(job, on_epoch=ignore_epoch, on_trial=lambda trial: None)
+    assert 1 <= len(trials) <= 2
+    assert {trial.state for trial in trials} == {TrialState.STOPPED}
+    assert {trial.reason for trial in trials} == {f"stopped: the budget is used up (search.compute_hours={1 / 3600:g})"}
+    assert search.run(job, on_epoch=ignore_epoch, on_trial=lambda trial: None) == trials
+
+
+def test_a_disk_that_refuses_ends_the_sweep_with_one_line(
+    search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = searching(monkeypatch, search, scheduler="none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written: "):
+        search.run(adaptive(tmp_path / "file", conf), on_epoch=ignore_epoch, on_trial=lambda trial: None)
 
 
 @pytest.mark.slow
