@@ -185,7 +185,7 @@ def test_a_ray_that_does_not_start_is_told_in_one_line(tmp_path: Path, monkeypat
     with pytest.raises(TidegateError, match=r"^Ray could not be started: no route to host$"):
         made.run(make_job(tmp_path), on_epoch=ignore_epoch, on_trial=lambda trial: None)
     made.workers = []
-    made._closing.set()
+    made._down.set()
 
 
 def test_closing_what_was_never_started_costs_nothing(tmp_path: Path) -> None:
