@@ -65,6 +65,11 @@ def test_verbs_that_only_look_never_load_torch(ended: tuple[World, Answer]) -> N
     assert not loaded & {"torch", "lightning", "ray", "wandb"}
 
 
+def test_verbs_that_train_load_torch_only_when_ray_has_been_asked_for() -> None:
+    """Lightning takes four seconds to import, and Ray and its workers can come up meanwhile."""
+    assert not modules_after("import engine.verbs") & {"torch", "lightning", "ray"}
+
+
 @pytest.mark.parametrize("verb", ["loop", "history"])
 def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([verb, "--help"]) == 0

@@ -190,6 +190,25 @@ def test_what_was_started_is_ended(fresh: World, monkeypatch: pytest.MonkeyPatch
     assert running == []
 
 
+def test_a_class_that_is_not_ours_is_imported_while_the_search_starts(
+    fresh: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong one ends what was started, and nothing is written."""
+    said: list[str] = []
+    monkeypatch.setattr(LocalSearch, "start", lambda self: said.append("start"))
+    monkeypatch.setattr(LocalSearch, "close", lambda self: said.append("close"))
+    answer = fresh.ask("sweep", "trust=[nowhere_at_all]", "model._target_=nowhere_at_all.Net")
+    assert answer.code == 2
+    assert "no module 'nowhere_at_all'" in answer.err
+    assert answer.err.count("\n") == 1
+    assert said == ["start", "close"]
+    said.clear()
+    answer = fresh.ask("sweep", "model._target_=nowhere_at_all.Net")
+    assert "this class is not on the list of trusted ones" in answer.err
+    assert said == []
+    assert not (fresh.out / "ledger.db").exists()
+
+
 def test_time_by_the_names_that_people_read() -> None:
     watch = Stopwatch()
     watch.laps |= {"validate": 1.0, "monitor": 2.0, "train": 4.0, "ledger": 8.0}

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
+from engine.train.conf import TabularConf
 from engine.train.model import TabularModel
-from engine.train.registry import CURE, resolve, trusted_packages
+from engine.train.registry import CURE, described, resolve, trusted_packages
 
 PACKAGE = """\
 import os
@@ -139,3 +140,14 @@ def test_trust_comes_from_the_config_and_the_environment(monkeypatch: pytest.Mon
     assert trusted_packages(["a", " ", "b.c"]) == ("a", "b.c")
     monkeypatch.setenv("TIDEGATE_TRUST", " d, a,,")
     assert trusted_packages(["a"]) == ("a", "d")
+
+
+def test_what_stands_for_a_class_before_it_is_imported() -> None:
+    foreign: set[str] = set()
+    assert described("engine.train.model.TabularModel", (), foreign) is TabularConf
+    assert foreign == set()
+    described("corridor.models.Mine", ("corridor",), foreign)(any=1, argument=2)
+    assert foreign == {"corridor.models.Mine"}
+    with pytest.raises(ConfigError, match="not on the list"):
+        described("corridor.models.Mine", (), foreign)
+    assert "corridor" not in sys.modules

@@ -277,10 +277,19 @@ def test_a_ray_that_does_not_start_is_told_in_one_line(tmp_path: Path, monkeypat
     made = RaySearch(SearchConf(), scratch=tmp_path)
     with pytest.raises(TidegateError, match=r"^Ray could not be started: no route to host$"):
         made.run(make_job(tmp_path), on_epoch=ignore_epoch, on_trial=lambda trial: None)
-    made._closing.set()
+    made._down.set()
 
 
 def test_closing_what_was_never_started_costs_nothing(tmp_path: Path) -> None:
     made = RaySearch(SearchConf(), scratch=tmp_path)
     made.close()
     assert made.startup_seconds == 0.0
+
+
+def test_a_trial_on_two_processes(search: RaySearch, tmp_path: Path) -> None:
+    """Helpers start from a thread of Ray's own process, and end with the trial."""
+    _, (alone,) = run(search, make_job(tmp_path / "one", make_plan(0)))
+    _, (shared,) = run(search, make_job(tmp_path / "two", make_plan(0, workers=2)))
+    assert shared.state is TrialState.FINISHED
+    losses = [[epoch.train_loss for epoch in trial.curve] for trial in (alone, shared)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
