@@ -31,6 +31,7 @@ from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
 from engine.train.search_space import draw
 from engine.train.sweep import LocalSearch, Search
+from engine.train.told import remarks, unfinished
 from engine.train.tune import RaySearch
 
 Answer = tuple[int, dict[str, Any]]
@@ -218,6 +219,8 @@ def make_search(config: Config) -> Search:
     return RaySearch(
         config.search,
         threads=config.train.threads,
+        gpus=config.train.gpus,
+        accelerator=config.train.accelerator,
         scratch=config.folder,
         paths=(str(Path.cwd().absolute()),),
     )
@@ -282,12 +285,13 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             decision, rows, recipe, ports.search, ports.store, warm=None, progress=console.progress
         )
         answer: dict[str, Any] = {"candidate": to_plain(candidate)}
-        for trial in sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max"):
+        ordered = sorted(candidate.trials, key=lambda t: t.value, reverse=config.search.mode == "max")
+        for trial, remark in zip(ordered, remarks(ordered), strict=True):
             keys = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
-            state = f"{trial.state.value:<8} {trial.reason}".rstrip()
+            state = f"{trial.state.value:<8} {remark}".rstrip()
             console.note(f"{trial.id}  {config.search.metric} {trial.value:.4f}  {keys}  {state}")
         if not candidate.model:
-            console.warn("no trial finished")
+            console.warn(unfinished(candidate.trials))
             return NEGATIVE, answer
         judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
         _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")

@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Epoch, Trial, TrialState
-from engine.train import watchdog
+from engine.train import capacity, watchdog
 from engine.train.conf import SearchConf
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, forget_trial, read_trial, taken_up, write_trial
 from engine.train.worker import Worker
@@ -41,8 +41,21 @@ OBJECT_STORE_BYTES = 512 * 1024**2  # a year of flights, encoded, takes 60 MB
 class RaySearch:
     """Trials on Ray Tune under ASHA. `start` returns at once: Ray and the workers come up while windows are read."""
 
-    def __init__(self, conf: SearchConf, *, threads: int = 1, scratch: Path, paths: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        conf: SearchConf,
+        *,
+        threads: int = 1,
+        scratch: Path,
+        paths: tuple[str, ...] = (),
+        gpus: float | None = None,
+        accelerator: str = "auto",
+    ) -> None:
+        """threads, gpus, accelerator: of one trial, as in TrainConf; scratch: a folder for what Ray writes; paths:
+        where workers look for the user's packages.
+        """
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
+        self.gpus, self.accelerator = gpus, accelerator
         self.workers: list[Any] = []
         self._startup = 0.0
         self._thread: threading.Thread | None = None
@@ -103,9 +116,15 @@ class RaySearch:
     def _start_workers(self) -> None:
         import ray
 
-        actor = ray.remote(Worker).options(num_cpus=0, max_concurrency=4, max_restarts=-1)
-        count = self.conf.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
-        self.workers = [actor.remote(self.threads, list(self.paths)) for _ in range(count)]
+        actor = ray.remote(num_cpus=0, max_concurrency=4, max_restarts=-1)(Worker)
+        has = ray.cluster_resources()
+        gpus = has.get("GPU", 0.0)
+        share = capacity.gpu_share(self.gpus, gpus, self.accelerator)
+        count = capacity.workers(
+            cpus=has.get("CPU", 1.0), gpus=gpus, threads=self.threads, share=share, wanted=self.conf.workers
+        )
+        made = actor.options(num_gpus=share)
+        self.workers = [made.remote(self.threads, list(self.paths), share) for _ in range(count)]
         ray.get([worker.ready.remote() for worker in self.workers])
 
     def _wait(self) -> None:
@@ -117,6 +136,8 @@ class RaySearch:
         self.start()
         self._up.wait()
         self._startup += time.perf_counter() - began
+        if isinstance(self._fault, ConfigError):
+            raise self._fault
         if self._fault is not None:
             reason = " ".join(str(self._fault).split())[:200] or type(self._fault).__name__
             raise TidegateError(f"Ray could not be started: {reason}") from self._fault
