@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from engine.records import Candidate, Trial, TrialState, to_plain
@@ -10,6 +11,7 @@ from engine.report.terminal import Console
 
 # Keys that say how much is tried and how fast, not what: a sweep goes on where they change.
 OPEN = ("time_budget", "compute_hours", "workers", "max_concurrent", "max_failures", "address")
+MOST = 10  # lines about single trials
 
 
 def inputs(plain: dict[str, Any]) -> dict[str, Any]:
@@ -36,6 +38,13 @@ def _winner(candidate: Candidate) -> Trial | None:
     return next(found, None) if candidate.model else None
 
 
+def unfinished(trials: Sequence[Trial]) -> str:
+    """The warning where no trial finished; whether one fault of the config or the data is behind it."""
+    reasons = {trial.reason for trial in trials if trial.state is TrialState.FAILED}
+    alike = len(trials) > 1 and len(reasons) == 1 and all(trial.state is TrialState.FAILED for trial in trials)
+    return "no trial finished" + (f": all {len(trials)} failed for one reason" if alike else "")
+
+
 def show(console: Console, candidate: Candidate) -> None:
     """The table of the best trials, the model's trial in words; a warning where trials failed or none finished."""
     console.swept(candidate)
@@ -48,7 +57,12 @@ def show(console: Console, candidate: Candidate) -> None:
     if candidate.planned > total:
         console.note(f"the budget is used up: {candidate.planned - total} of {candidate.planned} trials did not begin")
     failed = sum(trial.state is TrialState.FAILED for trial in candidate.trials)
+    befallen = [trial for trial in candidate.trials if trial.notes]
+    for trial in befallen[:MOST]:
+        console.note(f"{trial.id}: {'; '.join(trial.notes)}")
+    if len(befallen) > MOST:
+        console.note(f"and {len(befallen) - MOST} more whose work was taken up again")
     if not candidate.model:
-        console.warn("no trial finished")
+        console.warn(unfinished(candidate.trials))
     elif failed:
         console.warn(f"{failed} of {total} trials failed; the best of the others is given")

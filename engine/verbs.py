@@ -240,6 +240,8 @@ def make_search(config: Config) -> Search:
     return RaySearch(
         config.search,
         threads=config.train.threads * config.train.workers,
+        gpus=config.train.gpus,
+        accelerator=config.train.accelerator,
         scratch=config.folder,
         paths=(str(Path.cwd().absolute()),),
         cluster=config.cluster,

@@ -50,6 +50,9 @@ class TrainConf:
     """auto is bf16 on a GPU that has it, else 32."""
     threads: int = 1
     """CPU threads of one trial."""
+    gpus: float | None = None
+    """GPUs of one trial: with a share such as 0.25 four trials train on one, each with a quarter of its memory; null: a
+    whole one where there is any; 0: none."""
     checkpoint_seconds: float = 10.0
     """Seconds between two checkpoints of a trial, at least; more where writing one would take above a twentieth of the
     time. 0: one after every epoch."""
@@ -81,6 +84,18 @@ class TrainConf:
             "train.weight_decay",
             f"{self.weight_decay} is not a number from 0 on",
             "choose 0 or more",
+        )
+        require(
+            self.gpus is None or 0 <= self.gpus <= 1,
+            "train.gpus",
+            f"{self.gpus} is not a share of a GPU",
+            "choose a number from 0 to 1, such as 0.25: a trial trains on one GPU",
+        )
+        require(
+            self.gpus != 0 or self.accelerator != "gpu",
+            "train.gpus",
+            "0 leaves no GPU to train.accelerator=gpu",
+            "choose a share such as 0.25, or accelerator=auto",
         )
         require(
             0 <= self.checkpoint_seconds < inf,

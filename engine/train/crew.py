@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import chain, zip_longest
 from typing import Any
 
+from engine.train import capacity
 from engine.train.home import Home
 from engine.train.worker import Worker
 
@@ -25,7 +26,7 @@ def reached(workers: list[Any], method: str, *args: Any) -> list[Any]:
     return answers
 
 
-def spread(nodes: list[dict[str, Any]], here: str, threads: int, most: int) -> list[str]:
+def spread(nodes: list[dict[str, Any]], here: str, threads: int, most: int, share: float = 0.0) -> list[str]:
     """The node of each worker that there should be: one after the other in turn, the driver's first.
 
     Args:
@@ -33,9 +34,10 @@ def spread(nodes: list[dict[str, Any]], here: str, threads: int, most: int) -> l
         here: the driver's node, which gets one where no node has the CPUs.
         threads: CPUs of a worker.
         most: workers in all, also where there are fewer CPUs; 0: as many as fit.
+        share: GPUs of a worker; a node that lacks them gets none.
     """
     free = {
-        node["NodeID"]: [node["NodeID"]] * (int(node["Resources"].get("CPU", 0)) // threads)
+        node["NodeID"]: [node["NodeID"]] * _fit(node["Resources"], threads, share, by_gpu=bool(most and share))
         for node in nodes
         if node["Alive"]
     }
@@ -45,12 +47,24 @@ def spread(nodes: list[dict[str, Any]], here: str, threads: int, most: int) -> l
     return [slots[i % len(slots)] for i in range(most)] if most else slots
 
 
+def _fit(has: dict[str, float], threads: int, share: float, *, by_gpu: bool) -> int:
+    """Workers that a node takes; `by_gpu`: its CPUs are no bound."""
+    by_cpu = int(has.get("CPU", 0)) // threads
+    if not share:
+        return by_cpu
+    gpus = capacity.on_gpus(has.get("GPU", 0.0), share)
+    return gpus if by_gpu else min(max(1, by_cpu), gpus)
+
+
 class Crew:
     """Worker actors of the Ray that this process is connected to."""
 
-    def __init__(self, threads: int, paths: list[str], most: int) -> None:
-        """`most` workers in all; 0: one for each `threads` CPUs."""
+    def __init__(
+        self, threads: int, paths: list[str], most: int, *, gpus: float | None = None, accelerator: str = "auto"
+    ) -> None:
+        """`most` workers in all; 0: as many as the CPUs and GPUs allow. threads, gpus, accelerator: of one trial."""
         self.threads, self.paths, self.most = threads, paths, most
+        self.gpus, self.accelerator = gpus, accelerator
         self.workers: list[Any] = []
         self._nodes: list[str] = []  # of each worker
         self._home: Any = None  # what workers on other machines send their files to, by its name
@@ -63,21 +77,30 @@ class Crew:
         import ray
 
         here = ray.get_runtime_context().get_node_id()
-        slots = spread(ray.nodes(), here, self.threads, self.most)
+        share = self._share(ray.cluster_resources())
+        slots = spread(ray.nodes(), here, self.threads, self.most, share)
         living = [(node, worker) for node, worker in zip(self._nodes, self.workers, strict=True) if node in slots]
         for node, _ in living:
             slots.remove(node)
         if any(node != here for node in slots) and self._home is None:
             self._home = _pinned(Home, here, name=self._name).remote()
         started = [
-            (node, _pinned(Worker, node).remote(self.threads, self.paths, "" if node == here else self._name))
+            (node, made.remote(self.threads, self.paths, "" if node == here else self._name, share))
             for node in slots
+            for made in [_pinned(Worker, node, num_gpus=share)]
         ]
         import engine.train.tune_trial  # noqa: F401 - a second of imports, while the workers have theirs
 
         _come_up([*([self._home] if self._home is not None else []), *(worker for _, worker in started)], abandoned)
         self._nodes = [node for node, _ in living + started]
         self.workers = [worker for _, worker in living + started]
+
+    def _share(self, has: dict[str, float]) -> float:
+        """GPUs of a worker; ConfigError where Ray has too few of them."""
+        gpus = has.get("GPU", 0.0)
+        share = capacity.gpu_share(self.gpus, gpus, self.accelerator)
+        capacity.check(gpus=gpus, share=share, wanted=self.most)
+        return share
 
     def dismiss(self) -> None:
         """End them all."""

@@ -53,10 +53,15 @@ class RaySearch:
         scratch: Path,
         paths: tuple[str, ...] = (),
         cluster: ClusterConf | None = None,
+        gpus: float | None = None,
+        accelerator: str = "auto",
     ) -> None:
+        """threads, gpus, accelerator: of one trial, as in TrainConf; scratch: a folder for what Ray writes; paths:
+        where workers look for the user's packages.
+        """
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
         self._connection = Connection(cluster or ClusterConf(), _cpus())
-        self._crew = Crew(threads, list(paths), conf.workers)
+        self._crew = Crew(threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator)
         self._startup = 0.0
         self._thread: threading.Thread | None = None
         self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()

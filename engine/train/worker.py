@@ -150,12 +150,20 @@ class Handoff:
 class Worker:
     """Runs trials of the job it was given last. Made a Ray actor by tune.py; its methods may overlap in threads."""
 
-    def __init__(self, threads: int, paths: list[str], home: str = "") -> None:
-        """`home` names the actor that files go to from a machine that is not the driver's; empty on that one."""
+    def __init__(self, threads: int, paths: list[str], home: str = "", gpus: float | None = None) -> None:
+        """threads, gpus: of one trial. Ray shows this process the GPU that it has a share of; with 0 it sees none.
+        `home` names the actor that files go to from a machine that is not the driver's; empty on that one.
+        """
+        import os
         import sys
 
         sys.path.extend(path for path in paths if path not in sys.path)
+        if gpus == 0:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         import torch
+
+        if gpus and gpus < 1 and torch.cuda.is_available():  # a trial that wants more fails alone
+            torch.cuda.set_per_process_memory_fraction(gpus)
 
         import engine.train.fit  # noqa: F401 - the slow import, before the first trial needs it
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from engine.records import Dataset, Epoch, FeatureSpec, Task, Trial
 from engine.train.conf import ModelConf, SearchConf, TrainConf
+from engine.train.naming import trial_id
 from engine.train.search_space import Point, Space
 from engine.train.searchers import begin
-from engine.train.naming import trial_id
 from engine.train.sweep import Further, SweepJob, TrialPlan
 
 MODEL: ModelConf = {

@@ -25,6 +25,24 @@ TRAIN = [
     ({"weight_decay": math.inf}, "train.weight_decay: inf is not a number from 0 on - choose 0 or more"),
     ({"seed": -1}, "train.seed: -1 is no seed - choose one from 0 to 4294967295"),
     ({"seed": 2**32}, "train.seed: 4294967296 is no seed - choose one from 0 to 4294967295"),
+    (
+        {"gpus": 2},
+        "train.gpus: 2 is not a share of a GPU - choose a number from 0 to 1, such as 0.25: a trial trains on one GPU",
+    ),
+    (
+        {"gpus": math.nan},
+        "train.gpus: nan is not a share of a GPU - choose a number from 0 to 1, such as 0.25: a trial trains on one "
+        "GPU",
+    ),
+    (
+        {"gpus": 0, "accelerator": "gpu"},
+        "train.gpus: 0 leaves no GPU to train.accelerator=gpu - choose a share such as 0.25, or accelerator=auto",
+    ),
+    (
+        {"checkpoint_seconds": -1.0},
+        "train.checkpoint_seconds: -1.0 is not a number from 0 on - choose seconds such as 10, or 0 for a checkpoint "
+        "after every epoch",
+    ),
     ({"accelerator": "tpu"}, "train.accelerator: 'tpu' is unknown - choose one of auto, cpu, gpu"),
     ({"precision": "16"}, "train.precision: '16' is unknown - choose one of auto, 32, bf16"),
     ({"schedule": "linear"}, "train.schedule: 'linear' is unknown - choose one of cosine, constant"),
@@ -73,6 +91,7 @@ SEARCH = [
         {"metrics": ["log_loss", "log_loss:min"], "scheduler": "none"},
         "search.metrics: a metric is named twice - name each of them once",
     ),
+    ({"max_preemptions": -1}, "search.max_preemptions: -1 is negative - choose 0 or more"),
 ]
 TABULAR = [
     ({"width": 0}, "model.width: 0 is below 1 - choose 1 or more"),

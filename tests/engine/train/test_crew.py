@@ -162,6 +162,22 @@ def test_workers_are_spread(cpus: dict[str, int], threads: int, most: int, expec
     assert "".join(spread(nodes, "b", threads, most)) == expected
 
 
+@pytest.mark.parametrize(
+    ("gpus", "share", "most", "expected"),
+    [
+        ({"a": 2, "b": 0}, 1.0, 0, "aa"),  # the driver has none, and trains nothing
+        ({"a": 1, "b": 1}, 0.5, 0, "baba"),
+        ({"a": 4, "b": 1}, 1.0, 0, "baa"),  # no more than two CPUs there
+        ({"a": 4, "b": 1}, 1.0, 5, "baaaa"),  # where it is asked for, they share the CPUs
+    ],
+)
+def test_workers_go_where_gpus_are(gpus: dict[str, int], share: float, most: int, expected: str) -> None:
+    nodes = [
+        {"NodeID": name, "Alive": True, "Resources": {"CPU": 2.0, "GPU": float(count)}} for name, count in gpus.items()
+    ]
+    assert "".join(spread(nodes, "b", 1, most, share)) == expected
+
+
 def undisturbed(job: SweepJob, folder: Path) -> tuple[Trial, ...]:
     """The same trials one after the other in this process."""
     sys.path.append(str(job.folder.parents[1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import ray
 
-from engine.errors import InputError, TidegateError
+from engine.errors import ConfigError, InputError, TidegateError
 from engine.records import Epoch, Trial, TrialState
 from engine.scores import score
 from engine.train import weights
@@ -23,9 +24,10 @@ from engine.train.fit import build, predict
 from engine.train.sweep import LocalSearch, SweepJob, best, read_trial
 from engine.train.tune import RaySearch
 from tests.engine.cluster.nodes import descendants
-from tests.engine.train.made import MODEL, SPACE, adaptive, ignore_epoch, make_job, make_plan, outcome
+from tests.engine.train.made import MODEL, SPACE, adaptive, ignore_epoch, make_job, make_plan, make_rows, outcome
 
 pytestmark = pytest.mark.ray
+STORE = {"object_store_memory": 200_000_000}
 
 MODULE = """\
 import os, signal
@@ -43,6 +45,27 @@ class Signed(TabularModel):
 
     def on_train_start(self):
         (self.pids / str(os.getpid())).touch()
+
+
+class Mapped(TabularModel):
+    '''Tells where the rows that it trains on lie, and which GPU its process sees.'''
+
+    def __init__(self, *, told, **rest):
+        super().__init__(**rest)
+        self.told = Path(told)
+
+    def on_train_start(self):
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        places = []
+        for tensor in self.trainer.train_dataloader.tensors:
+            at = tensor.data_ptr()
+            for line in maps:
+                low, high = (int(end, 16) for end in line.split()[0].split("-"))
+                if low <= at < high:
+                    places.append(f"{line.split()[-2] if line.endswith('(deleted)') else line.split()[-1]} {at - low}")
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+        with open(self.told, "a") as file:
+            file.write("|".join([str(os.getpid()), gpu, *places]) + "\\n")
 
 
 class Broken(TabularModel):
@@ -66,14 +89,18 @@ class Killed(TabularModel):
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
-    """Two workers that find the package `rayland`; ASHA may stop a trial after its first epoch."""
+    """Two workers that find the package `rayland`, each on a quarter of a GPU that Ray only believes to be there; ASHA
+    may stop a trial after its first epoch.
+    """
+    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **STORE)
     place = tmp_path_factory.mktemp("command")
     (place / "rayland.py").write_text(MODULE)
     conf = SearchConf(workers=2, grace_period=1, reduction_factor=2, max_failures=0)
-    made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place),))
+    made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place),), gpus=0.25)
     made.start()
     yield made
     made.close()
+    ray.shutdown()
 
 
 class Told:
@@ -257,11 +284,37 @@ def test_a_disk_that_refuses_ends_the_sweep_with_one_line(
         search.run(adaptive(tmp_path / "file", conf), on_epoch=ignore_epoch, on_trial=lambda trial: None)
 
 
+def test_rows_are_mapped_and_not_copied_and_a_gpu_is_shared(search: RaySearch, tmp_path: Path) -> None:
+    """The rows lie in Ray's shared memory once, and both workers train on them where they lie."""
+    model = {**MODEL, "_target_": "rayland.Mapped", "told": str(tmp_path / "told")}
+    plans = [make_plan(i, model, max_epochs=3, batch_size=4096) for i in range(4)]
+    job = make_job(tmp_path / "job", *plans, trusted=("rayland",), train=make_rows(n=50_000))
+    run(search, job)
+    told = [line.split("|") for line in (tmp_path / "told").read_text().splitlines()]
+    assert len(told) == 4
+    for _, gpu, *places in told:
+        assert gpu == "0"
+        assert len(places) == 3
+        assert all(re.match(r"/dev/shm/plasma\S* \d+$", place) for place in places), places
+    assert len({tuple(places) for _, _, *places in told}) == 1  # one copy, whichever process looks
+    assert ray.cluster_resources()["GPU"] == 1.0
+    assert ray.available_resources()["GPU"] == 0.5  # two workers of a quarter
+
+
+def test_more_workers_than_gpus_are_refused(search: RaySearch, tmp_path: Path) -> None:
+    made = RaySearch(SearchConf(workers=5), scratch=tmp_path, gpus=0.25)
+    with pytest.raises(
+        ConfigError, match=r"^search\.workers: 5 workers of 0\.25 GPUs each do not fit on the 1 that Ray"
+    ):
+        made.run(make_job(tmp_path), on_epoch=ignore_epoch, on_trial=lambda trial: None)
+    made.close()
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_takes_no_trial_with_it(
     search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search.conf, "max_failures", 1)
+    monkeypatch.setattr(search.conf, "max_failures", 0)  # it is no failure
     model = {**MODEL, "_target_": "rayland.Killed", "mark": str(tmp_path / "mark")}
     plans = [make_plan(0, model, max_epochs=2), make_plan(1, max_epochs=1)]
     _, trials = run(search, make_job(tmp_path / "job", *plans, trusted=("rayland",)))

@@ -1,0 +1,32 @@
+"""How many trials train at once: what they need against what Ray has."""
+
+from __future__ import annotations
+
+from engine.errors import ConfigError
+
+
+def gpu_share(wanted: float | None, gpus: float, accelerator: str) -> float:
+    """GPUs of one trial: `train.gpus`, or, where that is null, a whole one if Ray has any and a trial may use it."""
+    if wanted is not None:
+        return wanted
+    return 1.0 if gpus and accelerator != "cpu" else 0.0
+
+
+def on_gpus(gpus: float, share: float) -> int:
+    """Trials of so many GPUs each that fit on `gpus` of them; a trial never spans two."""
+    return int(gpus) * int(1 / share + 1e-9)
+
+
+def check(*, gpus: float, share: float, wanted: int) -> None:
+    """ConfigError where the GPUs that Ray has do not suffice for a trial, or for `wanted` workers (0: any number): Ray
+    would wait for them for ever.
+    """
+    if not share:
+        return
+    fit = on_gpus(gpus, share)
+    if not fit:
+        cure = "choose null or 0 to train on the CPU, or start where there is one"
+        raise ConfigError("train.gpus", f"a trial wants {share:g} GPUs, and Ray has {gpus:g}", cure)
+    if wanted > fit:
+        what = f"{wanted} workers of {share:g} GPUs each do not fit on the {gpus:g} that Ray has"
+        raise ConfigError("search.workers", what, f"choose {fit} or fewer, or a smaller train.gpus")

@@ -1,0 +1,208 @@
+"""Kill a sweep anywhere, its command or a part of Ray: the same command goes on, and ends as if undisturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+WHOLE = 12  # epochs of the sweep: 3 trials of 4
+
+
+@pytest.mark.parametrize(
+    ("every", "doubles"), [(17, 1), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_killed_at_every_write_point(
+    every: int, doubles: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    command = [sys.executable, "-m", "tests.engine.train.crash", str(tmp_path / "work"), str(every), str(doubles)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["wrong"] == []
+    assert found["points"] > 50
+    assert found["killed"] >= found["cases"]
+    record_property(
+        "a sweep killed at any write point ends as undisturbed",
+        f"{found['killed']} kills at {found['points']} points, 0 wrong; at most {found['dearest']} epochs for a kill",
+    )
+
+
+class Sweep:
+    """The sweep of sweeping.py as a process."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tests.engine.train.sweeping", str(self.folder), str(self.seconds)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def lines(self) -> list[list[str]]:
+        """What the epochs have left: rate, epoch, process."""
+        path = self.folder / "epochs"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait_for(self, epochs: int) -> None:
+        """Until so many have begun in all processes so far."""
+        assert self.process is not None
+        deadline = time.monotonic() + 240
+        while len(self.lines()) < epochs:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def end(self) -> tuple[int, dict[str, Any], str]:
+        """Exit code, the JSON line, stderr."""
+        assert self.process is not None
+        out, err = self.process.communicate(timeout=300)
+        line = out.strip().splitlines()[-1:] or ["{}"]
+        return self.process.returncode, json.loads(line[0]), err
+
+    def run(self) -> tuple[int, dict[str, Any], str]:
+        self.start()
+        return self.end()
+
+    def descendant(self, name: str) -> int:
+        """A process below the command, by its program."""
+        assert self.process is not None
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        parents, programs = {}, {}
+        for line in listed.splitlines():
+            pid, parent, args = line.split(None, 2)
+            parents[int(pid)], programs[int(pid)] = int(parent), args.split()[0]
+        for pid, program in programs.items():
+            ancestor = pid
+            while ancestor in parents and ancestor != self.process.pid:
+                ancestor = parents[ancestor]
+            if ancestor == self.process.pid and Path(program).name == name:
+                return pid
+        raise AssertionError(f"no {name} among {sorted(set(programs.values()))}")
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the sweep leads to when nobody disturbs it."""
+    sweep = Sweep(tmp_path_factory.mktemp("truth") / "sweep", 0.0)
+    code, answer, err = sweep.run()
+    assert code == 0, err
+    assert answer["states"] == ["finished"] * 3
+    assert len(sweep.lines()) == WHOLE
+    return answer
+
+
+def kill(sweep: Sweep, what: str) -> None:
+    """One disturbance."""
+    assert sweep.process is not None
+    if what == "worker":
+        os.kill(int(sweep.lines()[-1][2]), signal.SIGKILL)
+    elif what == "worker, SIGTERM":
+        os.kill(int(sweep.lines()[-1][2]), signal.SIGTERM)
+    elif what in ("raylet", "gcs_server"):
+        os.kill(sweep.descendant(what), signal.SIGKILL)
+    elif what == "Ray's state":
+        sweep.process.kill()
+        for number, path in enumerate(sorted((sweep.folder / "ray").rglob("*"))):
+            if path.is_file() and number % 2:
+                path.write_bytes(path.read_bytes()[:7])
+            elif path.is_file():
+                path.unlink()
+    else:
+        sweep.process.send_signal({"command": signal.SIGKILL, "Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}[what])
+
+
+CODES = {  # of the disturbed command
+    "command": (-signal.SIGKILL,),
+    "Ray's state": (-signal.SIGKILL,),
+    "Ctrl-C": (130,),
+    "SIGTERM": (130,),
+    "worker": (0,),
+    "worker, SIGTERM": (0,),
+    "raylet": (0,),
+    "gcs_server": (0, 1),  # where Ray does not answer its caller any more, the command ends with one line
+}
+
+
+def check(
+    truth: dict[str, Any], folder: Path, what: str, moments: list[int], seconds: float = 0.4
+) -> tuple[int, list[Any]]:
+    """Disturbed once in each of these epochs, counted over all processes; extra epochs begun, notes of the trials."""
+    sweep = Sweep(folder, seconds)
+    code = -1
+    for moment in moments:
+        sweep.start()
+        sweep.wait_for(moment)
+        kill(sweep, what)
+        code, answer, err = sweep.end()
+        assert code in CODES[what], err
+    if code:
+        code, answer, err = sweep.run()
+    assert code == 0, err
+    assert answer["states"] == truth["states"]
+    # `seconds` is a key of the model and so of the plan, but it changes nothing of what is trained
+    assert answer["outcome"] == truth["outcome"]
+    extra = len(sweep.lines()) - WHOLE
+    assert extra <= len(moments), sweep.lines()
+    assert list((folder / "ray").glob("*")) == [] or what in ("command", "Ray's state", "gcs_server")
+    return extra, answer["notes"]
+
+
+@pytest.mark.ray
+def test_the_command_is_killed_and_goes_on(truth: dict[str, Any], tmp_path: Path) -> None:
+    _, notes = check(truth, tmp_path / "sweep", "command", [6])
+    assert notes == [[], ["it went on from epoch 1"], []]  # epoch 6 of all is the second of its trial
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [what for what in CODES if what != "command"])
+def test_a_part_is_killed_and_the_sweep_goes_on(
+    what: str, truth: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    extra, notes = check(truth, tmp_path / "sweep", what, [6])
+    assert (notes[0], notes[2]) == ([], [])
+    assert re.fullmatch(r"it went on from epoch [12]", notes[1][-1])
+    record_property(f"a sweep whose {what} is hit ends as undisturbed", f"1 of 1, {extra} epochs trained twice")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_command_is_killed_again_and_again(
+    truth: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    moments = sorted(random.Random(3).sample(range(1, WHOLE), 5))
+    extra, _ = check(truth, tmp_path / "sweep", "command", moments)
+    record_property("a sweep killed again and again ends as undisturbed", f"5 kills, {extra} epochs trained twice")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_command_is_killed_in_its_first_seconds(
+    truth: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sweep = Sweep(tmp_path / "sweep", 0.0)
+    for seconds in (0.5, 2.0, 4.0, 6.0, 8.0):
+        sweep.start()
+        time.sleep(seconds)
+        assert sweep.process is not None
+        sweep.process.kill()
+        sweep.process.communicate()
+    code, answer, err = sweep.run()
+    assert code == 0, err
+    assert answer["outcome"] == truth["outcome"]
+    assert len(sweep.lines()) <= WHOLE + 5
+    record_property("a sweep killed in its first seconds ends as undisturbed", "5 of 5 kills")
