@@ -5,8 +5,8 @@
 Both sides are commands of their own and do the same work: 32 trials of the built-in network on one grid of learning
 rates and widths, one epoch each over 100,000 rows of 20 numbers in batches of 1,024, AUROC on 17,648 rows, two trials
 at once, ASHA with the same settings. Ours does more: it checks the windows, judges the best model on a hold-out window
-with intervals, and stores it with its manifest. Sides take turns, the best time of each counts. FLOOR and START are what
-we claim.
+with intervals, and stores it with its manifest. Sides take turns, the best time of each counts. FLOOR and START are
+what we claim.
 """
 
 from __future__ import annotations
