@@ -5,8 +5,8 @@
 Both sides are commands of their own and do the same work: 32 trials of the built-in network on one grid of learning
 rates and widths, one epoch each over 100,000 rows of 20 numbers in batches of 1,024, AUROC on 17,648 rows, two trials
 at once, ASHA with the same settings. Ours does more: it checks the windows, judges the best model on a hold-out window
-with intervals, and stores it with its manifest. Sides take turns, the best time of each counts. FLOOR, START and REUSED
-are what we claim.
+with intervals, and stores it with its manifest. Sides take turns, the best time of each counts. FLOOR and START are
+what we claim.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from benchmarks.peers.net import NOTE
 
 FLOOR = 4.0  # seconds of the plain script, in seconds of ours: 32 trials
 START = 1.0  # seconds from command to the first training step of any trial, ours in theirs
-REUSED = 1.5  # seconds of the plain script with reuse_actors=True, in seconds of ours
 TURNS, STARTS = 2, 3
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS = tuple(f"n{i:02d}" for i in range(20))
@@ -200,4 +199,4 @@ def test_32_trials_against_a_script_that_reuses_actors(benchmark: Any, folder: P
     ratio = theirs_seconds.whole / ours_seconds.whole
     benchmark.extra_info |= {"theirs": theirs_seconds.whole, "ours": ours_seconds.whole, "ratio": ratio}
     print(theirs_seconds, ours_seconds)
-    assert ratio >= REUSED
+    assert theirs_seconds.trials == ours_seconds.trials  # recorded, without a floor: nothing is claimed here
