@@ -56,14 +56,15 @@ def test_every_trial_is_told_the_best_first() -> None:
         trial(2, math.nan, FAILED, "ValueError: no"),
         trial(3, 0.3, STOPPED, "slow"),
     )
-    made = candidate(*trials, winner=trials[1], planned=6, front=("trial-001",))
+    made = candidate(*trials, winner=trials[1], planned=6, front=("trial-001",), mode="min")
     lines = shown(made)
-    assert [line.split()[0] for line in lines[:4]] == ["trial-003", "trial-001", "trial-000", "trial-002"]
-    assert lines[0].endswith("log_loss 0.3000  train.lr=0.03  stopped  slow")
-    assert lines[1].endswith("finished front")
-    assert "best: trial-001, epoch 2" in lines[4]
-    assert "the budget is used up: 2 of 6 trials did not begin" in lines[5]
-    assert "1 of 4 trials failed; the best of the others is given" in lines[6]
+    assert [line.split()[0] for line in lines[1:5]] == ["trial-003", "trial-001", "trial-000", "trial-002"]
+    assert lines[7:] == [
+        "best: trial-001, epoch 2",
+        "no other is better in all metrics: trial-001",
+        "the budget is used up: 2 of 6 trials did not begin",
+        "warning: 1 of 4 trials failed; the best of the others is given",
+    ]
     answer = sweeps.answer(made)
     assert [t["state"] for t in answer["candidate"]["trials"]] == ["finished", "finished", "failed", "stopped"]
     assert answer["best"]["id"] == "trial-001"
@@ -73,8 +74,24 @@ def test_every_trial_is_told_the_best_first() -> None:
 
 def test_where_no_trial_finished_there_is_no_best() -> None:
     made = candidate(trial(0, math.nan, FAILED, "diverged"), winner=None)
-    assert "no trial finished" in shown(made)[-1]
+    assert shown(made)[-1] == "warning: no trial finished"
     assert sweeps.answer(made)["best"] is None
+
+
+def test_one_fault_of_all_trials_is_said_to_be_one() -> None:
+    alike = [trial(i, math.nan, FAILED, "ValueError: no column 'age'") for i in range(2)]
+    assert sweeps.unfinished(alike) == "no trial finished: all 2 failed for one reason"
+    assert sweeps.unfinished([alike[0], trial(1, math.nan, FAILED, "diverged")]) == "no trial finished"
+    assert sweeps.unfinished([alike[0], trial(1, 0.4, STOPPED)]) == "no trial finished"
+
+
+def test_what_befell_trials_is_told_of_a_few() -> None:
+    notes = ("its worker was lost after epoch 1", "it went on from epoch 1")
+    made = candidate(*(replace(trial(i, 0.5), notes=notes) for i in range(13)), winner=trial(0, 0.5))
+    lines = shown(made)
+    assert "trial-000: its worker was lost after epoch 1; it went on from epoch 1" in lines
+    assert sum("went on from epoch" in line for line in lines) == sweeps.MOST
+    assert lines[-1] == "and 3 more whose work was taken up again"
 
 
 def test_a_sweep_goes_on_under_another_budget_and_not_under_another_space() -> None:
