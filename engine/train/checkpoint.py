@@ -27,6 +27,7 @@ import torch
 
 from engine import durable
 from engine.errors import ArtifactError, InputError
+from engine.train.sweep import forget_checkpoints
 
 MAGIC = b"tidegate checkpoint 1 "
 COST_SHARE = 0.05  # of the time between two checkpoints may go to writing them
@@ -269,10 +270,8 @@ class Keeper:
 
     def forget(self) -> None:
         """Remove the checkpoints: the trial has ended, or must start anew."""
-        for slot in range(2 if self.folder else 0):
-            if self._path(slot).exists():
-                durable.remove(self._path(slot))
         if self.folder is not None:
+            forget_checkpoints(self.folder)
             with contextlib.suppress(OSError):  # an empty folder would look like lost checkpoints
                 self.folder.rmdir()
         self._count, self._kept = 0, 0

@@ -99,7 +99,7 @@ class LocalSearch:
         """Run the plans in order."""
         ended = []
         for plan in job.plans:
-            trial = read_trial(job.folder, plan.id)
+            trial = taken_up(job.folder, plan.id)
             tries = self.conf.max_failures + 1
             while trial is None:
                 trial = run_trial(job, plan, _reporting(on_epoch, plan.id))
@@ -251,12 +251,28 @@ def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | Non
     return None if found.state is TrialState.FAILED and not failed else found
 
 
+def taken_up(folder: Path, trial: str) -> Trial | None:
+    """`read_trial` at the start of a sweep: of a trial that ended, what it needed to go on is removed."""
+    found = read_trial(folder, trial)
+    if found is not None:
+        forget_checkpoints(folder / trial)
+    return found
+
+
 def forget_trial(folder: Path, trial: str) -> None:
     """Remove the record of a trial that is about to run again, so that an old failure is not taken for its end."""
     if (folder / trial / "trial.json").exists():
         durable.remove(folder / trial / "trial.json")
         with contextlib.suppress(OSError):  # an empty folder would look like lost checkpoints
             (folder / trial).rmdir()
+
+
+def forget_checkpoints(place: Path) -> None:
+    """Remove the checkpoints in a trial's folder, and what a crash left of files that were being written."""
+    if place.is_dir():
+        for path in list(place.iterdir()):
+            if path.name.startswith("checkpoint-") or path.suffix == durable.TEMPORARY:
+                durable.remove(path)
 
 
 def best(trials: tuple[Trial, ...], mode: str) -> Trial | None:

@@ -20,16 +20,21 @@ from engine.cluster.conf import ClusterConf
 from engine.cluster.door import Connection
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Epoch, Trial, TrialState
+from engine.train import watchdog
 from engine.train.conf import SearchConf
 from engine.train.crew import Crew, reached
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob, forget_trial, read_trial, write_trial
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, forget_trial, read_trial, taken_up, write_trial
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",  # that Tune waits for the end of an epoch when it is interrupted
 }
+LOOK_SECONDS = 1.0  # between two looks at Ray's processes
+LEAVE_SECONDS = 15.0  # that the main thread gets to come back from a Ray that has ended
+REST_SECONDS = 5.0  # that a trial gets to end its epoch when the sweep is interrupted
 
 
 class RaySearch:
@@ -51,6 +56,9 @@ class RaySearch:
         self._thread: threading.Thread | None = None
         self._up, self._closing = threading.Event(), threading.Event()
         self._fault: BaseException | None = None
+        self._died = ""  # which of Ray's processes ended by itself
+        self._left = threading.Event()  # set while no sweep runs
+        self._left.set()
 
     @property
     def startup_seconds(self) -> float:
@@ -71,7 +79,12 @@ class RaySearch:
         except BaseException as error:  # handed to the caller by _wait
             self._fault = error
         self._up.set()
-        self._closing.wait()
+        while not self._closing.wait(LOOK_SECONDS) and not self._died:
+            self._died = watchdog.dead() if self._connection.ours and self._fault is None else ""
+        if self._died and not self._left.is_set():
+            watchdog.interrupt()
+            if not self._left.wait(LEAVE_SECONDS):
+                watchdog.leave(self._died)
         self._connection.close()
 
     def _init(self) -> None:
@@ -86,6 +99,11 @@ class RaySearch:
 
     def _wait(self) -> None:
         began = time.perf_counter()
+        if self._died and self._thread is not None:  # start it anew
+            self._thread.join()
+            self._thread, self._died = None, ""
+            self._crew.dismiss()
+            self._up.clear()
         self.start()
         self._up.wait()
         self._startup += time.perf_counter() - began
@@ -104,7 +122,7 @@ class RaySearch:
         """
         waiting = []
         for index, plan in enumerate(job.plans):
-            trial = read_trial(job.folder, plan.id)
+            trial = taken_up(job.folder, plan.id)
             if trial is None:
                 forget_trial(job.folder, plan.id)
                 waiting.append(index)
@@ -116,8 +134,7 @@ class RaySearch:
                 break
             self._wait()
             began = time.perf_counter()
-            self._crew.fill()
-            training, away = self._tune(job, waiting, on_epoch, on_trial)
+            training, away = self._guarded(job, waiting, on_epoch, on_trial)
             self._startup += max(0.0, time.perf_counter() - began - training)
             waiting = [index for index in waiting if job.plans[index].id in away]
         for index in waiting:
@@ -125,6 +142,36 @@ class RaySearch:
             reason = f"taken away {self.conf.max_preemptions + 1} times: {away[plan.id]}"
             on_trial(write_trial(job.folder, _failed(plan.id, plan.params, reason), b""))
         return tuple(_ended(job, plan.id) for plan in job.plans)
+
+    def _guarded(
+        self, job: SweepJob, waiting: list[int], on_epoch: OnEpoch, on_trial: OnTrial
+    ) -> tuple[float, dict[str, str]]:
+        """`_tune`; Ray's own end takes the trials away, and an interrupt lets them rest first."""
+        try:
+            self._left.clear()
+            with watchdog.terminable():
+                self._crew.fill()
+                return self._tune(job, waiting, on_epoch, on_trial)
+        except TidegateError:
+            raise
+        except BaseException as error:
+            if not self._died and not isinstance(error, KeyboardInterrupt):
+                self._closing.wait(2 * LOOK_SECONDS)  # a fault of Ray's may come before its end has been seen
+            if not self._died:
+                self._rest()
+                raise
+            reason = f"Ray itself ended ({self._died})"
+            left = [job.plans[index].id for index in waiting if read_trial(job.folder, job.plans[index].id) is None]
+            return 0.0, dict.fromkeys(left, reason)
+        finally:
+            self._left.set()
+
+    def _rest(self) -> None:
+        """Let the trials end their epoch and leave a checkpoint, if that does not take long."""
+        import ray
+
+        settling = [worker.settle.remote() for worker in self.workers]
+        ray.wait(settling, num_returns=len(settling), timeout=REST_SECONDS)
 
     def _tune(
         self, job: SweepJob, waiting: list[int], on_epoch: OnEpoch, on_trial: OnTrial
@@ -180,7 +227,10 @@ class RaySearch:
             tuner.fit()
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
-        reached(self.workers, "settle")
+        if len(watch.over) < len(waiting):
+            self._rest()  # it was interrupted
+        else:
+            reached(self.workers, "settle")
         for index in waiting:
             plan = job.plans[index]
             if plan.id in watch.errors and read_trial(job.folder, plan.id, failed=True) is None:

@@ -184,6 +184,7 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self._seconds = 0.0
         self._told: set[str] = set()
         self._newest: dict[str, int] = {}  # trial -> its newest epoch
+        self.over: set[str] = set()  # trials that Tune has done with
         self.errors: dict[str, str] = {}  # trial -> why it was given up
         self.away: dict[str, str] = {}  # trial -> how its thin actor was lost: it goes on in the next round
 
@@ -217,6 +218,7 @@ class Watch(tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended, by itself or by the scheduler; Tune asks its actor to stop only after this."""
         plan = self._job.plans[trial.config["index"]]
+        self.over.add(plan.id)
         if read_trial(self._job.folder, plan.id, failed=True) is None:
             reached(self._workers, "ends", plan.id)
         self._tell(trial)
@@ -226,6 +228,7 @@ class Watch(tune.Callback):  # type: ignore[misc]
         lines = [line.strip() for line in str(trial.get_error()).splitlines() if line.strip()]
         reason = lines[-1] if lines else "its actor was lost"  # the last line is the error itself
         plan = self._job.plans[trial.config["index"]]
+        self.over.add(plan.id)
         given_up = reason.partition(f"{GivenUp.__name__}: ")
         if given_up[1]:
             self.errors[plan.id] = given_up[2][:200]

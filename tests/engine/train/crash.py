@@ -1,0 +1,121 @@
+"""Kill -9 a sweep at every write point, run the same command again, compare. A program of its own, because it forks.
+
+    python -m tests.engine.train.crash <work> <every n-th case> <double kills>
+
+The sweep trains one trial after the other in this process. Prints one JSON object: points, cases, killed, the most
+epochs that a kill cost, and what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine import durable
+from engine.records import digest
+from engine.train.conf import SearchConf
+from engine.train.model import TabularModel
+from engine.train.sweep import LocalSearch, SweepJob, best
+from tests.engine.crash import cases_of
+from tests.engine.promote.crash import forked, killer
+from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
+
+EPOCHS = 3
+
+
+class Marked(TabularModel):
+    """Leaves a line for every epoch that begins."""
+
+    def __init__(self, *, mark: str, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.mark = Path(mark)
+
+    def on_train_epoch_start(self) -> None:
+        with open(self.mark, "a") as file:
+            file.write("epoch\n")
+
+
+def make(work: Path) -> SweepJob:
+    """Two trials with dropout and a schedule, a checkpoint after every epoch; and one that fails."""
+    work.mkdir(exist_ok=True)
+    model = {**MODEL, "_target_": "tests.engine.train.crash.Marked", "mark": str(work / "epochs"), "dropout": 0.3}
+    plans = [make_plan(i, model, lr=lr, max_epochs=EPOCHS, checkpoint_seconds=0.0) for i, lr in ((0, 0.05), (1, 0.01))]
+    plans.append(make_plan(2, {**MODEL, "_target_": "os.system"}))
+    return make_job(work / "job", *plans, trusted=("tests",))
+
+
+def trained(work: Path) -> int:
+    """Epochs begun in all processes so far."""
+    return (work / "epochs").read_text().count("epoch") if (work / "epochs").exists() else 0
+
+
+def command(work: Path) -> str:
+    """What is killed and run again; the digest of what it leads to."""
+    job = make(work)
+    search = LocalSearch(SearchConf(max_failures=0))
+    trials = search.run(job, on_epoch=ignore_epoch, on_trial=lambda trial: None)
+    winner = best(trials, job.mode)
+    shown = [
+        [t.id, t.state, t.reason, [[e.epoch, e.train_loss, e.value] for e in t.curve], t.best_epoch, t.value]
+        for t in trials
+    ]
+    weights = [Path(t.weights).read_bytes().hex() for t in trials if t.weights]
+    kept = sorted(str(path.relative_to(work)) for path in (work / "job").rglob("checkpoint-*"))
+    return digest(shown, weights, winner.id if winner else "", kept)
+
+
+def undisturbed(work: Path) -> tuple[list[str], str]:
+    """The operations of an undisturbed run, and what it leads to."""
+
+    def task() -> str:
+        operations: list[str] = []
+
+        def watch(step: durable.Step, execute: Any) -> None:
+            operations.append(step.operation)
+            execute()
+
+        with durable.intercept(watch):
+            return json.dumps([command(work), operations])
+
+    status, text = forked(task)
+    if status:
+        raise SystemExit(text)
+    result, operations = json.loads(text)
+    return operations, result
+
+
+def main(work: Path, every: int, doubles: int) -> dict[str, object]:
+    """All cases, one after the other."""
+    operations, expected = undisturbed(work)
+    needed = trained(work)
+    killed, dearest, wrong = 0, 0, []
+    cases = cases_of(operations, every, doubles)
+    for case in cases:
+        shutil.rmtree(work, ignore_errors=True)
+        for point, mode in case:
+
+            def dying(point: int = point, mode: str = mode) -> str:
+                with durable.intercept(killer(point, mode)):
+                    return command(work)
+
+            status, text = forked(dying)
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+                killed += 1
+            elif status or text != expected:
+                wrong.append([case, "instead of being killed", text])
+        status, text = forked(lambda: command(work))
+        cost = trained(work) - needed
+        dearest = max(dearest, cost)
+        if status or text != expected or cost > len(case):
+            wrong.append([case, status, text, cost])
+    return {"points": len(operations), "cases": len(cases), "killed": killed, "dearest": dearest, "wrong": wrong[:5]}
+
+
+if __name__ == "__main__":
+    work, every, doubles = sys.argv[1:]
+    print(json.dumps(main(Path(work), int(every), int(doubles))))
