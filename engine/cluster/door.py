@@ -35,7 +35,7 @@ class Connection:
     def __init__(self, conf: ClusterConf, cpus: int) -> None:
         """`cpus` is what a Ray that we start may use."""
         self.conf, self.cpus = conf, cpus
-        self._ours = False
+        self.ours = False  # is the connection ours to end
         self._folder: Path | None = None  # of the token
         self._before: dict[str, str | None] = {}
 
@@ -56,7 +56,7 @@ class Connection:
 
         if ray.is_initialized():
             return
-        self._ours = True
+        self.ours = True
         if self.conf.kind == "local":
             self._guard()
             ray.init(
@@ -74,12 +74,12 @@ class Connection:
 
     def close(self) -> None:
         """End the Ray that we started, or leave the one that we joined."""
-        if not self._ours:
+        if not self.ours:
             return
         import ray
 
         ray.shutdown()
-        self._ours = False
+        self.ours = False
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

@@ -52,6 +52,7 @@ class Jobs:
         """ConfigError where nothing answers there, or it wants another token."""
         self.address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT
         self._client = _connect(self.address)
+        self._seen = 0  # characters of the log that is followed
 
     def submit(self, request: Request) -> tuple[str, bool]:
         """(id of the job, was it submitted now): one of the same name that still runs is taken instead."""
@@ -98,16 +99,18 @@ class Jobs:
             TidegateError: the cluster does not answer any more.
             KeyboardInterrupt: whoever follows has seen enough; the job goes on.
         """
-        seen = 0
+        from aiohttp import ClientError
+
+        self._seen = 0
         misses = 0
         while True:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", DeprecationWarning)  # Ray hands aiohttp an old value
-                    seen = asyncio.run(self._tail(job, seen, write))
+                    asyncio.run(self._tail(job, write))
                 state = self.state(job)
                 misses = 0
-            except (OSError, RuntimeError, TidegateError) as error:
+            except (ClientError, OSError, RuntimeError, TidegateError) as error:
                 misses += 1
                 if misses > RETRIES:
                     said = one_line(redact_text(str(error)), 200)
@@ -119,17 +122,16 @@ class Jobs:
                 return state
             time.sleep(PAUSE)
 
-    async def _tail(self, job: str, seen: int, write: Callable[[str], None]) -> int:
-        """Hand on what comes after the first `seen` characters; how many there are now."""
+    async def _tail(self, job: str, write: Callable[[str], None]) -> None:
+        """Hand on what comes after the characters that were seen: a log that broke off comes from its beginning."""
         place = 0
-        async with aclosing(self._client.tail_job_logs(job)) as lines:
-            async for text in lines:
-                fresh = text[max(0, seen - place) :]
+        async with aclosing(self._client.tail_job_logs(job)) as parts:
+            async for text in parts:
+                fresh = text[max(0, self._seen - place) :]
                 place += len(text)
                 if fresh:
                     write(fresh)
-                    seen = place
-        return seen
+                    self._seen = place
 
 
 def _connect(address: str) -> Any:

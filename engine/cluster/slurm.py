@@ -66,6 +66,7 @@ if [ "$again" -eq 1 ] && [ "$code" -eq 130 ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 kill "${{rays[@]}}" 2>/dev/null || true
+wait "${{rays[@]}}" || true
 exit "$code"
 """
 

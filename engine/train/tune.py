@@ -139,7 +139,6 @@ class RaySearch:
                 break
             self._wait()
             began, trained = time.perf_counter(), course.training
-            self._crew.fill()
             away = self._guarded(course)
             training = (course.training - trained) / max(1, len(self.workers))  # had all been busy all the time
             self._startup += max(0.0, time.perf_counter() - began - training)
@@ -157,6 +156,7 @@ class RaySearch:
         try:
             self._left.clear()
             with watchdog.terminable():
+                self._crew.fill()
                 return self._tune(course)
         except TidegateError:
             raise

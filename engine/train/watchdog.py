@@ -28,18 +28,20 @@ def dead() -> str:
 def terminable() -> Iterator[None]:
     """SIGTERM raises KeyboardInterrupt, as the command line has it: Tune has a handler of its own for Ctrl-C, which
     waits for Ray.
+
+    It is set anew also where it is set already: Ray puts a handler of its own before Python's, which writes a trace
+    and lets an alarm abort the process three seconds later, however far it has come with leaving.
     """
-    if (
-        signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    ours = signal.default_int_handler if before in (signal.SIG_DFL, None) else before
+    signal.signal(signal.SIGTERM, ours)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def interrupt() -> None:

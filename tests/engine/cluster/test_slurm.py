@@ -166,10 +166,17 @@ def test_a_job_that_is_told_to_end_ends_its_command_first(tmp_path: Path, word: 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_real_sweep_in_a_batch_job(fresh: World) -> None:
-    """Slurm's own programs are stand-ins; Ray, its token, the sweep and going on after an interruption are real."""
-    words = ["experiment=world", f"out={fresh.out}", "search.backend=ray", "train.lr=choice(0.01, 0.02, 0.03)"]
-    request = make_request("sweep", words, [f"file://{fresh.folder}/conf"], "config", conf(cpus=2))
+def test_a_real_sweep_whose_time_is_up_goes_on_in_the_next_job(fresh: World) -> None:
+    """Slurm's own programs are stand-ins; Ray, its token, the sweep, its interruption and what follows are real."""
+    space = f"train.lr=choice({','.join(f'0.0{i}' for i in range(1, 7))})"
+    words = [
+        "experiment=world",
+        f"out={fresh.out}",
+        "search.backend=ray",
+        "search.num_samples=6",
+        "train.max_epochs=20",
+    ]
+    request = make_request("sweep", [*words, space], [f"file://{fresh.folder}/conf"], "config", conf(cpus=1))
     folder = fresh.out.parent
     (folder / "bin").mkdir()
     for name, program in (("srun", SRUN), ("scontrol", NOTE % "scontrol")):
@@ -177,8 +184,30 @@ def test_a_real_sweep_in_a_batch_job(fresh: World) -> None:
         (folder / "bin" / name).chmod(0o755)
     path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**clean(), **variables(1), "PATH": path, "NOTES": str(folder / "notes")}
-    done = subprocess.run(
-        ["bash", "-c", script(request)], env=environment, capture_output=True, text=True, timeout=900, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len(list(fresh.out.rglob("trial.json"))) >= 3
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["bash", "-c", script(request)], env=environment, cwd=folder)
+
+    first = start()
+    deadline = time.monotonic() + 600
+    while not (ended := list(fresh.out.rglob("trial.json"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.send_signal(signal.SIGUSR1)
+    assert first.wait(timeout=300) == 130
+    assert f"scontrol requeue {variables(1)['SLURM_JOB_ID']}" in (folder / "notes").read_text()
+    written = {path: path.stat().st_mtime_ns for path in ended}
+    assert 1 <= len(list(fresh.out.rglob("trial.json"))) < 6
+    assert start().wait(timeout=600) == 0
+    assert len(list(fresh.out.rglob("trial.json"))) == 6
+    assert {path: path.stat().st_mtime_ns for path in ended} == written  # no trial that had ended ran again
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if mentions(path, variables(1)["SLURM_JOB_ID"])]
+    assert left == []  # the Rays ended with their jobs
+
+
+def mentions(path: Path, job: str) -> bool:
+    """Is this a process of the Ray of a job."""
+    try:
+        return f"/tmp/ray-{job}".encode() in path.read_bytes()
+    except OSError:
+        return False

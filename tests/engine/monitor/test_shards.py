@@ -169,3 +169,7 @@ def test_ray_gives_the_same_though_a_worker_dies(folders: tuple[Path, Path], tmp
         assert_same(report, in_memory())
         with pytest.raises(ValueError, match="two is wrong"):
             list(ray_map(fails, [1, 2, 3]))
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+        assert token.exists()
+    assert not token.exists()  # it was for this Ray alone
+    assert os.environ.get("RAY_AUTH_TOKEN_PATH") != str(token)

@@ -220,17 +220,21 @@ def listening(pids: list[int]) -> set[tuple[str, str]]:
     return found
 
 
-def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(search: RaySearch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(
+    search: RaySearch, tmp_path: Path, word: signal.Signals
+) -> None:
     job = make_job(tmp_path, *(make_plan(i, max_epochs=40) for i in range(2)))
 
     def interrupt(trial: str, epoch: Epoch) -> None:
         if epoch.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), word)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(word)
     with pytest.raises(KeyboardInterrupt):
         search.run(job, on_epoch=interrupt, on_trial=lambda trial: None)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(word) is handler
+    assert signal.alarm(0) == 0  # Ray's own handler would abort this process three seconds after SIGTERM
     ended = [read_trial(tmp_path, plan.id, failed=True) for plan in job.plans]
     assert None in ended
     assert all(trial is None or len(trial.curve) < 3 for trial in ended)  # ASHA may have stopped one of them before
