@@ -103,6 +103,14 @@ class Past:
         """Verdicts on one model, in order."""
         return self._all("verdict", Verdict, model)
 
+    def looks(self, model: str, champion: str) -> list[Verdict]:
+        """The verdicts of the shadow gate on a model beside that champion since it last came into preproduction."""
+        rows = [row for row in self.rows if row.model == model]
+        came = [row.seq for row in rows if row.kind == "stage" and row.payload["target"] == Stage.PREPRODUCTION.value]
+        since = came[-1] if came else 0
+        found = [from_plain(Verdict, row.payload) for row in rows if row.kind == "verdict" and row.seq > since]
+        return [verdict for verdict in found if (verdict.gate, verdict.champion) == ("shadow", champion)]
+
     def holdout_uses(self, fingerprint: str) -> int:
         """How many offline evaluations these rows have served."""
         return sum(row.kind == "evaluation" and row.payload["fingerprint"] == fingerprint for row in self.rows)
@@ -149,7 +157,7 @@ class Past:
 
     def _passed(self, model: str, verdicts: list[Verdict]) -> bool | None:
         """True once it reached production, False once any gate did not open, None while it waits."""
-        if not model or any(v.outcome is not Outcome.PASS for v in verdicts):
+        if not model or any(v.outcome is not Outcome.PASS and not v.waiting for v in verdicts):
             return False
         changes = self._all("stage", StageChange, model)
         return True if any(c.target is Stage.PRODUCTION for c in changes) else None

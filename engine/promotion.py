@@ -7,15 +7,15 @@ Anything but PASS sends it aside. Each verdict is in the ledger before the chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from engine import challenger
 from engine.errors import ArtifactError
-from engine.gate import RuleConf, judge, untrained
+from engine.gate import RuleConf, judge, judge_look, untrained
 from engine.past import Past
-from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict, digest, to_plain
+from engine.records import Cycle, EvaluationReport, Look, Outcome, Stage, Verdict, digest, to_plain
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
 from engine.steps import Steps, evaluation_key, verdict_id
@@ -33,10 +33,11 @@ class Promotion:
         return head.model if head is not None else ""
 
     def settle_shadow(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
-        """Judge a waiting challenger on the newest labelled window, and move it on or out.
+        """Judge a waiting challenger on the newest labelled window and those it was judged on before, joined.
 
-        Every shadow window must be passed and each is looked at once, so looking again cannot make luck look like
-        merit. While promotions are frozen it waits.
+        It moves on or out as soon as they decide, at the latest on window `promote.shadow_windows`. Each look has its
+        own critical value (engine/gate/sequential.py), so looking again cannot make luck look like merit. A window
+        that validation blocked is no look. While promotions are frozen it waits.
         """
         pending = past.pending
         made = past.candidate(pending) if pending and not past.frozen else None
@@ -45,14 +46,29 @@ class Promotion:
         name = self.steps.names[mature]
         if name in past.blocked:
             return cycle
-        report = self.steps.judged(cycle, "shadow", pending, self.steps.read(name, labelled=True))
-        cycle, verdict = self._judge(replace(cycle, shadow=report), report, self.confs.gate.shadow, "shadow")
-        if verdict.outcome is not Outcome.PASS:
-            return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.RETIRED, verdict)
-        earlier = sum(v.gate == "shadow" and v.outcome is Outcome.PASS for v in past.verdicts(pending))
-        if earlier + 1 < self.confs.promote.shadow_windows:
+        earlier = past.looks(pending, self.steps.champion(cycle))
+        seen = [verdict.window for verdict in earlier]
+        if name in seen:
             return cycle
-        return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.PRODUCTION, verdict)
+        report = self.steps.shadowed(cycle, pending, [*seen, name])
+        cycle, verdict = self._look(replace(cycle, shadow=report), report, earlier)
+        if verdict.waiting:
+            return cycle
+        target = Stage.PRODUCTION if verdict.outcome is Outcome.PASS else Stage.RETIRED
+        return self._move(cycle, pending, Stage.PREPRODUCTION, target, verdict)
+
+    def _look(self, cycle: Cycle, report: EvaluationReport, earlier: Sequence[Verdict]) -> tuple[Cycle, Verdict]:
+        """The shadow gate on the rows so far; where a person lowered the number of looks, this is the last one."""
+        number, conf = len(earlier) + 1, self.confs.gate
+        most = max(number, self.confs.promote.shadow_windows)
+        if most == 1:
+            return self._judge(cycle, report, conf.shadow, "shadow")
+        told: dict[str, Any] = {"gate": "shadow", "greater_is_better": _directions(conf.shadow)}
+        look = Look(number=number, most=most, spending=conf.spending, futility=conf.futility)
+        with self.ports.watch.lap("gate"):
+            verdict = judge_look(report, conf.shadow, **told, look=look, earlier=earlier)
+        told |= {"look": look, "earlier": [verdict_id(v) for v in earlier]}
+        return self._record(cycle, report, conf.shadow, verdict, told)
 
     def gate(self, cycle: Cycle, past: Past) -> Cycle:
         """May the challenger pass to staging."""
@@ -120,16 +136,26 @@ class Promotion:
         *,
         uses: int = 0,
     ) -> tuple[Cycle, Verdict]:
-        directions = {r.metric: GREATER_IS_BETTER[r.metric] for r in rules.values() if r.metric in GREATER_IS_BETTER}
         told: dict[str, Any] = {
             "gate": gate,
-            "greater_is_better": directions,
+            "greater_is_better": _directions(rules),
             "holdout_uses": uses,
             "max_holdout_uses": self.confs.gate.max_holdout_uses,
         }
         with self.ports.watch.lap("gate"):
             verdict = judge(report, rules, **told)
-        kind = "shadow" if gate == "shadow" else "evaluation"
+        return self._record(cycle, report, rules, verdict, told)
+
+    def _record(
+        self,
+        cycle: Cycle,
+        report: EvaluationReport,
+        rules: Mapping[str, RuleConf],
+        verdict: Verdict,
+        told: Mapping[str, Any],
+    ) -> tuple[Cycle, Verdict]:
+        """The verdict in the ledger, beside all that it was made from."""
+        kind = "shadow" if verdict.gate == "shadow" else "evaluation"
         judged = digest(*evaluation_key(kind, report.model, report.champion, report.fingerprint))
         in_order = [{"name": name, **to_plain(rule)} for name, rule in rules.items()]  # the first one gives the reason
         return self.steps.verdict(cycle, verdict, {**told, "evaluation": judged, "rules": in_order})
@@ -141,6 +167,11 @@ class Promotion:
             self.ports.store.verify(model)
         said = reason or f"{verdict.gate} gate: {verdict.reason}"
         return self.steps.move(cycle, model, source, target, said, verdict_id(verdict))
+
+
+def _directions(rules: Mapping[str, RuleConf]) -> dict[str, bool]:
+    """Which way the metrics of these rules point."""
+    return {rule.metric: GREATER_IS_BETTER[rule.metric] for rule in rules.values() if rule.metric in GREATER_IS_BETTER}
 
 
 def _reached(cycle: Cycle, model: str, stage: Stage) -> bool:

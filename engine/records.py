@@ -343,6 +343,7 @@ class EvaluationReport:
     champion_metrics: tuple[Estimate, ...] = ()
     differences: tuple[Estimate, ...] = ()  # challenger minus champion, paired by row
     slices: tuple[SliceEstimate, ...] = ()
+    windows: tuple[str, ...] = ()  # whose rows were joined, oldest first; empty: those of `window` alone
 
     def metric(self, name: str) -> Estimate:
         """The challenger's estimate of that name; KeyError where it was not computed."""
@@ -368,6 +369,18 @@ class RuleResult:
     bound: float  # threshold or margin
     reason: str
     rows_needed: int = 0  # where INCONCLUSIVE: rows that would decide, as far as can be told; 0: cannot be told
+    critical: float = math.nan  # at one of several looks: the critical value; NaN: it was the ordinary one
+    information: float = math.nan  # that had accrued by then: (n x standard error)^2
+
+
+@record
+class Look:
+    """One of several looks at growing evidence, each with its own critical values."""
+
+    number: int  # from 1
+    most: int
+    spending: str  # how alpha is spent: engine/gate/spending.py
+    futility: float  # predictive power below which an undecided rule fails
 
 
 @record
@@ -383,6 +396,12 @@ class Verdict:
     rules: tuple[RuleResult, ...] = ()
     first: bool = False  # judged by absolute floors alone: there was no champion
     holdout_uses: int = 0  # how often these rows had decided before
+    look: Look | None = None  # one of several; None: there is but one
+
+    @property
+    def waiting(self) -> bool:
+        """Is nothing decided yet, and another look to come."""
+        return self.outcome is Outcome.INCONCLUSIVE and self.look is not None and self.look.number < self.look.most
 
 
 # ---- promote and act ----------------------------------------------------------------------------------------------

@@ -13,12 +13,12 @@ from typing import Any
 
 from engine.decide import DecideConf, Evidence, decide
 from engine.errors import InputError
-from engine.gate import RuleConf, judge, untrained
+from engine.gate import RuleConf, judge, judge_look, untrained
 from engine.promote.chain import Row
 from engine.promote.entries import DECISION, STAGE, VERDICT, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.transition import DISPLACED
-from engine.records import Candidate, EvaluationReport, canonical, from_plain, record, to_plain
+from engine.records import Candidate, Decision, EvaluationReport, Look, Verdict, canonical, from_plain, record, to_plain
 
 KINDS = (DECISION, VERDICT, STAGE)  # what there is a why to
 COLD = "cold"
@@ -84,12 +84,14 @@ def replay(ledger: Ledger, row: Row) -> Replay:
     inputs = found.payload
     try:
         again = _decision(inputs) if row.kind == DECISION else _verdict(ledger, inputs)
+        # As this release writes it: a field that an earlier one did not know yet has its default.
+        recorded = to_plain(from_plain(Decision if row.kind == DECISION else Verdict, row.payload))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         detail = f"its inputs cannot be read by this release: {' '.join(str(error).split())}"
         return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
-    if canonical(again) == canonical(row.payload):
+    if canonical(again) == canonical(recorded):
         return Replay(id=row.id, state=Replayed.EQUAL, detail="made again from its inputs, bit for bit", inputs=inputs)
-    detail = f"{_first_difference(row.payload, again)}; made by tidegate {inputs.get('version', 'unknown')}"
+    detail = f"{_first_difference(recorded, again)}; made by tidegate {inputs.get('version', 'unknown')}"
     return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
 
 
@@ -107,14 +109,15 @@ def _verdict(ledger: Ledger, inputs: Mapping[str, Any]) -> dict[str, Any]:
         candidate = from_plain(Candidate, row.payload)
         verdict = untrained(candidate, champion=inputs["champion"], window=row.window)
     else:
-        verdict = judge(
-            from_plain(EvaluationReport, _needed(ledger, inputs["evaluation"]).payload),
-            dict(map(_rule, inputs["rules"])),
-            gate=inputs["gate"],
-            greater_is_better=inputs["greater_is_better"],
-            holdout_uses=inputs["holdout_uses"],
-            max_holdout_uses=inputs["max_holdout_uses"],
-        )
+        report = from_plain(EvaluationReport, _needed(ledger, inputs["evaluation"]).payload)
+        rules = dict(map(_rule, inputs["rules"]))
+        told = {"gate": inputs["gate"], "greater_is_better": inputs["greater_is_better"]}
+        if "look" in inputs:
+            earlier = [from_plain(Verdict, _needed(ledger, id).payload) for id in inputs["earlier"]]
+            verdict = judge_look(report, rules, **told, look=from_plain(Look, inputs["look"]), earlier=earlier)
+        else:
+            uses, most = inputs["holdout_uses"], inputs["max_holdout_uses"]
+            verdict = judge(report, rules, **told, holdout_uses=uses, max_holdout_uses=most)
     plain: dict[str, Any] = to_plain(verdict)
     return plain
 

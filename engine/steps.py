@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from engine import __version__, challenger, founding
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
-from engine.data.tables import clusters
+from engine.data.tables import clusters, join
 from engine.decide import Evidence, decide
 from engine.errors import DataError, InputError, OvertakenError
 from engine.intervals import Rows
@@ -304,17 +304,30 @@ class Steps:
         window = self.read(cycle.candidate.holdout_window, labelled=True)
         return replace(cycle, evaluation=self.judged(cycle, "evaluation", cycle.candidate.model, window))
 
-    def judged(self, cycle: Cycle, kind: str, model: str, window: Window) -> EvaluationReport:
+    def shadowed(self, cycle: Cycle, model: str, names: Sequence[str]) -> EvaluationReport:
+        """A model beside the champion on the labelled rows of these windows together."""
+        windows = [self.read(name, labelled=True) for name in names]
+        if len(windows) == 1:
+            return self.judged(cycle, "shadow", model, windows[0])
+        rows = [replace(w, table=challenger.labelled_rows(w, self.confs.data)) for w in windows]
+        return self.judged(cycle, "shadow", model, join(rows, self.confs.data.id), tuple(names))
+
+    def judged(
+        self, cycle: Cycle, kind: str, model: str, window: Window, windows: tuple[str, ...] = ()
+    ) -> EvaluationReport:
         """A model beside the champion on the labelled rows of a window; recorded under `kind`."""
         champion = self.champion(cycle)
         key = evaluation_key(kind, model, champion, window.fingerprint)
-        return self.once(EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window))
+        return self.once(
+            EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window, windows)
+        )
 
-    def _evaluate(self, model: str, champion: str, window: Window) -> EvaluationReport:
+    def _evaluate(self, model: str, champion: str, window: Window, windows: tuple[str, ...]) -> EvaluationReport:
         made = self.model(model)
         beside = self.model(champion) if champion else None
         with self.ports.watch.lap("evaluate"):
-            return challenger.judge_rows(made, beside, window, self.confs.data, self.confs.evaluate)
+            report = challenger.judge_rows(made, beside, window, self.confs.data, self.confs.evaluate)
+        return replace(report, windows=windows)
 
     def act(self, cycle: Cycle, past: Past) -> Cycle:
         """What must happen because of this cycle; each item is recorded before it is carried out."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from engine.gate.conf import KINDS, GateConf, RuleConf
 from engine.gate.interval import MIN_ROWS
+from engine.gate.sequential import judge_look
 from engine.gate.verdict import judge, untrained
 
-__all__ = ["KINDS", "MIN_ROWS", "GateConf", "RuleConf", "judge", "untrained"]
+__all__ = ["KINDS", "MIN_ROWS", "GateConf", "RuleConf", "judge", "judge_look", "untrained"]

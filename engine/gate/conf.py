@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from engine.errors import ConfigError
+from engine.gate.spending import SPENDING
 
 KINDS = ("floor", "superiority", "noninferiority")
 
@@ -52,8 +53,17 @@ class GateConf:
     """In shadow, on the next labelled window."""
     max_holdout_uses: int = 5
     """How often the same rows may decide before they are worn out."""
+    spending: str = "obrien_fleming"
+    """How the looks at promote.shadow_windows windows share alpha: obrien_fleming (late) or pocock (evenly)."""
+    futility: float = 0.05
+    """Give a challenger up whose chance to pass by its last shadow window is below this; 0: never."""
 
     def __post_init__(self) -> None:
         if self.max_holdout_uses < 1:
             cure = "choose 1 or more"
             raise ConfigError("gate.max_holdout_uses", f"{self.max_holdout_uses} lets no rows decide", cure)
+        if self.spending not in SPENDING:
+            cure = f"choose one of {', '.join(SPENDING)}"
+            raise ConfigError("gate.spending", f"{self.spending!r} is unknown", cure)
+        if not 0 <= self.futility < 0.5:
+            raise ConfigError("gate.futility", f"{self.futility} is no small chance", "choose 0 up to 0.499")

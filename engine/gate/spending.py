@@ -9,6 +9,7 @@ growing data have correlation sqrt(V_i / V_j), where V is the information that h
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
@@ -65,7 +66,7 @@ def crossings(information: Sequence[float], bounds: Sequence[float]) -> list[flo
     """The chance to cross each bound first, under the null."""
     ahead = (*information, 2.0 * information[-1])
     spent = [0.0, *(_path(tuple(ahead[: k + 1]), tuple(bounds[:k])).spent for k in range(1, len(bounds) + 1))]
-    return [after - before for before, after in zip(spent, spent[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(spent)]
 
 
 class Path:

@@ -35,7 +35,7 @@ def judge(
         results += apply(name, rule, report, greater_is_better)
     if holdout_uses >= max_holdout_uses:
         results.append(_worn(holdout_uses, max_holdout_uses))
-    outcome, reason = _together(results, first)
+    outcome, reason = together(results, first)
     return Verdict(
         gate=gate,
         model=report.model,
@@ -56,7 +56,8 @@ def untrained(candidate: Candidate, *, champion: str, window: str) -> Verdict:
     return Verdict(gate="offline", model="", champion=champion, window=window, outcome=Outcome.FAIL, reason=why)
 
 
-def _together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
+def together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
+    """Outcome and reason of all results: the worst one's."""
     if not results:
         what = "no floor is set, and a first model is judged by floors alone" if first else "the gate has no rule"
         return Outcome.FAIL, what

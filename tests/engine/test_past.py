@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from engine.past import Past, open_window
 from engine.promote.ledger import Ledger
-from engine.records import Route, Stage, StageChange
+from engine.records import Look, Outcome, Route, Stage, StageChange, Verdict, to_plain
+from tests.engine.cycles import cycle
 from tests.engine.world import Answer, World
 
 INDEX = {f"w{i}": i for i in range(9)}
@@ -122,3 +124,43 @@ def test_what_comes_after_the_opening_is_not_past(ledger: Ledger) -> None:
     open_window(ledger, "cycle of w2", "w2", 2)
     assert (Past(ledger, "w2").champion, Past(ledger, "w2").frozen) == ("a", "")
     assert (Past(ledger, "w3").champion, Past(ledger, "w3").frozen) == ("", "incident")
+
+
+def look(ledger: Ledger, model: str, window: str, number: int, *, champion: str = "a", most: int = 3) -> Verdict:
+    """An undecided look of the shadow gate."""
+    found = Verdict(
+        gate="shadow",
+        model=model,
+        champion=champion,
+        window=window,
+        outcome=Outcome.INCONCLUSIVE,
+        reason="",
+        look=Look(number=number, most=most, spending="pocock", futility=0.0),
+    )
+    id = f"{model}-{champion}-{window}"
+    ledger.append("verdict", id, to_plain(found), window=window, model=model)
+    return found
+
+
+def test_looks_are_those_since_the_challenger_came_beside_this_champion(ledger: Ledger) -> None:
+    enter(ledger, "a", "w1")
+    enter(ledger, "b", "w2", upto=Stage.PREPRODUCTION)
+    look(ledger, "b", "w3", 1)
+    move(ledger, "b", Stage.PREPRODUCTION, Stage.RETIRED, "w4", route=Route.MANUAL, actor="ada")
+    move(ledger, "b", Stage.RETIRED, Stage.CANDIDATE, "w4", route=Route.MANUAL, actor="ada")
+    move(ledger, "b", Stage.CANDIDATE, Stage.PREPRODUCTION, "w5", route=Route.MANUAL, actor="ada")
+    assert Past(ledger, "w6").looks("b", "a") == []
+    look(ledger, "b", "w6", 1, champion="z")
+    seen = look(ledger, "b", "w7", 1)
+    assert Past(ledger, "w8").looks("b", "a") == [seen]
+    assert Past(ledger, "w7").looks("b", "a") == []
+
+
+@pytest.mark.parametrize(("number", "passed"), [(1, None), (3, False)])
+def test_an_attempt_that_waits_for_its_next_look_has_not_failed(
+    ledger: Ledger, number: int, passed: bool | None
+) -> None:
+    made = dataclasses.replace(cycle().candidate, model="b")  # type: ignore[type-var]
+    ledger.append("candidate", "c", to_plain(made), window="w2", model="b")
+    look(ledger, "b", "w3", number)
+    assert [attempt.passed for attempt in Past(ledger, "w4").attempts(INDEX, "roc_auc_score")] == [passed]
