@@ -56,7 +56,7 @@ class GateConf:
     spending: str = "obrien_fleming"
     """How the looks at promote.shadow_windows windows share alpha: obrien_fleming (late) or pocock (evenly)."""
     futility: float = 0.05
-    """Give a challenger up whose chance to pass by its last shadow window is below this; 0: never."""
+    """Give a challenger up whose chance to pass by its last shadow window is below this (shared by the rules); 0: never."""
 
     def __post_init__(self) -> None:
         if self.max_holdout_uses < 1:

@@ -12,8 +12,9 @@ the rows contributed, grows by independent parts also where windows differ in ro
 of it does not grow, rows stand for it. Earlier critical values are those that the ledger holds, so that a plan which a
 person changes between looks still spends no more than alpha.
 
-Futility: FAIL where the predictive power is below `futility`, the chance to pass at the last look, all effects being
-equally likely beforehand (Spiegelhalter, Freedman and Blackburn 1986). It is non-binding: no bound is lowered for it.
+Futility: FAIL where the predictive power of a rule is below `futility` / the number of results, of which each one could
+give up: the chance to pass at the last look, all effects being equally likely beforehand (Spiegelhalter, Freedman and
+Blackburn 1986). It is non-binding: no bound is lowered for it.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def judge_look(
         earlier: the verdicts of the looks before, oldest first.
     """
     verdict = judge(report, rules, gate=gate, greater_is_better=greater_is_better)
+    hopeless = look.futility / max(len(verdict.rules), 1)
     results = [
-        _at(look, result, rule, greater_is_better.get(rule.metric, True), _history(result.rule, earlier))
+        _at(look, hopeless, result, rule, greater_is_better.get(rule.metric, True), _history(result.rule, earlier))
         if (rule := _rule_of(result, rules)) is not None
         else result
         for result in verdict.rules
@@ -84,7 +86,9 @@ def _history(name: str, earlier: Sequence[Verdict]) -> list[Seen]:
     ]
 
 
-def _at(look: Look, result: RuleResult, rule: RuleConf, greater: bool, history: list[Seen]) -> RuleResult:
+def _at(
+    look: Look, hopeless: float, result: RuleResult, rule: RuleConf, greater: bool, history: list[Seen]
+) -> RuleResult:
     """One result, its interval widened to this look; one that is undecidable stays what it is."""
     estimate = result.estimate
     if estimate is None or not _decidable(estimate) or estimate.low == estimate.high:
@@ -107,7 +111,7 @@ def _at(look: Look, result: RuleResult, rule: RuleConf, greater: bool, history: 
     sign = 1.0 if greater else -1.0
     outcome, reason, rows = locate(rule, wide, result.bound, sign)
     hope = _predictive_power(sign * (estimate.value - result.bound) / error, level, look)
-    if outcome is Outcome.INCONCLUSIVE and hope < look.futility:
+    if outcome is Outcome.INCONCLUSIVE and hope < hopeless:
         outcome, rows = Outcome.FAIL, 0
         reason += f": futile, the chance to pass by look {look.most} is {hope:.3f}"
     return replace(
