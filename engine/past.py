@@ -7,12 +7,14 @@ the first time, whatever a person does meanwhile; it finds its own finished step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
 from engine.act import metrics_of
 from engine.decide import Attempt
+from engine.gate import GateConf
 from engine.promote.chain import Row
 from engine.promote.entries import OPENED
 from engine.promote.ledger import Ledger
@@ -28,10 +30,12 @@ from engine.records import (
     StageChange,
     ValidationReport,
     Verdict,
+    Wear,
     digest,
     find,
     from_plain,
 )
+from engine.scores import GREATER_IS_BETTER
 
 T = TypeVar("T")
 
@@ -111,9 +115,25 @@ class Past:
         found = [from_plain(Verdict, row.payload) for row in rows if row.kind == "verdict" and row.seq > since]
         return [verdict for verdict in found if (verdict.gate, verdict.champion) == ("shadow", champion)]
 
-    def holdout_uses(self, fingerprint: str) -> int:
-        """How many offline evaluations these rows have served."""
-        return sum(row.kind == "evaluation" and row.payload["fingerprint"] == fingerprint for row in self.rows)
+    def wear(self, report: EvaluationReport, index: int, index_of: Mapping[str, int], conf: GateConf) -> Wear:
+        """How often the rows of a report have decided before, offline or in shadow; `index` is the window at hand.
+
+        An evaluation of some of their windows counts as that share of them, also where a file has changed since (a
+        label that came late): its other rows are the same.
+        """
+        mine = set(report.windows or (report.window,))
+        uses, first, best = 0.0, index, dict[str, float]()
+        for row in self.rows:
+            if row.kind not in ("evaluation", "shadow"):
+                continue
+            found = from_plain(EvaluationReport, row.payload)
+            same = found.fingerprint == report.fingerprint
+            share = 1.0 if same else len(mine & set(found.windows or (found.window,))) / len(mine)
+            if share:
+                uses, first = uses + share, min(first, index_of.get(row.window, index))
+            for estimate in (*found.metrics, *found.champion_metrics) if same else ():
+                _keep_best(best, estimate)
+        return Wear(way=conf.wear, uses=uses, limit=conf.max_holdout_uses, windows=index - first + 1, best=best)
 
     def attempts(self, index_of: Mapping[str, int], metric: str) -> tuple[Attempt, ...]:
         """Every challenger after the first champion, oldest first.
@@ -167,6 +187,13 @@ class Past:
         """Why promotions are frozen; empty: they are not."""
         rows = [row for row in self.rows if row.kind == "freeze"]
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
+
+
+def _keep_best(best: dict[str, float], estimate: Estimate) -> None:
+    name, value = estimate.name, estimate.value
+    if name in GREATER_IS_BETTER and math.isfinite(value):
+        better = max if GREATER_IS_BETTER[name] else min
+        best[name] = better(value, best.get(name, value))
 
 
 def _newer(candidate: Candidate, champion: Candidate, index_of: Mapping[str, int]) -> int:

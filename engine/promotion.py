@@ -13,7 +13,7 @@ from typing import Any
 
 from engine import challenger
 from engine.errors import ArtifactError
-from engine.gate import RuleConf, judge, judge_look, untrained
+from engine.gate import RuleConf, judge, judge_look, judge_worn, untrained
 from engine.past import Past
 from engine.records import Cycle, EvaluationReport, Look, Outcome, Stage, Verdict, digest, to_plain
 from engine.scores import GREATER_IS_BETTER
@@ -62,7 +62,7 @@ class Promotion:
         number, conf = len(earlier) + 1, self.confs.gate
         most = max(number, self.confs.promote.shadow_windows)
         if most == 1:
-            return self._judge(cycle, report, conf.shadow, "shadow")
+            return self._single(cycle, report)
         told: dict[str, Any] = {"gate": "shadow", "greater_is_better": _directions(conf.shadow)}
         look = Look(number=number, most=most, spending=conf.spending, futility=conf.futility)
         with self.ports.watch.lap("gate"):
@@ -78,9 +78,12 @@ class Promotion:
             verdict = untrained(candidate, champion=self.steps.champion(cycle), window=cycle.window)
             inputs = {"candidate": digest("candidate", candidate.decision), "champion": verdict.champion}
             return self.steps.verdict(cycle, verdict, inputs)[0]
-        uses = past.holdout_uses(report.fingerprint)
-        cycle, _ = self._judge(cycle, report, self.confs.gate.rules, "offline", uses=uses)
-        return cycle
+        rules = self.confs.gate.rules
+        wear = past.wear(report, cycle.index, self.steps.index_of, self.confs.gate)
+        told: dict[str, Any] = {"gate": "offline", "greater_is_better": _directions(rules), "wear": wear}
+        with self.ports.watch.lap("gate"):
+            verdict = judge_worn(report, rules, **told)
+        return self._record(cycle, report, rules, verdict, told)[0]
 
     def promote(self, cycle: Cycle) -> Cycle:
         """candidate -> staging -> preproduction -> production, as far as the evidence of today carries."""
@@ -127,19 +130,13 @@ class Promotion:
         champion = self.steps.champion(cycle)
         return Verdict(gate=gate, model=model, champion=champion, window=cycle.window, outcome=outcome, reason=reason)
 
-    def _judge(
-        self,
-        cycle: Cycle,
-        report: EvaluationReport,
-        rules: Mapping[str, RuleConf],
-        gate: str,
-        *,
-        uses: int = 0,
-    ) -> tuple[Cycle, Verdict]:
+    def _single(self, cycle: Cycle, report: EvaluationReport) -> tuple[Cycle, Verdict]:
+        """The shadow gate where it has but one look."""
+        rules = self.confs.gate.shadow
         told: dict[str, Any] = {
-            "gate": gate,
+            "gate": "shadow",
             "greater_is_better": _directions(rules),
-            "holdout_uses": uses,
+            "holdout_uses": 0,
             "max_holdout_uses": self.confs.gate.max_holdout_uses,
         }
         with self.ports.watch.lap("gate"):

@@ -374,6 +374,19 @@ class RuleResult:
 
 
 @record
+class Wear:
+    """How worn the rows of a gate are: what counts, and what it comes to."""
+
+    way: str  # what another use is worth: engine/gate/wear.py
+    uses: float  # that the rows had before; one of a part of them counts as that part
+    limit: int
+    windows: int  # in which those uses and this one came
+    best: dict[str, float] = field(default_factory=dict)  # metric -> the best value ever measured on just these rows
+    rotate_in: int = -1  # windows after which they are worn out, at the present rate of use; -1: never
+    fresh_rows: int = 0  # to ask for then: power 0.8 at the stated margins; 0: no margin is stated
+
+
+@record
 class Look:
     """One of several looks at growing evidence, each with its own critical values."""
 
@@ -397,6 +410,7 @@ class Verdict:
     first: bool = False  # judged by absolute floors alone: there was no champion
     holdout_uses: int = 0  # how often these rows had decided before
     look: Look | None = None  # one of several; None: there is but one
+    wear: Wear | None = None  # None: these rows are not counted
 
     @property
     def waiting(self) -> bool:

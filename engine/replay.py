@@ -13,12 +13,23 @@ from typing import Any
 
 from engine.decide import DecideConf, Evidence, decide
 from engine.errors import InputError
-from engine.gate import RuleConf, judge, judge_look, untrained
+from engine.gate import RuleConf, judge, judge_look, judge_worn, untrained
 from engine.promote.chain import Row
 from engine.promote.entries import DECISION, STAGE, VERDICT, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.transition import DISPLACED
-from engine.records import Candidate, Decision, EvaluationReport, Look, Verdict, canonical, from_plain, record, to_plain
+from engine.records import (
+    Candidate,
+    Decision,
+    EvaluationReport,
+    Look,
+    Verdict,
+    Wear,
+    canonical,
+    from_plain,
+    record,
+    to_plain,
+)
 
 KINDS = (DECISION, VERDICT, STAGE)  # what there is a why to
 COLD = "cold"
@@ -115,6 +126,8 @@ def _verdict(ledger: Ledger, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if "look" in inputs:
             earlier = [from_plain(Verdict, _needed(ledger, id).payload) for id in inputs["earlier"]]
             verdict = judge_look(report, rules, **told, look=from_plain(Look, inputs["look"]), earlier=earlier)
+        elif "wear" in inputs:
+            verdict = judge_worn(report, rules, **told, wear=from_plain(Wear, inputs["wear"]))
         else:
             uses, most = inputs["holdout_uses"], inputs["max_holdout_uses"]
             verdict = judge(report, rules, **told, holdout_uses=uses, max_holdout_uses=most)

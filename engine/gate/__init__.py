@@ -20,5 +20,6 @@ from engine.gate.conf import KINDS, GateConf, RuleConf
 from engine.gate.interval import MIN_ROWS
 from engine.gate.sequential import judge_look
 from engine.gate.verdict import judge, untrained
+from engine.gate.wear import judge_worn
 
-__all__ = ["KINDS", "MIN_ROWS", "GateConf", "RuleConf", "judge", "judge_look", "untrained"]
+__all__ = ["KINDS", "MIN_ROWS", "GateConf", "RuleConf", "judge", "judge_look", "judge_worn", "untrained"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engine.errors import ConfigError
 from engine.gate.spending import SPENDING
 
+WAYS = ("refuse", "spend", "ladder")
 KINDS = ("floor", "superiority", "noninferiority")
 
 
@@ -56,12 +57,18 @@ class GateConf:
     spending: str = "obrien_fleming"
     """How the looks at promote.shadow_windows windows share alpha: obrien_fleming (late) or pocock (evenly)."""
     futility: float = 0.05
-    """Give a challenger up whose chance to pass by its last shadow window is below this (shared by the rules); 0: never."""
+    """Give a challenger up whose chance to pass by its last shadow window is below this, shared by the rules; 0:
+    never."""
+    wear: str = "refuse"
+    """What rows that decided before are worth: refuse (nothing after max_holdout_uses), spend (alpha divided by
+    max_holdout_uses) or ladder (as much as by which the best seen on them is exceeded)."""
 
     def __post_init__(self) -> None:
         if self.max_holdout_uses < 1:
             cure = "choose 1 or more"
             raise ConfigError("gate.max_holdout_uses", f"{self.max_holdout_uses} lets no rows decide", cure)
+        if self.wear not in WAYS:
+            raise ConfigError("gate.wear", f"{self.wear!r} is unknown", f"choose one of {', '.join(WAYS)}")
         if self.spending not in SPENDING:
             cure = f"choose one of {', '.join(SPENDING)}"
             raise ConfigError("gate.spending", f"{self.spending!r} is unknown", cure)

@@ -61,7 +61,7 @@ def judge_look(
     hopeless = look.futility / max(len(verdict.rules), 1)
     results = [
         _at(look, hopeless, result, rule, greater_is_better.get(rule.metric, True), _history(result.rule, earlier))
-        if (rule := _rule_of(result, rules)) is not None
+        if (rule := rule_of(result, rules)) is not None
         else result
         for result in verdict.rules
     ]
@@ -70,7 +70,7 @@ def judge_look(
     return replace(verdict, outcome=outcome, reason=said, rules=tuple(results), look=look)
 
 
-def _rule_of(result: RuleResult, rules: Mapping[str, RuleConf]) -> RuleConf | None:
+def rule_of(result: RuleResult, rules: Mapping[str, RuleConf]) -> RuleConf | None:
     """A result is named after its rule, with the level of a slice in brackets behind it."""
     names = [name for name in rules if result.rule == name or result.rule.startswith(f"{name}[")]
     return rules[max(names, key=len)] if names else None
@@ -107,7 +107,7 @@ def _at(
             "no alpha is left for this look" if accrued else "no rows came since the last look"
         )
         return replace(result, outcome=Outcome.INCONCLUSIVE, reason=why, rows_needed=0)
-    wide = _widened(estimate, value / level, f"{estimate.method}; critical value {value:.3f}")
+    wide = widened(estimate, value / level, f"{estimate.method}; critical value {value:.3f}")
     sign = 1.0 if greater else -1.0
     outcome, reason, rows = locate(rule, wide, result.bound, sign)
     hope = _predictive_power(sign * (estimate.value - result.bound) / error, level, look)
@@ -139,7 +139,8 @@ def _growing(looks: Sequence[Seen]) -> list[float]:
     return []
 
 
-def _widened(estimate: Estimate, factor: float, method: str) -> Estimate:
+def widened(estimate: Estimate, factor: float, method: str) -> Estimate:
+    """The interval, each half of it times `factor`."""
     low = estimate.value - (estimate.value - estimate.low) * factor
     high = estimate.value + (estimate.high - estimate.value) * factor
     return replace(estimate, low=low, high=high, method=method)

@@ -34,7 +34,7 @@ def judge(
             continue
         results += apply(name, rule, report, greater_is_better)
     if holdout_uses >= max_holdout_uses:
-        results.append(_worn(holdout_uses, max_holdout_uses))
+        results.append(worn(holdout_uses, max_holdout_uses))
     outcome, reason = together(results, first)
     return Verdict(
         gate=gate,
@@ -70,6 +70,7 @@ def together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
     return Outcome.PASS, held + (", floors alone: there was no champion" if first else "")
 
 
-def _worn(uses: int, limit: int) -> RuleResult:
+def worn(uses: int, limit: int) -> RuleResult:
+    """The result that shuts the gate where its rows have decided too often."""
     reason = f"these rows have decided {uses} times already, {limit} is the limit: use fresh rows"
     return RuleResult(rule="hold-out", outcome=Outcome.FAIL, metric="", estimate=None, bound=limit, reason=reason)
