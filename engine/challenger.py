@@ -13,11 +13,12 @@ import math
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,25 @@ from engine.data.conf import DataConf
 from engine.data.features import Encoder
 from engine.data.tables import clusters, concat, split_by_time
 from engine.errors import DataError
-from engine.evaluate import EvaluateConf, evaluate
-from engine.predictor import KEY, Predictor
+from engine.evaluate import Elsewhere, EvaluateConf, evaluate, perturb
+from engine.intervals import Rows
+from engine.predictor import KEY, MEASURE, Predictor
 from engine.promote.store import Store
-from engine.records import Action, Candidate, Decision, Epoch, EvaluationReport, Trial, Window, digest
+from engine.records import (
+    Action,
+    Answer,
+    Asked,
+    Candidate,
+    Decision,
+    Epoch,
+    Estimate,
+    EvaluationReport,
+    Perturbation,
+    Trial,
+    Window,
+    digest,
+    from_plain,
+)
 from engine.redact import redact
 from engine.report.terminal import Advance
 from engine.train.conf import ModelConf, SearchConf, TrainConf
@@ -39,6 +55,10 @@ from engine.train.search_space import Point, draw
 from engine.train.sweep import Search, SweepJob, TrialPlan, best
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
+RECORDED = "recorded predictions"
+COLD_SECONDS = 300.0  # until a fresh process has answered
+NOTHING = Asked()
+NO_WINDOWS: Mapping[int, Window] = MappingProxyType({})
 Compose = Callable[[Point], tuple[TrainConf, ModelConf]]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
@@ -68,6 +88,16 @@ class Recipe:
     trusted: tuple[str, ...]
     folder: Path
     config: dict[str, Any]  # the whole config, for the manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cold:
+    """What a fresh process found out about an artifact."""
+
+    agrees: Answer  # does it predict as recorded
+    answers: tuple[Answer, ...] = ()
+    infra: tuple[Estimate, ...] = ()
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -250,24 +280,60 @@ def judge_rows(
     window: Window,
     data: DataConf,
     conf: EvaluateConf,
+    asked: Asked = NOTHING,
+    beside: Mapping[int, Window] = NO_WINDOWS,
 ) -> EvaluationReport:
-    """Both models on the labelled rows of one window."""
+    """Both models on the labelled rows of one window; the challenger also on perturbed ones, where rules ask for it.
+
+    `beside` holds the labelled windows next to this one by their shift: -1 the one before, 1 the one after.
+    """
     table = labelled_rows(window, data)
-    labelled = challenger.encoder.transform(table, labelled=True)
+    rows = rows_of(challenger, table, data)
     return evaluate(
         model=challenger.artifact,
         champion=champion.artifact if champion else "",
         window=window.name,
         fingerprint=window.fingerprint,
         task=challenger.task,
-        target=np.asarray(labelled.target),
-        rows=labelled.rows,
-        cluster=clusters(table, data),
+        target=rows.target,
+        rows=rows.ids,
+        cluster=rows.cluster,
         prediction=challenger.predict(table),
         champion_prediction=champion.predict(table) if champion else None,
         slices={column: levels(table, column) for column in data.slices},
         conf=conf,
+        asked=asked,
+        predictions={p.name: _perturbed(challenger, table, p, data, conf, beside) for p in perturbations(asked)},
     )
+
+
+def perturbations(asked: Asked) -> list[Perturbation]:
+    """Each once."""
+    return list(dict.fromkeys(one.perturbation for one in asked.perturbed))
+
+
+def rows_of(model: Predictor, table: pa.Table, data: DataConf) -> Rows:
+    """Labelled rows as intervals take them."""
+    labelled = model.encoder.transform(table, labelled=True)
+    return Rows(task=model.task, target=np.asarray(labelled.target), ids=labelled.rows, cluster=clusters(table, data))
+
+
+def _perturbed(
+    model: Predictor,
+    table: pa.Table,
+    what: Perturbation,
+    data: DataConf,
+    conf: EvaluateConf,
+    beside: Mapping[int, Window],
+) -> np.ndarray | Elsewhere | str:
+    """Predictions of the rows under a perturbation, or why there are none."""
+    if what.kind != "shifted":
+        scales = dict(zip(model.encoder.numeric, model.encoder.scales, strict=True))
+        return model.predict(perturb(table, what, scales, conf.seed))
+    if what.shift not in beside:
+        return f"too few windows: there is no labelled {what.name}"
+    other = labelled_rows(beside[what.shift], data)
+    return Elsewhere(rows_of(model, other, data), model.predict(other))
 
 
 def levels(table: pa.Table, column: str) -> np.ndarray:
@@ -282,17 +348,24 @@ def labelled_rows(window: Window, data: DataConf) -> pa.Table:
     return window.table.filter(window.table.column(data.label).is_valid())
 
 
-def cold_check(store: Store, model: str, trusted: Sequence[str]) -> tuple[bool, str]:
-    """Load the artifact in a fresh process: does it give the recorded predictions, and the reason in words."""
+def cold_check(store: Store, model: str, trusted: Sequence[str], *, measure: bool = False) -> Cold:
+    """Load the artifact in a fresh process: does it give the recorded predictions, how does it answer bad requests,
+    what does it need; with `measure` also how long a call takes.
+    """
     key = KEY + store.signing.verify_key
-    command = [sys.executable, "-m", "engine.predictor", key, store.url, model, *trusted]
+    options = [key, MEASURE] if measure else [key]
+    command = [sys.executable, "-m", "engine.predictor", *options, store.url, model, *trusted]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=COLD_SECONDS, check=False)
         found = json.loads(answer.stdout.strip().splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        return False, f"the fresh process gave no answer ({type(error).__name__})"
-    if "error" in found:
-        return False, str(found["error"])
-    largest = found["largest_difference"]
+        if "error" in found:
+            return Cold(agrees=Answer(request=RECORDED, fine=False, reason=str(found["error"])))
+        answers = tuple(from_plain(Answer, told) for told in found["answers"])
+        infra = tuple(from_plain(Estimate, number) for number in found["infra"])
+        largest, rows, fine = found["largest_difference"], int(found["rows"]), found["agrees"] is True
+    except (OSError, subprocess.TimeoutExpired, ValueError, LookupError, TypeError) as error:
+        reason = f"the fresh process gave no answer ({type(error).__name__})"
+        return Cold(agrees=Answer(request=RECORDED, fine=False, reason=reason))
     difference = "not all of them finite" if largest is None else f"largest difference {largest:.2g}"
-    return found["agrees"] is True, f"{found['rows']} recorded predictions, {difference}"
+    agrees = Answer(request=RECORDED, fine=fine, reason=f"{rows} recorded predictions, {difference}")
+    return Cold(agrees=agrees, answers=answers, infra=infra, rows=rows)

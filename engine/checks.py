@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from engine.act import ActConf
+from engine.data.conf import DataConf
 from engine.decide import POLICIES, DecideConf
 from engine.errors import ConfigError
 from engine.evaluate import EvaluateConf
-from engine.gate import GateConf, RuleConf
+from engine.gate import COLD, GateConf, RuleConf
+from engine.promote.conf import PromoteConf
 from engine.records import Task
 from engine.scores import GREATER_IS_BETTER, check_metric
 from engine.train.conf import SearchConf
@@ -45,28 +47,64 @@ def check_space(space: Mapping[str, str]) -> None:
             raise ConfigError(where, "all trials of a sweep share their rows", "compare values of it loop by loop")
 
 
-def check_gate(gate: GateConf, shadow_windows: int, evaluate: EvaluateConf, slices: Iterable[str]) -> None:
+def check_gate(gate: GateConf, promote: PromoteConf, evaluate: EvaluateConf, data: DataConf) -> None:
     """No rule waits for something that is never evaluated: such a gate would never open."""
     if all(rule.kind != "floor" for rule in gate.rules.values()):
         what = "there is no floor, and the first model is judged by its floors alone"
         raise ConfigError("gate.rules", what, "add a rule such as floor: {kind: floor, metric: ..., threshold: ...}")
-    if shadow_windows and not gate.shadow:
-        what = f"there is no rule, and promote.shadow_windows is {shadow_windows}"
+    if promote.shadow_windows and not gate.shadow:
+        what = f"there is no rule, and promote.shadow_windows is {promote.shadow_windows}"
         raise ConfigError("gate.shadow", what, "add a rule, or set promote.shadow_windows=0")
-    for group, rules in (("rules", gate.rules), ("shadow", gate.shadow)):
+    if gate.cold and not promote.cold_check:
+        cure = "set promote.cold_check=true, or remove them"
+        raise ConfigError("gate.cold", "has rules, and promote.cold_check is false", cure)
+    for group, rules in (("rules", gate.rules), ("shadow", gate.shadow), ("cold", gate.cold)):
         for name, rule in rules.items():
-            _check_rule(f"gate.{group}.{name}", rule, evaluate, tuple(slices))
+            _check_rule(f"gate.{group}.{name}", rule, evaluate, data)
 
 
-def _check_rule(where: str, rule: RuleConf, evaluate: EvaluateConf, slices: tuple[str, ...]) -> None:
-    if rule.metric not in evaluate.metrics:
+def _check_rule(where: str, rule: RuleConf, evaluate: EvaluateConf, data: DataConf) -> None:
+    cold = where.startswith("gate.cold.")
+    if rule.kind == "answers":
+        raise ConfigError(f"{where}.kind", "answers are asked for in any case", "leave the rule out")
+    if (rule.kind in COLD) is not cold:
+        cure = "move it to gate.cold" if rule.kind in COLD else "move it to gate.rules or gate.shadow"
+        raise ConfigError(f"{where}.kind", f"{rule.kind} is not measured there", cure)
+    for name in rule.by:
+        if name not in data.slices:
+            raise ConfigError(f"{where}.slice", f"{name!r} is not in data.slices", "add it there")
+    if rule.kind == "fairness":
+        _check_fairness(where, rule, data.kind)
+    elif not cold and rule.metric not in evaluate.metrics:
         cure = f"add it there, or choose one of {', '.join(evaluate.metrics)}"
         raise ConfigError(f"{where}.metric", f"{rule.metric!r} is not in evaluate.metrics", cure)
-    if rule.slice is not None and rule.slice not in slices:
-        raise ConfigError(f"{where}.slice", f"{rule.slice!r} is not in data.slices", "add it there")
-    if rule.slice is not None and rule.metric != evaluate.primary:
-        what = f"slices are evaluated by {evaluate.primary} alone"
-        raise ConfigError(f"{where}.metric", what, f"use it, or set evaluate.primary={rule.metric}")
+    if rule.kind == "robustness":
+        _check_robustness(where, rule, data)
+
+
+def _check_fairness(where: str, rule: RuleConf, task: Task) -> None:
+    """Rates are of binary models; a regression has neither rates nor a calibration error."""
+    usual = rule.metric != "calibration_within_groups"
+    if task is Task.REGRESSION or (usual and task is not Task.BINARY):
+        cure = "compare the groups by noninferiority with slice" if task is Task.REGRESSION else "use another metric"
+        raise ConfigError(f"{where}.metric", f"{rule.metric} says nothing about a {task.value} model", cure)
+
+
+def _check_robustness(where: str, rule: RuleConf, data: DataConf) -> None:
+    """The columns are features, and a difference can be told."""
+    if rule.margin == 0:
+        raise ConfigError(f"{where}.margin", "no loss at all is allowed: it would never pass", "choose more than 0")
+    features = data.numeric if rule.perturbation == "noise" else [*data.numeric, *data.categorical]
+    for name in rule.columns:
+        if name not in features:
+            group = "data.numeric" if rule.perturbation == "noise" else "the features"
+            cure = f"choose one of {', '.join(features)}" if features else "choose another perturbation"
+            raise ConfigError(f"{where}.columns", f"{name!r} is not in {group}", cure)
+    if rule.perturbation == "noise" and not data.numeric:
+        raise ConfigError(f"{where}.perturbation", "there is no number to put noise on", "choose missing or shifted")
+    if rule.perturbation == "shifted" and rule.metric == "expected_calibration_error":
+        what = "the errors of two windows have biases of their own"
+        raise ConfigError(f"{where}.metric", what, "use kind: calibration, or log_loss")
 
 
 def check_decide(decide: DecideConf) -> None:

@@ -2,10 +2,11 @@
 
 `pack` says what an artifact holds; `load` brings one back; run as a module it is the cold check of preproduction:
 
-    python -m engine.predictor [--verify-key=PEM] STORE ARTIFACT [TRUSTED ...]
+    python -m engine.predictor [--verify-key=PEM] [--measure] STORE ARTIFACT [TRUSTED ...]
 
-loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows and
-prints one JSON object: the largest difference to the recorded predictions, and how long it took.
+loads the artifact in a fresh process without any state of the training code, predicts the recorded probe rows, sends it
+bad requests (engine/infra.py) and prints one JSON object: the largest difference to the recorded predictions, how long
+it took, the answers, and what the process needed; with --measure also latencies.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine import infra
 from engine.data.features import Encoder
 from engine.errors import ArtifactError, InputError, one_line
 from engine.promote.signing import Signing
 from engine.promote.store import Store
-from engine.records import Task
+from engine.records import Task, to_plain
 from engine.train import weights as weights_file
 from engine.train.conf import ModelConf, TabularConf, TrainConf
 from engine.train.fit import build, predict
 
 FORMAT = 1
 KEY = "--verify-key="  # on the command line of the cold check
+MEASURE = "--measure"
 PROBE_ROWS = 256
 TOLERANCE = 1e-6  # absolute, on a probability; relative to the largest prediction in regression
 
@@ -139,29 +142,51 @@ def cold_check(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> di
 
     `largest_difference` is absolute, None where a prediction is not finite or their shapes differ; raises as `load`.
     """
+    return _checked(store, artifact, trusted)[2]
+
+
+def examine(store: Store, artifact: str, trusted: tuple[str, ...] = (), *, measure: bool = False) -> dict[str, Any]:
+    """`cold_check`, then {"answers", "infra"}: what it did with other requests, and what this process needed.
+
+    Only the numbers of a process that does nothing else mean something.
+    """
+    predictor, rows, checked = _checked(store, artifact, trusted)
+    told = infra.answers(predictor.predict, rows, predictor.encoder) if rows.num_rows else []
+    files = store.manifest(artifact)["files"].values()
+    times = infra.latencies(predictor.predict, rows) if measure and rows.num_rows else []
+    needed = [
+        *times,
+        infra.whole("peak_memory_mb", infra.peak_memory(), "high-water mark of the fresh process"),
+        infra.whole("artifact_mb", sum(file["size"] for file in files) / infra.MB, f"{len(files)} files"),
+    ]
+    return {**checked, "answers": to_plain(told), "infra": to_plain(needed)}
+
+
+def _checked(store: Store, artifact: str, trusted: tuple[str, ...]) -> tuple[Predictor, pa.Table, dict[str, Any]]:
+    """The predictor, its probe rows, and whether it predicts for them what was recorded."""
     began = time.perf_counter()
     predictor = load(store, artifact, trusted)
     probe = _parsed(store, artifact, "probe.json")
     with _understood(f"{artifact[:12]}/probe.json"):
-        recorded, predicted = _probed(predictor, **probe)
+        rows, recorded = _probed(predictor, **probe)
+        predicted = predictor.predict(rows)
     same_shape = predicted.shape == recorded.shape
     difference = float(np.max(np.abs(predicted - recorded))) if same_shape and recorded.size else float("inf")
     scale = max(1.0, float(np.max(np.abs(recorded)))) if recorded.size else 1.0
-    return {
+    return predictor, rows, {
         "rows": len(recorded),
         "largest_difference": difference if np.isfinite(difference) else None,
         "agrees": bool(np.isfinite(difference) and difference <= TOLERANCE * scale),
         "seconds": time.perf_counter() - began,
-    }
+    }  # fmt: skip
 
 
-def _probed(predictor: Predictor, columns: dict[str, Any], predictions: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(recorded predictions, those of now) of the probe rows."""
+def _probed(predictor: Predictor, columns: dict[str, Any], predictions: list[Any]) -> tuple[pa.Table, np.ndarray]:
+    """The probe rows, and the recorded predictions of them."""
     encoder = predictor.encoder
     kinds = {encoder.conf_id: pa.int64(), **dict.fromkeys(encoder.numeric, pa.float64())}
     rows = {name: pa.array(values, kinds.get(name, pa.string())) for name, values in columns.items()}
-    recorded = np.array(predictions, dtype=np.float64, ndmin=1)
-    return recorded, predictor.predict(pa.table(rows))
+    return pa.table(rows), np.array(predictions, dtype=np.float64, ndmin=1)
 
 
 def _probe(table: pa.Table, encoder: Encoder) -> pa.Table:
@@ -194,16 +219,17 @@ def _parsed(store: Store, artifact: str, name: str) -> dict[str, Any]:
 
 def main(words: list[str]) -> None:
     """The cold check as a program: one JSON object on stdout, with `error` in one line where it came to nothing."""
-    key = words[0].removeprefix(KEY) if words and words[0].startswith(KEY) else ""
-    words = words[1:] if words and words[0].startswith(KEY) else words
+    key = next((word.removeprefix(KEY) for word in words[:2] if word.startswith(KEY)), "")
+    measure = MEASURE in words[:2]
+    words = [word for place, word in enumerate(words) if place > 1 or not word.startswith((KEY, MEASURE))]
     try:
         store = Store(words[0], Signing(verify_key=key))
-        result = cold_check(store, words[1], tuple(words[2:]))
+        result = examine(store, words[1], tuple(words[2:]), measure=measure)
     except Exception as error:  # whatever the model's own code raises is an answer, too
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         line = " ".join(said.split())[:300]
         result = {"rows": 0, "largest_difference": None, "agrees": False, "seconds": 0.0, "error": line}
-    print(json.dumps(result))
+    print(json.dumps(result, allow_nan=False))
 
 
 if __name__ == "__main__":

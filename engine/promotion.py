@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine import challenger
 from engine.errors import ArtifactError
 from engine.gate import RuleConf, judge, judge_look, judge_worn, untrained
 from engine.past import Past
@@ -50,7 +49,7 @@ class Promotion:
         seen = [verdict.window for verdict in earlier]
         if name in seen:
             return cycle
-        report = self.steps.shadowed(cycle, pending, [*seen, name])
+        report = self.steps.shadowed(cycle, pending, (*seen, name), past.blocked)
         cycle, verdict = self._look(replace(cycle, shadow=report), report, earlier)
         if verdict.waiting:
             return cycle
@@ -62,8 +61,8 @@ class Promotion:
         number, conf = len(earlier) + 1, self.confs.gate
         most = max(number, self.confs.promote.shadow_windows)
         if most == 1:
-            return self._single(cycle, report)
-        told: dict[str, Any] = {"gate": "shadow", "greater_is_better": _directions(conf.shadow)}
+            return self._single(cycle, report, conf.shadow, "shadow")
+        told = self._told("shadow", conf.shadow)
         look = Look(number=number, most=most, spending=conf.spending, futility=conf.futility)
         with self.ports.watch.lap("gate"):
             verdict = judge_look(report, conf.shadow, **told, look=look, earlier=earlier)
@@ -80,7 +79,7 @@ class Promotion:
             return self.steps.verdict(cycle, verdict, inputs)[0]
         rules = self.confs.gate.rules
         wear = past.wear(report, cycle.index, self.steps.index_of, self.confs.gate)
-        told: dict[str, Any] = {"gate": "offline", "greater_is_better": _directions(rules), "wear": wear}
+        told = self._told("offline", rules) | {"wear": wear}
         with self.ports.watch.lap("gate"):
             verdict = judge_worn(report, rules, **told)
         return self._record(cycle, report, rules, verdict, told)[0]
@@ -96,7 +95,7 @@ class Promotion:
         cycle = self._move(cycle, model, Stage.CANDIDATE, Stage.STAGING, verdict)
         if not _reached(cycle, model, Stage.STAGING):
             return cycle
-        cycle, cold = self.steps.verdict(cycle, self._cold(cycle, model))
+        cycle, cold = self._cold(cycle, model)
         if cold.outcome is not Outcome.PASS:
             return self._move(cycle, model, Stage.STAGING, Stage.QUARANTINED, cold)
         cycle = self._move(cycle, model, Stage.STAGING, Stage.PREPRODUCTION, cold)
@@ -110,38 +109,42 @@ class Promotion:
             return self._move(cycle, model, Stage.PREPRODUCTION, Stage.PRODUCTION, cold, why)
         return cycle
 
-    def _cold(self, cycle: Cycle, model: str) -> Verdict:
-        """Every byte and the signature are what they should be, and in a fresh process it predicts as recorded."""
+    def _cold(self, cycle: Cycle, model: str) -> tuple[Cycle, Verdict]:
+        """Every byte and the signature are what they should be, and in a fresh process it predicts as recorded, answers
+        bad requests with clear errors, and keeps its budgets.
+        """
         asked = self._verdict("cold", model, cycle, Outcome.PASS, "promote.cold_check=false: not started")
         known = self.steps.recorded(Verdict, verdict_id(asked))
         if known is not None:
-            return known
+            return self.steps.verdict(cycle, known)
         try:
             self.ports.store.verify(model)
         except ArtifactError as error:
-            return replace(asked, outcome=Outcome.FAIL, reason=str(error))
+            return self.steps.verdict(cycle, replace(asked, outcome=Outcome.FAIL, reason=str(error)))
         if not self.confs.promote.cold_check:
-            return asked
-        with self.ports.watch.lap("cold start"):
-            agrees, reason = challenger.cold_check(self.ports.store, model, self.confs.trusted)
-        return replace(asked, outcome=Outcome.PASS if agrees else Outcome.FAIL, reason=reason)
+            return self.steps.verdict(cycle, asked)
+        rules = {"artifact": RuleConf(kind="answers"), **self.confs.gate.cold}
+        return self._single(cycle, self.steps.started(cycle, model), rules, "cold")
 
     def _verdict(self, gate: str, model: str, cycle: Cycle, outcome: Outcome, reason: str) -> Verdict:
         champion = self.steps.champion(cycle)
         return Verdict(gate=gate, model=model, champion=champion, window=cycle.window, outcome=outcome, reason=reason)
 
-    def _single(self, cycle: Cycle, report: EvaluationReport) -> tuple[Cycle, Verdict]:
-        """The shadow gate where it has but one look."""
-        rules = self.confs.gate.shadow
-        told: dict[str, Any] = {
-            "gate": "shadow",
-            "greater_is_better": _directions(rules),
-            "holdout_uses": 0,
-            "max_holdout_uses": self.confs.gate.max_holdout_uses,
-        }
+    def _single(
+        self, cycle: Cycle, report: EvaluationReport, rules: Mapping[str, RuleConf], gate: str
+    ) -> tuple[Cycle, Verdict]:
+        """A gate that looks once, at rows whose wear is not counted."""
+        limit = self.confs.gate.max_holdout_uses
+        told = self._told(gate, rules) | {"holdout_uses": 0, "max_holdout_uses": limit}
         with self.ports.watch.lap("gate"):
             verdict = judge(report, rules, **told)
         return self._record(cycle, report, rules, verdict, told)
+
+    def _told(self, gate: str, rules: Mapping[str, RuleConf]) -> dict[str, Any]:
+        """What every gate is told beside its report and rules."""
+        metrics = [rule.metric for rule in rules.values() if rule.metric in GREATER_IS_BETTER]
+        directions = {metric: GREATER_IS_BETTER[metric] for metric in metrics}
+        return {"gate": gate, "greater_is_better": directions, "power": self.confs.gate.power}
 
     def _record(
         self,
@@ -152,7 +155,7 @@ class Promotion:
         told: Mapping[str, Any],
     ) -> tuple[Cycle, Verdict]:
         """The verdict in the ledger, beside all that it was made from."""
-        kind = "shadow" if verdict.gate == "shadow" else "evaluation"
+        kind = verdict.gate if verdict.gate in ("shadow", "cold") else "evaluation"
         judged = digest(*evaluation_key(kind, report.model, report.champion, report.fingerprint))
         in_order = [{"name": name, **to_plain(rule)} for name, rule in rules.items()]  # the first one gives the reason
         return self.steps.verdict(cycle, verdict, {**told, "evaluation": judged, "rules": in_order})
@@ -164,11 +167,6 @@ class Promotion:
             self.ports.store.verify(model)
         said = reason or f"{verdict.gate} gate: {verdict.reason}"
         return self.steps.move(cycle, model, source, target, said, verdict_id(verdict))
-
-
-def _directions(rules: Mapping[str, RuleConf]) -> dict[str, bool]:
-    """Which way the metrics of these rules point."""
-    return {rule.metric: GREATER_IS_BETTER[rule.metric] for rule in rules.values() if rule.metric in GREATER_IS_BETTER}
 
 
 def _reached(cycle: Cycle, model: str, stage: Stage) -> bool:

@@ -11,9 +11,22 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
+from engine.estimates import Answer as Answer
+from engine.estimates import Asked as Asked
+from engine.estimates import AskedGap as AskedGap
+from engine.estimates import AskedPerturbed as AskedPerturbed
+from engine.estimates import AskedSlice as AskedSlice
+from engine.estimates import Estimate as Estimate
+from engine.estimates import GroupGap as GroupGap
+from engine.estimates import Look as Look
+from engine.estimates import Perturbation as Perturbation
+from engine.estimates import Perturbed as Perturbed
+from engine.estimates import SliceEstimate as SliceEstimate
+from engine.estimates import Wear as Wear
+from engine.estimates import record as record
 from engine.plain import canonical as canonical
 from engine.plain import digest as digest
 from engine.plain import from_plain as from_plain
@@ -22,14 +35,6 @@ from engine.plain import to_plain as to_plain
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
-def record(cls: type[T]) -> type[T]:
-    """A frozen, keyword-only dataclass: what stages hand on is never changed afterwards."""
-    return dataclass(frozen=True, kw_only=True)(cls)
 
 
 class Task(enum.Enum):
@@ -138,23 +143,6 @@ class ValidationReport:
     def usable(self) -> bool:
         """True if nothing blocks."""
         return not self.blocked
-
-
-# ---- numbers with their uncertainty -------------------------------------------------------------------------------
-
-
-@record
-class Estimate:
-    """A number with its interval. `value` is NaN, with a reason, where it is undefined."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int
-    confidence_level: float
-    method: str
-    reason: str = ""
 
 
 # ---- monitor ------------------------------------------------------------------------------------------------------
@@ -321,16 +309,6 @@ class Candidate:
 
 
 @record
-class SliceEstimate:
-    """The primary metric on the rows where `column` equals `level`, and the paired difference to the champion."""
-
-    column: str
-    level: str
-    estimate: Estimate
-    difference: Estimate | None
-
-
-@record
 class EvaluationReport:
     """How good is a model on held-out rows; against the champion on those same rows where there is one."""
 
@@ -343,6 +321,12 @@ class EvaluationReport:
     champion_metrics: tuple[Estimate, ...] = ()
     differences: tuple[Estimate, ...] = ()  # challenger minus champion, paired by row
     slices: tuple[SliceEstimate, ...] = ()
+    # What the rules of the gate ask for beside these (Asked):
+    guarded: tuple[SliceEstimate, ...] = ()  # slices by other metrics, crossings of slices
+    fairness: tuple[GroupGap, ...] = ()
+    robustness: tuple[Perturbed, ...] = ()
+    infra: tuple[Estimate, ...] = ()  # cold: milliseconds and megabytes
+    answers: tuple[Answer, ...] = ()  # cold: what the artifact did with each request
     windows: tuple[str, ...] = ()  # whose rows were joined, oldest first; empty: those of `window` alone
 
     def metric(self, name: str) -> Estimate:
@@ -369,31 +353,12 @@ class RuleResult:
     bound: float  # threshold or margin
     reason: str
     rows_needed: int = 0  # where INCONCLUSIVE: rows that would decide, as far as can be told; 0: cannot be told
+    kind: str = ""  # of the rule; empty: an earlier release did not say
+    better: int = 0  # +1: more is better, -1: less is; 0: no number was compared
+    power: float = 0.0  # the probability that `detectable` and `rows_needed` are about
+    detectable: float | None = None  # the smallest true value that would have passed with probability `power`
     critical: float = math.nan  # at one of several looks: the critical value; NaN: it was the ordinary one
     information: float = math.nan  # that had accrued by then: (n x standard error)^2
-
-
-@record
-class Wear:
-    """How worn the rows of a gate are: what counts, and what it comes to."""
-
-    way: str  # what another use is worth: engine/gate/wear.py
-    uses: float  # that the rows had before; one of a part of them counts as that part
-    limit: int
-    windows: int  # in which those uses and this one came
-    best: dict[str, float] = field(default_factory=dict)  # metric -> the best value ever measured on just these rows
-    rotate_in: int = -1  # windows after which they are worn out, at the present rate of use; -1: never
-    fresh_rows: int = 0  # to ask for then: power 0.8 at the stated margins; 0: no margin is stated
-
-
-@record
-class Look:
-    """One of several looks at growing evidence, each with its own critical values."""
-
-    number: int  # from 1
-    most: int
-    spending: str  # how alpha is spent: engine/gate/spending.py
-    futility: float  # predictive power below which an undecided rule fails
 
 
 @record

@@ -95,14 +95,14 @@ def replay(ledger: Ledger, row: Row) -> Replay:
     inputs = found.payload
     try:
         again = _decision(inputs) if row.kind == DECISION else _verdict(ledger, inputs)
-        # As this release writes it: a field that an earlier one did not know yet has its default.
-        recorded = to_plain(from_plain(Decision if row.kind == DECISION else Verdict, row.payload))
+        from_plain(Decision if row.kind == DECISION else Verdict, row.payload)  # else a field without default is gone
+        again = _as_recorded(again, row.payload)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         detail = f"its inputs cannot be read by this release: {' '.join(str(error).split())}"
         return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
-    if canonical(again) == canonical(recorded):
+    if canonical(again) == canonical(row.payload):
         return Replay(id=row.id, state=Replayed.EQUAL, detail="made again from its inputs, bit for bit", inputs=inputs)
-    detail = f"{_first_difference(recorded, again)}; made by tidegate {inputs.get('version', 'unknown')}"
+    detail = f"{_first_difference(row.payload, again)}; made by tidegate {inputs.get('version', 'unknown')}"
     return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
 
 
@@ -122,7 +122,8 @@ def _verdict(ledger: Ledger, inputs: Mapping[str, Any]) -> dict[str, Any]:
     else:
         report = from_plain(EvaluationReport, _needed(ledger, inputs["evaluation"]).payload)
         rules = dict(map(_rule, inputs["rules"]))
-        told = {"gate": inputs["gate"], "greater_is_better": inputs["greater_is_better"]}
+        told: dict[str, Any] = {"gate": inputs["gate"], "greater_is_better": inputs["greater_is_better"]}
+        told |= {"power": inputs.get("power", 0.5)}  # what an earlier release planned for
         if "look" in inputs:
             earlier = [from_plain(Verdict, _needed(ledger, id).payload) for id in inputs["earlier"]]
             verdict = judge_look(report, rules, **told, look=from_plain(Look, inputs["look"]), earlier=earlier)
@@ -144,6 +145,18 @@ def _needed(ledger: Ledger, id: str) -> Row:
     if row is None:
         raise KeyError(f"the row {id} is missing")
     return row
+
+
+def _as_recorded(again: Any, recorded: Any) -> Any:
+    """What was made again, without fields of a record that the release of the time did not have.
+
+    Each of those has a default, or the row could not be read; and its hash proves that none was taken out since.
+    """
+    if isinstance(again, dict) and isinstance(recorded, dict):
+        return {key: _as_recorded(value, recorded[key]) for key, value in again.items() if key in recorded}
+    if isinstance(again, list) and isinstance(recorded, list) and len(again) == len(recorded):
+        return [_as_recorded(*pair) for pair in zip(again, recorded, strict=True)]
+    return again
 
 
 def _first_difference(recorded: Any, again: Any, path: str = "") -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
-
-import numpy as np
 
 from engine import __version__, challenger, founding
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
-from engine.data.tables import clusters, join
+from engine.data.tables import join
 from engine.decide import Evidence, decide
 from engine.errors import DataError, InputError, OvertakenError
-from engine.intervals import Rows
+from engine.gate import asked
 from engine.monitor import Mature, Monitor
 from engine.past import Past
 from engine.predictor import Predictor, load
@@ -22,6 +20,7 @@ from engine.promote.entries import DECISION
 from engine.promote.rollback import rollback
 from engine.records import (
     ActionItem,
+    Asked,
     Candidate,
     Cycle,
     Decision,
@@ -180,13 +179,7 @@ class Steps:
         window = self.read(self.names[mature], labelled=True)
         with self.ports.watch.lap("monitor"):
             table = challenger.labelled_rows(window, self.confs.data)
-            labelled = model.encoder.transform(table, labelled=True)
-            rows = Rows(
-                task=model.task,
-                target=np.asarray(labelled.target),
-                ids=labelled.rows,
-                cluster=clusters(table, self.confs.data),
-            )
+            rows = challenger.rows_of(model, table, self.confs.data)
             return Mature(window=window.name, rows=rows, prediction=model.predict(table))
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
@@ -302,32 +295,77 @@ class Steps:
         if cycle.candidate is None or not cycle.candidate.model:
             return cycle
         window = self.read(cycle.candidate.holdout_window, labelled=True)
-        return replace(cycle, evaluation=self.judged(cycle, "evaluation", cycle.candidate.model, window))
+        return replace(cycle, evaluation=self.judged(cycle, "evaluation", cycle.candidate.model, window, past.blocked))
 
-    def shadowed(self, cycle: Cycle, model: str, names: Sequence[str]) -> EvaluationReport:
+    def shadowed(self, cycle: Cycle, model: str, names: tuple[str, ...], blocked: Collection[str]) -> EvaluationReport:
         """A model beside the champion on the labelled rows of these windows together."""
         windows = [self.read(name, labelled=True) for name in names]
         if len(windows) == 1:
-            return self.judged(cycle, "shadow", model, windows[0])
+            return self.judged(cycle, "shadow", model, windows[0], blocked)
         rows = [replace(w, table=challenger.labelled_rows(w, self.confs.data)) for w in windows]
-        return self.judged(cycle, "shadow", model, join(rows, self.confs.data.id), tuple(names))
+        return self.judged(cycle, "shadow", model, join(rows, self.confs.data.id), blocked, names)
 
     def judged(
-        self, cycle: Cycle, kind: str, model: str, window: Window, windows: tuple[str, ...] = ()
+        self,
+        cycle: Cycle,
+        kind: str,
+        model: str,
+        window: Window,
+        blocked: Collection[str] = (),
+        windows: tuple[str, ...] = (),
     ) -> EvaluationReport:
         """A model beside the champion on the labelled rows of a window; recorded under `kind`."""
         champion = self.champion(cycle)
         key = evaluation_key(kind, model, champion, window.fingerprint)
-        return self.once(
-            EvaluationReport, kind, key, cycle, model, lambda: self._evaluate(model, champion, window, windows)
-        )
+        rules = self.confs.gate.shadow if kind == "shadow" else self.confs.gate.rules
+        needs = asked(rules.values(), self.primary)
 
-    def _evaluate(self, model: str, champion: str, window: Window, windows: tuple[str, ...]) -> EvaluationReport:
+        def made() -> EvaluationReport:
+            near = self._neighbours(cycle, windows or (window.name,), needs, blocked)
+            return replace(self._evaluate(model, champion, window, needs, near), windows=windows)
+
+        return self.once(EvaluationReport, kind, key, cycle, model, made)
+
+    def _neighbours(
+        self, cycle: Cycle, windows: tuple[str, ...], needs: Asked, blocked: Collection[str]
+    ) -> dict[int, Window]:
+        """The labelled windows beside these that robustness asks for, by their shift: those fit for use whose labels
+        are in.
+        """
+        shifts = {p.shift for p in challenger.perturbations(needs) if p.shift}
+        places = {shift: self.at(windows[0 if shift < 0 else -1]) + shift for shift in shifts}
+        there = {shift: self.names[at] for shift, at in places.items() if 0 <= at <= self.mature(cycle.index)}
+        return {shift: self.read(name, labelled=True) for shift, name in there.items() if name not in blocked}
+
+    def _evaluate(
+        self, model: str, champion: str, window: Window, needs: Asked, near: Mapping[int, Window]
+    ) -> EvaluationReport:
         made = self.model(model)
         beside = self.model(champion) if champion else None
         with self.ports.watch.lap("evaluate"):
-            report = challenger.judge_rows(made, beside, window, self.confs.data, self.confs.evaluate)
-        return replace(report, windows=windows)
+            return challenger.judge_rows(made, beside, window, self.confs.data, self.confs.evaluate, needs, near)
+
+    def started(self, cycle: Cycle, model: str) -> EvaluationReport:
+        """What a fresh process found out about an artifact; recorded under `cold`."""
+        champion = self.champion(cycle)
+        key = evaluation_key("cold", model, champion, cycle.window)
+
+        def made() -> EvaluationReport:
+            measure = any(rule.kind == "latency" for rule in self.confs.gate.cold.values())
+            with self.ports.watch.lap("cold start"):
+                found = challenger.cold_check(self.ports.store, model, self.confs.trusted, measure=measure)
+            return EvaluationReport(
+                model=model,
+                champion=champion,
+                window=cycle.window,
+                fingerprint=cycle.window,  # the rows are the artifact's own
+                n_rows=found.rows,
+                metrics=(),
+                infra=found.infra,
+                answers=(found.agrees, *found.answers),
+            )
+
+        return self.once(EvaluationReport, "cold", key, cycle, model, made)
 
     def act(self, cycle: Cycle, past: Past) -> Cycle:
         """What must happen because of this cycle; each item is recorded before it is carried out."""

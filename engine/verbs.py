@@ -188,7 +188,7 @@ def check(config: Config, composer: Composer, trusted: Sequence[str]) -> None:
     """Everything that the config alone can tell."""
     data = config.need_data
     checks.check_metrics(data.kind, config.evaluate, config.search)
-    checks.check_gate(config.gate, config.promote.shadow_windows, config.evaluate, data.slices)
+    checks.check_gate(config.gate, config.promote, config.evaluate, data)
     checks.check_decide(config.decide)
     checks.check_act(config.act, config.evaluate.metrics)
     checks.check_space(config.search.space)

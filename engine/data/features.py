@@ -95,13 +95,14 @@ class Encoder:
         """The rows as arrays; with their targets, and without the rows that have none, if `labelled`.
 
         numeric (N, P) float32 and categorical (N, Q) int64, both C order; target (N,) float32, or int64 codes
-        for multiclass; rows (N,) int64 ids. DataError if a column is missing, or if `labelled` and no row has
-        a label.
+        for multiclass; rows (N,) int64 ids. DataError if a column is missing or of a type
+        that is no number or no category, or if `labelled` and no row has a label.
         """
         needed = [self.conf_id, *self.numeric, *self.categorical, *([self.conf_label] if labelled else [])]
         for column in needed:
             if column not in table.column_names:
                 raise DataError(column, "the rows lack this column", "read them with the model's data config")
+        self._check_types(table)
         if labelled:
             table = _labelled_rows(table, self.conf_label)
         target = table[self.conf_label].to_numpy() if labelled else None
@@ -113,6 +114,19 @@ class Encoder:
             target=target,
             rows=table[self.conf_id].to_numpy().astype(np.int64, copy=False),
         )
+
+    def _check_types(self, table: pa.Table) -> None:
+        """DataError for a column that cannot be read as what it was in training: what a client sends is anything."""
+        for name in self.numeric:
+            if not _is_number(table[name].type):
+                what = f"is {table[name].type}, not a number"
+                raise DataError(name, what, "send numbers, null where a value is missing")
+        for name in self.categorical:
+            if pa.types.is_nested(table[name].type) or _is_bytes(table[name].type):
+                raise DataError(name, f"is {table[name].type}, not a category", "send strings")
+        ids = table[self.conf_id]
+        if not pa.types.is_integer(ids.type) or ids.null_count:
+            raise DataError(self.conf_id, "is not a whole number in every row", "send an int64 id with each row")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the equal encoder back."""
@@ -177,6 +191,15 @@ def _labelled_rows(table: pa.Table, label: str) -> pa.Table:
     if table.num_rows == 0:
         raise DataError(label, "no row has a label", "wait for the labels of this window")
     return table
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+    return any(is_(kind) for is_ in known)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.report import evaluate, undecidable
+from engine.evaluate.robustness import Elsewhere, Predictions, perturb
 
-__all__ = ["EvaluateConf", "evaluate", "undecidable"]
+__all__ = ["Elsewhere", "EvaluateConf", "Predictions", "evaluate", "perturb", "undecidable"]

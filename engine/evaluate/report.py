@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.fairness import gap
+from engine.evaluate.robustness import Predictions, guarded, perturbed, unknown
 from engine.intervals import Rows, difference, estimate
-from engine.records import Estimate, EvaluationReport, SliceEstimate, Task
+from engine.records import Asked, Estimate, EvaluationReport, SliceEstimate, Task
 from engine.scores import check_metric
+
+NOTHING = Asked()
+NO_PREDICTIONS: Predictions = MappingProxyType({})
 
 
 def evaluate(
@@ -26,6 +32,8 @@ def evaluate(
     champion_prediction: np.ndarray | None,
     slices: Mapping[str, np.ndarray],
     conf: EvaluateConf,
+    asked: Asked = NOTHING,
+    predictions: Predictions = NO_PREDICTIONS,
 ) -> EvaluationReport:
     """Report on N labelled rows.
 
@@ -39,6 +47,8 @@ def evaluate(
         prediction, champion_prediction: (N,) or (N, C), as models give them.
         slices: column -> (N,) levels as text.
         conf: metrics and intervals.
+        asked: what the rules of the gate need beside: other slices, gaps between groups, perturbed rows.
+        predictions: of the perturbed rows, by the name of the perturbation.
 
     Raises:
         ConfigError: a metric that says nothing about this task. What the rows themselves forbid is no error: it is an
@@ -66,6 +76,15 @@ def evaluate(
             for column, levels in slices.items()
             for level in np.unique(levels).tolist()
         ),
+        guarded=tuple(
+            found
+            for one in asked.slices
+            for found in guarded(one, every, prediction, champion_prediction, slices, conf)
+        ),
+        fairness=tuple(
+            gap(one, every, prediction, slices[one.column], conf) for one in asked.gaps if one.column in slices
+        ),
+        robustness=tuple(perturbed(one, every, prediction, predictions, conf) for one in asked.perturbed),
     )
 
 
@@ -100,13 +119,4 @@ def _slice(
 
 def undecidable(conf: EvaluateConf, n: int, reason: str) -> Estimate:
     """The primary metric where it cannot be known."""
-    return Estimate(
-        name=conf.primary,
-        value=float("nan"),
-        low=float("nan"),
-        high=float("nan"),
-        n=n,
-        confidence_level=conf.confidence_level,
-        method="",
-        reason=reason,
-    )
+    return unknown(conf.primary, n, conf, reason)

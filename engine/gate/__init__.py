@@ -4,7 +4,13 @@ A rule compares the bound of an interval, never a bare estimate:
 
     floor            the metric itself is at least as good as `threshold`
     superiority      challenger minus champion, paired on the same rows, is better than 0 by more than `margin`
-    noninferiority   the same difference is not worse than `margin`; with `slice`, on every level of that column
+    noninferiority   the same difference is not worse than `margin`
+    calibration      the true calibration error is at most `threshold`
+    fairness         the largest gap between the groups of a column is at most `threshold`
+    robustness       under noise, without a column or in the next window the metric is not worse than `margin`
+    latency, memory, size, answers    budgets and good manners of the artifact in a fresh process (gate.cold)
+
+With `slice` a rule holds on every level of a column, or of the crossing of several.
 
 PASS when the whole interval lies on the good side of the bound, FAIL when it lies on the other, INCONCLUSIVE between,
 with the rows that would decide where that can be told. A gate passes only if every rule does: all must hold, so none
@@ -16,10 +22,24 @@ keeps that, so none passes.
 
 from __future__ import annotations
 
-from engine.gate.conf import KINDS, GateConf, RuleConf
+from engine.gate.asked import asked
+from engine.gate.conf import COLD, GAPS, KINDS, RELATIVE, GateConf, RuleConf
 from engine.gate.interval import MIN_ROWS
 from engine.gate.sequential import judge_look
 from engine.gate.verdict import judge, untrained
 from engine.gate.wear import judge_worn
 
-__all__ = ["KINDS", "MIN_ROWS", "GateConf", "RuleConf", "judge", "judge_look", "judge_worn", "untrained"]
+__all__ = [
+    "COLD",
+    "GAPS",
+    "KINDS",
+    "MIN_ROWS",
+    "RELATIVE",
+    "GateConf",
+    "RuleConf",
+    "asked",
+    "judge",
+    "judge_look",
+    "judge_worn",
+    "untrained",
+]

@@ -26,10 +26,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from engine.gate.conf import RuleConf
-from engine.gate.interval import MIN_ROWS, locate
 from engine.gate.spending import NORMAL, SPENDING, critical
 from engine.gate.verdict import judge, together
-from engine.records import Estimate, EvaluationReport, Look, Outcome, RuleResult, Verdict
+from engine.gate.widen import relocated, sound, unable, widened, widens
+from engine.records import EvaluationReport, Look, Outcome, RuleResult, Verdict
 
 
 class Seen(NamedTuple):
@@ -46,6 +46,7 @@ def judge_look(
     *,
     gate: str,
     greater_is_better: Mapping[str, bool],
+    power: float = 0.8,
     look: Look,
     earlier: Sequence[Verdict],
 ) -> Verdict:
@@ -53,27 +54,16 @@ def judge_look(
 
     Args:
         report: about the rows of this look and of those before it, joined.
-        rules, gate, greater_is_better: as for `judge`.
+        rules, gate, greater_is_better, power: as for `judge`.
         look: which one of how many.
         earlier: the verdicts of the looks before, oldest first.
     """
-    verdict = judge(report, rules, gate=gate, greater_is_better=greater_is_better)
+    verdict = judge(report, rules, gate=gate, greater_is_better=greater_is_better, power=power)
     hopeless = look.futility / max(len(verdict.rules), 1)
-    results = [
-        _at(look, hopeless, result, rule, greater_is_better.get(rule.metric, True), _history(result.rule, earlier))
-        if (rule := rule_of(result, rules)) is not None
-        else result
-        for result in verdict.rules
-    ]
+    results = [_at(look, hopeless, result, _history(result.rule, earlier)) for result in verdict.rules]
     outcome, reason = together(results, verdict.first)
     said = f"look {look.number} of {look.most}: {reason}"
     return replace(verdict, outcome=outcome, reason=said, rules=tuple(results), look=look)
-
-
-def rule_of(result: RuleResult, rules: Mapping[str, RuleConf]) -> RuleConf | None:
-    """A result is named after its rule, with the level of a slice in brackets behind it."""
-    names = [name for name in rules if result.rule == name or result.rule.startswith(f"{name}[")]
-    return rules[max(names, key=len)] if names else None
 
 
 def _history(name: str, earlier: Sequence[Verdict]) -> list[Seen]:
@@ -86,16 +76,13 @@ def _history(name: str, earlier: Sequence[Verdict]) -> list[Seen]:
     ]
 
 
-def _at(
-    look: Look, hopeless: float, result: RuleResult, rule: RuleConf, greater: bool, history: list[Seen]
-) -> RuleResult:
+def _at(look: Look, hopeless: float, result: RuleResult, history: list[Seen]) -> RuleResult:
     """One result, its interval widened to this look; one that is undecidable stays what it is."""
     estimate = result.estimate
-    if estimate is None or not _decidable(estimate) or estimate.low == estimate.high:
+    if estimate is None or not sound(estimate) or estimate.low == estimate.high:
         return result
-    if not estimate.low <= estimate.value <= estimate.high:
-        why = f"the interval of {result.metric} ({estimate.method}) cannot be widened to a look"
-        return replace(result, outcome=Outcome.INCONCLUSIVE, reason=why, rows_needed=0)
+    if not widens(result):
+        return unable(result, "cannot be widened to a look")
     level = NORMAL.inv_cdf(0.5 + estimate.confidence_level / 2.0)
     error = (estimate.high - estimate.low) / (2.0 * level)
     information = (estimate.n * error) ** 2
@@ -103,32 +90,15 @@ def _at(
     spend = SPENDING[look.spending]((1.0 - estimate.confidence_level) / 2.0, look.number / look.most)
     value = critical(accrued, [seen.critical for seen in history], spend) if accrued else math.inf
     if not math.isfinite(value):
-        why = f"{result.metric}: " + (
-            "no alpha is left for this look" if accrued else "no rows came since the last look"
-        )
-        return replace(result, outcome=Outcome.INCONCLUSIVE, reason=why, rows_needed=0)
+        why = "no alpha is left for this look" if accrued else "no rows came since the last look"
+        return replace(result, outcome=Outcome.INCONCLUSIVE, reason=f"{result.metric}: {why}", rows_needed=0)
     wide = widened(estimate, value / level, f"{estimate.method}; critical value {value:.3f}")
-    sign = 1.0 if greater else -1.0
-    outcome, reason, rows = locate(rule, wide, result.bound, sign)
-    hope = _predictive_power(sign * (estimate.value - result.bound) / error, level, look)
-    if outcome is Outcome.INCONCLUSIVE and hope < hopeless:
-        outcome, rows = Outcome.FAIL, 0
-        reason += f": futile, the chance to pass by look {look.most} is {hope:.3f}"
-    return replace(
-        result,
-        outcome=outcome,
-        estimate=wide,
-        reason=reason,
-        rows_needed=rows,
-        information=information,
-        critical=value,
-    )
-
-
-def _decidable(estimate: Estimate) -> bool:
-    ends = (estimate.low, estimate.value, estimate.high)
-    sound = all(map(math.isfinite, ends)) and estimate.low <= estimate.high
-    return sound and estimate.n >= MIN_ROWS and 0.5 <= estimate.confidence_level < 1
+    found = relocated(result, wide)
+    hope = _predictive_power(result.better * (estimate.value - result.bound) / error, level, look)
+    if found.outcome is Outcome.INCONCLUSIVE and hope < hopeless:
+        said = f"{found.reason}: futile, the chance to pass by look {look.most} is {hope:.3f}"
+        found = replace(found, outcome=Outcome.FAIL, reason=said, rows_needed=0)
+    return replace(found, information=information, critical=value)
 
 
 def _growing(looks: Sequence[Seen]) -> list[float]:
@@ -137,13 +107,6 @@ def _growing(looks: Sequence[Seen]) -> list[float]:
         if series[0] > 0 and all(after > 1.0001 * before for before, after in itertools.pairwise(series)):
             return series
     return []
-
-
-def widened(estimate: Estimate, factor: float, method: str) -> Estimate:
-    """The interval, each half of it times `factor`."""
-    low = estimate.value - (estimate.value - estimate.low) * factor
-    high = estimate.value + (estimate.high - estimate.value) * factor
-    return replace(estimate, low=low, high=high, method=method)
 
 
 def _predictive_power(z: float, final: float, look: Look) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.gate.conf import RuleConf
+from engine.gate.conf import RELATIVE, RuleConf
 from engine.gate.rules import apply
 from engine.records import Candidate, EvaluationReport, Outcome, RuleResult, Verdict
 
@@ -17,22 +17,24 @@ def judge(
     greater_is_better: Mapping[str, bool],
     holdout_uses: int = 0,
     max_holdout_uses: int = 5,
+    power: float = 0.8,
 ) -> Verdict:
     """The verdict of `rules` on a report.
 
     Args:
         report: the challenger, and its paired differences to the champion where there is one.
         rules: by name; all must hold.
-        gate: which gate this is: "offline" or "shadow".
+        gate: which gate this is: "offline", "shadow" or "cold".
         greater_is_better: which way each metric points; a metric that is not in it FAILs.
         holdout_uses, max_holdout_uses: how often these rows have decided before, and how often they may.
+        power: the probability to pass that rows needed and detectable values are planned for.
     """
-    first = not report.champion
+    first = not report.champion and gate != "cold"
     results: list[RuleResult] = []
     for name, rule in rules.items():
-        if first and rule.kind != "floor":
+        if first and rule.kind in RELATIVE:
             continue
-        results += apply(name, rule, report, greater_is_better)
+        results += apply(name, rule, report, greater_is_better, power)
     if holdout_uses >= max_holdout_uses:
         results.append(worn(holdout_uses, max_holdout_uses))
     outcome, reason = together(results, first)
@@ -67,7 +69,8 @@ def together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
             more = f" (and {len(such) - 1} more)" if len(such) > 1 else ""
             return outcome, f"{such[0].rule}: {such[0].reason}{more}"
     held = f"all {len(results)} rules hold" if len(results) > 1 else "its one rule holds"
-    return Outcome.PASS, held + (", floors alone: there was no champion" if first else "")
+    absolute = "floors" if all(r.kind == "floor" for r in results) else "absolute rules"
+    return Outcome.PASS, held + (f", {absolute} alone: there was no champion" if first else "")
 
 
 def worn(uses: int, limit: int) -> RuleResult:

@@ -20,13 +20,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.gate.conf import RuleConf
-from engine.gate.interval import MIN_ROWS, locate
-from engine.gate.sequential import rule_of, widened
 from engine.gate.spending import NORMAL
 from engine.gate.verdict import judge, together, worn
+from engine.gate.widen import relocated, sound, unable, widened, widens
 from engine.records import Estimate, EvaluationReport, Outcome, RuleResult, Verdict, Wear
-
-POWER = 0.8
 
 
 def judge_worn(
@@ -35,21 +32,22 @@ def judge_worn(
     *,
     gate: str,
     greater_is_better: Mapping[str, bool],
+    power: float = 0.8,
     wear: Wear,
 ) -> Verdict:
     """The verdict on rows with a past.
 
     Args:
-        report, rules, gate, greater_is_better: as for `judge`.
+        report, rules, gate, greater_is_better, power: as for `judge`.
         wear: how often these rows have decided before, and what another use of them is worth.
     """
-    verdict = judge(report, rules, gate=gate, greater_is_better=greater_is_better)
+    verdict = judge(report, rules, gate=gate, greater_is_better=greater_is_better, power=power)
     results = list(verdict.rules)
     if wear.way == "spend":
-        results = [_spent(result, rule_of(result, rules), greater_is_better, wear.limit) for result in results]
-    elif wear.way == "ladder" and wear.uses > 0:
+        results = [_spent(result, wear.limit) for result in results]
+    fresh = max((_fresh_rows(result, power) for result in results), default=0)
+    if wear.way == "ladder" and wear.uses > 0:
         results += _ladder(report, rules, greater_is_better, wear)
-    fresh = max((_fresh_rows(result, rule_of(result, rules), wear) for result in results), default=0)
     if wear.way != "ladder" and wear.uses >= wear.limit:
         results.append(_refused(wear, fresh))
     outcome, reason = together(results, verdict.first)
@@ -58,21 +56,17 @@ def judge_worn(
     return replace(verdict, outcome=outcome, reason=reason, rules=tuple(results), holdout_uses=uses, wear=told)
 
 
-def _spent(result: RuleResult, rule: RuleConf | None, greater_is_better: Mapping[str, bool], limit: int) -> RuleResult:
+def _spent(result: RuleResult, limit: int) -> RuleResult:
     """A result at alpha / limit; one that is undecidable stays what it is, one that cannot be widened opens nothing."""
     estimate = result.estimate
-    if rule is None or estimate is None or not _sound(estimate) or estimate.low == estimate.high or limit == 1:
+    if estimate is None or not sound(estimate) or estimate.low == estimate.high or limit == 1:
         return result
-    if not estimate.low <= estimate.value <= estimate.high:
-        why = f"the interval of {result.metric} ({estimate.method}) cannot be widened to a part of alpha"
-        return replace(result, outcome=Outcome.INCONCLUSIVE, reason=why, rows_needed=0)
+    if not widens(result):
+        return unable(result, "cannot be widened to a part of alpha")
     alpha = (1.0 - estimate.confidence_level) / 2.0
     factor = NORMAL.inv_cdf(alpha / limit) / NORMAL.inv_cdf(alpha)
     wide = widened(estimate, factor, f"{estimate.method}; alpha / {limit}")
-    wide = replace(wide, confidence_level=1.0 - 2.0 * alpha / limit)
-    sign = 1.0 if greater_is_better.get(rule.metric, True) else -1.0
-    outcome, reason, rows = locate(rule, wide, result.bound, sign)
-    return replace(result, outcome=outcome, estimate=wide, reason=reason, rows_needed=rows)
+    return relocated(result, replace(wide, confidence_level=1.0 - 2.0 * alpha / limit))
 
 
 def _ladder(
@@ -82,18 +76,19 @@ def _ladder(
     results = []
     for name, rule in rules.items():
         metric = rule.metric
-        if rule.kind not in ("superiority", "noninferiority") or rule.slice is not None or not report.champion:
+        if rule.kind not in ("superiority", "noninferiority") or rule.by or not report.champion:
             continue
         sign = 1.0 if greater_is_better.get(metric, True) else -1.0
         mine, champion, difference = (
             next((e for e in found if e.name == metric), None)
             for found in (report.metrics, report.champion_metrics, report.differences)
         )
-        if mine is None or champion is None or difference is None or not _sound(difference):
+        if mine is None or champion is None or difference is None or not sound(difference):
             why = f"{metric} cannot be held against the best seen on these rows"
             results.append(_rung(name, metric, Outcome.FAIL, difference, math.nan, why))
             continue
-        best = max(sign * value for value in (champion.value, wear.best.get(metric, champion.value)))
+        known = wear.best.get(metric, champion.value)
+        best = max(sign * champion.value, sign * known) if math.isfinite(known) else math.nan
         step = _error(difference)
         needed = (rule.margin if rule.kind == "superiority" else -rule.margin) + step
         gain = sign * mine.value - best
@@ -125,26 +120,18 @@ def _rotate_in(wear: Wear) -> int:
     return max(0, math.floor(left * wear.windows / (wear.uses + 1)))
 
 
-def _fresh_rows(result: RuleResult, rule: RuleConf | None, wear: Wear) -> int:
-    """Rows at which a challenger that equals the champion passes this rule with probability POWER; 0 where no margin is
+def _fresh_rows(result: RuleResult, power: float) -> int:
+    """Rows at which a challenger that equals the champion passes this rule with that power; 0 where no margin is
     stated. n ((z_alpha + z_power) se / margin)^2.
     """
-    if rule is None or rule.kind != "noninferiority" or rule.margin <= 0 or result.estimate is None:
-        return 0
     estimate = result.estimate
-    if not _sound(estimate) or estimate.low == estimate.high or result.rule.startswith("ladder of "):
+    if result.kind != "noninferiority" or result.bound == 0 or estimate is None or not sound(estimate):
         return 0
     alpha = (1.0 - estimate.confidence_level) / 2.0
-    needed = (NORMAL.inv_cdf(1.0 - alpha) + NORMAL.inv_cdf(POWER)) * _error(estimate) / rule.margin
+    needed = (NORMAL.inv_cdf(1.0 - alpha) + NORMAL.inv_cdf(power)) * _error(estimate) / result.bound
     return math.ceil(estimate.n * needed * needed)
 
 
 def _error(estimate: Estimate) -> float:
     """The standard error that an interval stands for."""
     return (estimate.high - estimate.low) / (2.0 * NORMAL.inv_cdf(0.5 + estimate.confidence_level / 2.0))
-
-
-def _sound(estimate: Estimate) -> bool:
-    ends = (estimate.low, estimate.value, estimate.high)
-    finite = all(map(math.isfinite, ends)) and estimate.low <= estimate.high
-    return finite and estimate.n >= MIN_ROWS and 0.5 < estimate.confidence_level < 1

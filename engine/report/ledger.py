@@ -23,7 +23,7 @@ class LedgerRow(Protocol):
 
     @property
     def kind(self) -> str:
-        """decision, candidate, evaluation, verdict, stage, action, cycle."""
+        """decision, candidate, evaluation, cold, verdict, stage, action, cycle."""
 
     @property
     def window(self) -> str:
@@ -149,6 +149,9 @@ def _said(kind: str, said: Mapping[str, Any]) -> tuple[Sequence[str], str]:
         return (), f"{len(said.get('trials', ()))} trials, best {said.get('metric')} {shown}"
     if kind in ("evaluation", "shadow"):
         return (), f"on {said.get('window')}, {said.get('n_rows', 0):,} rows"
+    if kind == "cold":
+        bad = sum(not answer["fine"] for answer in said.get("answers", ()))
+        return (), f"a fresh process answered {len(said.get('answers', ()))} requests, {bad} of them not as it should"
     if kind == "cycle":
         return (), f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
     return (), ""

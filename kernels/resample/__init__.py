@@ -3,6 +3,7 @@
     bootstrap         any metric, one model or a paired difference, overall and by slice
     delong            AUROC with its variance; two models with covariance, z and p-value; overall and by slice
     crossing          the combinations of several slicing columns as one more
+    group_rates       shares by group with their replicates, for differences between groups
     permutation_test  a paired difference of any metric against none
     mcnemar           paired accuracy, exact or mid-p
     wilson            interval of a proportion
@@ -23,6 +24,7 @@ from kernels.resample.intervals import wilson
 from kernels.resample.permutation import permutation_test
 from kernels.resample.power import rows_needed
 from kernels.resample.proportions import mcnemar
+from kernels.resample.rates import GroupRates, group_rates
 from kernels.resample.records import (
     BootstrapResult,
     DelongResult,
@@ -36,6 +38,7 @@ __all__ = [
     "BootstrapResult",
     "DelongResult",
     "DelongSlices",
+    "GroupRates",
     "McnemarResult",
     "MetricOptions",
     "PermutationResult",
@@ -43,6 +46,7 @@ __all__ = [
     "bootstrap",
     "crossing",
     "delong",
+    "group_rates",
     "mcnemar",
     "permutation_test",
     "rows_needed",

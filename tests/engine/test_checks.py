@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from engine import checks
@@ -11,9 +14,11 @@ from engine.decide import POLICIES, DecideConf
 from engine.errors import ConfigError
 from engine.evaluate import EvaluateConf
 from engine.gate import GateConf, RuleConf
+from engine.promote.conf import PromoteConf
 from engine.records import Task
 from engine.scores import GREATER_IS_BETTER
 from engine.train.conf import SearchConf
+from tests.engine.tides import make_conf
 
 FLOOR = RuleConf(kind="floor", metric="roc_auc_score", threshold=0.5)
 HOLDS = RuleConf(kind="noninferiority", metric="roc_auc_score", margin=0.1)
@@ -32,17 +37,78 @@ def test_a_space_of_groups_and_keys() -> None:
     checks.check_space({"train.lr": "tag(log, interval(1e-4, 1e-1))", "model": "tabular,digits", "model.width": "8,16"})
 
 
+PROMOTE, ALONE = PromoteConf(), PromoteConf(shadow_windows=0)
+SLICED = RuleConf(kind="noninferiority", metric="roc_auc_score", margin=0.1, slice="colour")
+RULES = {
+    "floor": FLOOR,
+    "sliced": SLICED,
+    "other metric": RuleConf(kind="noninferiority", metric="log_loss", margin=0.1, slice="colour"),
+    "crossing": RuleConf(kind="floor", metric="log_loss", threshold=0.7, slice=["colour", "shop"], pool=True),
+    "calibrated": RuleConf(kind="calibration", threshold=0.05),
+    "fair": RuleConf(kind="fairness", metric="equalized_odds_difference", slice="shop", threshold=0.1),
+    "noise": RuleConf(kind="robustness", metric="log_loss", perturbation="noise", margin=0.1),
+    "gone": RuleConf(kind="robustness", metric="log_loss", perturbation="missing", columns=["age"], margin=0.1),
+    "later": RuleConf(kind="robustness", metric="log_loss", perturbation="shifted", shift=1, margin=0.1),
+}
+COLD = {"fast": RuleConf(kind="latency", threshold=50.0), "small": RuleConf(kind="size", threshold=5.0)}
+
+
 def test_a_gate_that_can_open() -> None:
-    evaluate = EvaluateConf()
-    sliced = RuleConf(kind="noninferiority", metric="roc_auc_score", margin=0.1, slice="colour")
-    gate = GateConf(rules={"floor": FLOOR, "sliced": sliced}, shadow={"holds": HOLDS})
-    checks.check_gate(gate, 1, evaluate, ["colour"])
-    checks.check_gate(GateConf(rules={"floor": FLOOR}), 0, evaluate, [])
-    with pytest.raises(ConfigError, match=r"gate\.rules\.sliced\.slice: 'colour' is not in data\.slices"):
-        checks.check_gate(gate, 1, evaluate, [])
-    other = EvaluateConf(primary="log_loss")
-    with pytest.raises(ConfigError, match=r"gate\.rules\.sliced\.metric: slices are evaluated by log_loss alone"):
-        checks.check_gate(gate, 1, other, ["colour"])
+    gate = GateConf(rules=RULES, shadow={"holds": HOLDS}, cold=COLD)
+    data = make_conf(slices=["colour", "shop"])
+    checks.check_gate(gate, PROMOTE, EvaluateConf(), data)
+    checks.check_gate(GateConf(rules={"floor": FLOOR}), ALONE, EvaluateConf(), make_conf(slices=[]))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (SLICED, r"slice: 'colour' is not in data\.slices - add it there"),
+        (
+            replace(SLICED, metric="f1_score", slice=None),
+            r"metric: 'f1_score' is not in evaluate\.metrics - add it there",
+        ),
+        (COLD["fast"], r"kind: latency is not measured there - move it to gate\.cold"),
+        (RuleConf(kind="answers"), "kind: answers are asked for in any case - leave the rule out"),
+        (replace(RULES["noise"], margin=0.0), "margin: no loss at all is allowed: it would never pass - choose more"),
+        (
+            replace(RULES["noise"], columns=["colour"]),
+            r"columns: 'colour' is not in data\.numeric - choose one",
+        ),
+        (replace(RULES["gone"], columns=["late"]), "columns: 'late' is not in the features - choose one of pull, age"),
+        (
+            replace(RULES["later"], metric="expected_calibration_error"),
+            "metric: the errors of two windows have biases of their own - use kind: calibration, or log_loss",
+        ),
+    ],
+)
+def test_a_rule_that_could_never_hold_costs_one_line(rule: RuleConf, said: str) -> None:
+    gate = GateConf(rules={"floor": FLOOR, "mine": rule})
+    with pytest.raises(ConfigError, match=rf"^gate\.rules\.mine\.{said}"):
+        checks.check_gate(gate, ALONE, EvaluateConf(), make_conf(slices=[]))
+
+
+WITHIN = replace(RULES["fair"], metric="calibration_within_groups")
+NO_START = PromoteConf(shadow_windows=0, cold_check=False)
+
+
+@pytest.mark.parametrize(
+    ("group", "rule", "promote", "data", "said"),
+    [
+        ("rules", RULES["fair"], ALONE, {"task": "multiclass"}, "equalized_odds_difference says nothing about a multi"),
+        ("rules", WITHIN, ALONE, {"task": "regression"}, "calibration_within_groups says nothing about a regression"),
+        ("cold", FLOOR, ALONE, {}, r"gate\.cold\.mine\.kind: floor is not measured there - move it to gate\.rules"),
+        ("cold", COLD["fast"], NO_START, {}, r"gate\.cold: has rules, and promote\.cold_check is false - set promote"),
+        ("rules", RULES["noise"], ALONE, {"numeric": []}, "there is no number to put noise on - choose missing or"),
+    ],
+)
+def test_rules_of_other_tasks_and_places(
+    group: str, rule: RuleConf, promote: PromoteConf, data: dict[str, Any], said: str
+) -> None:
+    groups: dict[str, dict[str, RuleConf]] = {"rules": {"floor": FLOOR}}
+    groups.setdefault(group, {})["mine"] = rule
+    with pytest.raises(ConfigError, match=said):
+        checks.check_gate(GateConf(**groups), promote, EvaluateConf(), make_conf(**{"slices": ["shop"]} | data))
 
 
 @pytest.mark.parametrize("policy", POLICIES)

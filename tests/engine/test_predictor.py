@@ -14,7 +14,7 @@ from engine.data import Encoder
 from engine.errors import ArtifactError, ConfigError
 from engine.predictor import PROBE_ROWS, Predictor, cold_check, load, pack
 from engine.promote.store import Store
-from engine.records import Task
+from engine.records import Answer, Task
 from engine.train import weights
 from engine.train.fit import build
 from tests.engine.tides import MODEL, TRAIN, make_conf, make_encoder, make_window
@@ -120,28 +120,43 @@ def test_predictions_of_another_shape_or_not_finite_do_not_agree(store: Store, m
     json.dumps(checked, allow_nan=False)
 
 
-def test_a_fresh_process_says_the_same(store: Store) -> None:
+def test_a_fresh_process_says_the_same_and_answers_every_bad_request(store: Store) -> None:
     artifact = store.put(make_files(), {})
-    assert challenger.cold_check(store, artifact, ()) == (True, "256 recorded predictions, largest difference 0")
+    found = challenger.cold_check(store, artifact, ())
+    agrees = Answer(request="recorded predictions", fine=True, reason="256 recorded predictions, largest difference 0")
+    assert found.agrees == agrees
+    assert [answer for answer in found.answers if not answer.fine] == []
+    assert len(found.answers) == 14
+    memory, size = found.infra
+    assert (memory.name, size.name) == ("peak_memory_mb", "artifact_mb")
+    assert 50 < memory.value < 5000
+    files = store.manifest(artifact)["files"].values()
+    assert size.value == pytest.approx(sum(file["size"] for file in files) / 1e6)
 
 
 def test_a_fresh_process_without_a_difference_to_show_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = '{"rows": 3, "largest_difference": null, "agrees": false, "answers": [], "infra": []}'
     answers = {
-        '{"rows": 3, "largest_difference": null, "agrees": false}': "3 recorded predictions, not all of them finite",
+        half: "3 recorded predictions, not all of them finite",
         'hello\n{"rows": 0, "agrees": false, "error": "no such file"}': "no such file",
         "": "the fresh process gave no answer (IndexError)",
         "hello": "the fresh process gave no answer (JSONDecodeError)",
+        '{"rows": 3, "largest_difference": 0, "agrees": true}': "the fresh process gave no answer (KeyError)",
+        "[]": "the fresh process gave no answer (TypeError)",
     }
     for said, reason in answers.items():
         done = subprocess.CompletedProcess([], 0, stdout=said, stderr="")
         monkeypatch.setattr(subprocess, "run", lambda *args, done=done, **rest: done)
-        assert challenger.cold_check(store, "0" * 64, ()) == (False, reason)
+        agrees = challenger.cold_check(store, "0" * 64, ()).agrees
+        assert (agrees.fine, agrees.reason) == (False, reason)
 
     def late(*args: Any, **rest: Any) -> None:
         raise subprocess.TimeoutExpired("python", 300)
 
     monkeypatch.setattr(subprocess, "run", late)
-    assert challenger.cold_check(store, "0" * 64, ()) == (False, "the fresh process gave no answer (TimeoutExpired)")
+    assert challenger.cold_check(store, "0" * 64, ()).agrees.reason == (
+        "the fresh process gave no answer (TimeoutExpired)"
+    )
 
 
 def refusal(store: Store, artifact: str) -> str:
@@ -218,10 +233,10 @@ def test_the_program_answers_every_fault_with_one_object(
     assert answer["agrees"] is False
     assert "the file is missing" in answer["error"]
 
-    def explode(*args: Any) -> None:
+    def explode(*args: Any, **rest: Any) -> None:
         raise RuntimeError("a layer\nof the user's")
 
-    monkeypatch.setattr(predictor, "cold_check", explode)
+    monkeypatch.setattr(predictor, "examine", explode)
     predictor.main([str(store.root), "0" * 64])
     assert json.loads(capsys.readouterr().out)["error"] == "RuntimeError: a layer of the user's"
     predictor.main([])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import records
+from engine import estimates, records
 from engine.plain import canonical, from_plain
 from engine.records import (
     ActionItem,
@@ -35,8 +35,9 @@ from tests.engine.cycles import check, cycle, drift, estimate
 
 RECORDS: list[Any] = [
     found
-    for _, found in inspect.getmembers(records, inspect.isclass)
-    if found.__module__ == records.__name__ and dataclasses.is_dataclass(found)
+    for module in (records, estimates)
+    for _, found in inspect.getmembers(module, inspect.isclass)
+    if found.__module__ == module.__name__ and dataclasses.is_dataclass(found)
 ]
 
 

@@ -46,7 +46,7 @@ def report(**more: Any) -> EvaluationReport:
 
 def verdict(found: EvaluationReport, *rules: RuleConf, **more: Any) -> Verdict:
     named = {f"r{k}": rule for k, rule in enumerate(rules)}
-    return judge(found, named, gate="offline", greater_is_better=DIRECTIONS, **more)
+    return judge(found, named, gate="offline", greater_is_better=DIRECTIONS, **({"power": 0.5} | more))
 
 
 def one(found: EvaluationReport, rule: RuleConf) -> Outcome:
