@@ -63,9 +63,10 @@ def locate(estimate: Estimate, bound: Bound, power: float) -> Found:
         ends = (estimate.low, estimate.high, estimate.high)
     worst, best = min(bound.sign * end for end in ends), max(bound.sign * end for end in ends)  # a biased one may leave
     shown = f"{estimate.value:{mark}.4f} [{estimate.low:{mark}.4f}, {estimate.high:{mark}.4f}]"
-    if estimate.n < MIN_ROWS and bound.kind not in WHOLE:
-        reason = f"{what} {shown} rests on {estimate.n} rows, {MIN_ROWS} are needed"
-        return Found(outcome=Outcome.INCONCLUSIVE, reason=reason, rows_needed=MIN_ROWS)
+    least = 1 if bound.kind in WHOLE else MIN_ROWS
+    if estimate.n < least:
+        reason = f"{what} {shown} rests on {estimate.n} rows, {least} are needed"
+        return Found(outcome=Outcome.INCONCLUSIVE, reason=reason, rows_needed=least)
     goal = bound.sign * bound.value
     stretch = _stretch(estimate.confidence_level, power)
     detectable = _detectable(estimate, bound, worst, stretch)
