@@ -130,6 +130,17 @@ class AskedPerturbed:
 
 
 @record
+class FoundSlice:
+    """A slice that nobody declared, in which the model is worse: engine/evaluate/worst.py."""
+
+    by: str  # "loss" of a row, or "regression": the same minus the champion's
+    slice: str
+    effect: Estimate  # mean in the slice minus mean of all other rows
+    mean: Estimate  # in the slice
+    pvalue: float  # after the correction over all slices that were tested
+
+
+@record
 class Wear:
     """How worn the rows of a gate are: what counts, and what it comes to."""
 

@@ -20,6 +20,7 @@ from engine.estimates import AskedGap as AskedGap
 from engine.estimates import AskedPerturbed as AskedPerturbed
 from engine.estimates import AskedSlice as AskedSlice
 from engine.estimates import Estimate as Estimate
+from engine.estimates import FoundSlice as FoundSlice
 from engine.estimates import GroupGap as GroupGap
 from engine.estimates import Look as Look
 from engine.estimates import Perturbation as Perturbation
@@ -327,6 +328,8 @@ class EvaluationReport:
     robustness: tuple[Perturbed, ...] = ()
     infra: tuple[Estimate, ...] = ()  # cold: milliseconds and megabytes
     answers: tuple[Answer, ...] = ()  # cold: what the artifact did with each request
+    found: tuple[FoundSlice, ...] = ()  # slices that nobody declared, each kind worst first
+    searched: int = 0  # slices looked through for them; 0: there was no search
     windows: tuple[str, ...] = ()  # whose rows were joined, oldest first; empty: those of `window` alone
 
     def metric(self, name: str) -> Estimate:

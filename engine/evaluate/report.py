@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.fairness import gap
 from engine.evaluate.robustness import Predictions, guarded, perturbed, unknown
+from engine.evaluate.worst import Feature, search
 from engine.intervals import Rows, difference, estimate
 from engine.records import Asked, Estimate, EvaluationReport, SliceEstimate, Task
 from engine.scores import check_metric
@@ -34,6 +35,7 @@ def evaluate(
     conf: EvaluateConf,
     asked: Asked = NOTHING,
     predictions: Predictions = NO_PREDICTIONS,
+    features: Sequence[Feature] = (),
 ) -> EvaluationReport:
     """Report on N labelled rows.
 
@@ -49,6 +51,7 @@ def evaluate(
         conf: metrics and intervals.
         asked: what the rules of the gate need beside: other slices, gaps between groups, perturbed rows.
         predictions: of the perturbed rows, by the name of the perturbation.
+        features: what slices that nobody declared are looked for in; none: they are not.
 
     Raises:
         ConfigError: a metric that says nothing about this task. What the rows themselves forbid is no error: it is an
@@ -62,6 +65,7 @@ def evaluate(
     if champion_prediction is not None:
         differences = tuple(difference(m, every, champion_prediction, prediction, conf) for m in conf.metrics)
         champion_metrics = tuple(estimate(m, every, champion_prediction, conf) for m in conf.metrics)
+    found, searched = search(features, every, prediction, champion_prediction, conf)
     return EvaluationReport(
         model=model,
         champion=champion,
@@ -85,6 +89,8 @@ def evaluate(
             gap(one, every, prediction, slices[one.column], conf) for one in asked.gaps if one.column in slices
         ),
         robustness=tuple(perturbed(one, every, prediction, predictions, conf) for one in asked.perturbed),
+        found=found,
+        searched=searched,
     )
 
 

@@ -18,19 +18,25 @@ KINDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "noninferiority": (frozenset(), frozenset({"margin", "slice", "levels", "pool"})),
     "calibration": (frozenset({"threshold"}), frozenset({"slice", "levels", "pool"})),
     "fairness": (frozenset({"threshold", "slice"}), frozenset()),
+    "worst_slice": (frozenset(), frozenset({"margin"})),
     "robustness": (frozenset({"perturbation"}), frozenset({"margin", "columns", "scale", "shift"})),
     "latency": (frozenset({"threshold"}), frozenset()),
     "memory": (frozenset({"threshold"}), frozenset()),
     "size": (frozenset({"threshold"}), frozenset()),
     "answers": (frozenset(), frozenset()),
 }
-RELATIVE = ("superiority", "noninferiority")  # these need a champion; all others judge the challenger alone
+# These need a champion; all others judge the challenger alone.
+RELATIVE = ("superiority", "noninferiority", "worst_slice")
 DIFFERENCES = (*RELATIVE, "robustness")  # these compare a difference with a margin, the others a value with a threshold
+WIDENED = ("floor", "superiority", "noninferiority", "robustness")
+"""Kinds whose interval lies around its estimate by a normal law; the others invert a test, or take a maximum."""
+INVERTED = "expected_calibration_error"
 COLD = ("latency", "memory", "size", "answers")  # measured in a fresh process, by the cold gate alone
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "calibration_within_groups")
 METRICS = {
     "calibration": ("expected_calibration_error",),
     "fairness": GAPS,
+    "worst_slice": ("loss",),
     "latency": ("single_p99_ms", "batch_p99_ms"),
     "memory": ("peak_memory_mb",),
     "size": ("artifact_mb",),
@@ -50,7 +56,8 @@ class RuleConf:
     """One rule."""
 
     kind: str
-    """floor, superiority, noninferiority, calibration, fairness or robustness; in gate.cold: latency, memory, size."""
+    """floor, superiority, noninferiority, calibration, fairness, robustness or worst_slice; in gate.cold: latency,
+    memory, size. worst_slice never opens a gate: it shuts one where a slice that nobody declared got worse."""
     metric: str = ""
     """A metric that evaluate computes. fairness: demographic_parity_difference, equalized_odds_difference or
     calibration_within_groups; latency: single_p99_ms or batch_p99_ms; calibration, memory, size: leave it out."""
@@ -58,7 +65,8 @@ class RuleConf:
     """floor: the value that must be reached; calibration, fairness: the largest error or gap; latency, memory, size:
     the budget in ms or MB."""
     margin: float = 0.0
-    """superiority: how much better at least; noninferiority, robustness: how much worse at most. Not negative."""
+    """superiority: how much better at least; noninferiority, robustness: how much worse at most; worst_slice: the same,
+    in loss of a row. Not negative."""
     slice: Any = None
     """floor, noninferiority, calibration: judge every level of this column, or of the crossing of several: [a, b].
     fairness: the column of the groups."""
@@ -127,6 +135,11 @@ class RuleConf:
             raise ConfigError("gate.rules:columns", "no column goes missing", "name one: columns: [...]")
         if kind == "shifted" and self.columns:
             raise ConfigError("gate.rules:columns", "a shifted window has all of them", "leave them out")
+
+    @property
+    def widens(self) -> bool:
+        """Has it an interval that can be widened, for one of several looks or for a part of alpha."""
+        return self.kind in WIDENED and self.metric != INVERTED
 
     @property
     def by(self) -> tuple[str, ...]:

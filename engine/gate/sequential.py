@@ -28,7 +28,7 @@ from typing import NamedTuple
 from engine.gate.conf import RuleConf
 from engine.gate.spending import NORMAL, SPENDING, critical
 from engine.gate.verdict import judge, together
-from engine.gate.widen import relocated, sound, unable, widened, widens
+from engine.gate.widen import SHUTS, relocated, sound, unable, widened, widens
 from engine.records import EvaluationReport, Look, Outcome, RuleResult, Verdict
 
 
@@ -79,7 +79,7 @@ def _history(name: str, earlier: Sequence[Verdict]) -> list[Seen]:
 def _at(look: Look, hopeless: float, result: RuleResult, history: list[Seen]) -> RuleResult:
     """One result, its interval widened to this look; one that is undecidable stays what it is."""
     estimate = result.estimate
-    if estimate is None or not sound(estimate) or estimate.low == estimate.high:
+    if estimate is None or not sound(estimate) or estimate.low == estimate.high or result.kind == SHUTS:
         return result
     if not widens(result):
         return unable(result, "cannot be widened to a look")

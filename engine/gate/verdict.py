@@ -68,6 +68,8 @@ def together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
         if such:
             more = f" (and {len(such) - 1} more)" if len(such) > 1 else ""
             return outcome, f"{such[0].rule}: {such[0].reason}{more}"
+    if all(r.kind == "worst_slice" for r in results):
+        return Outcome.FAIL, "no rule says what the challenger must show: worst_slice alone opens no gate"
     held = f"all {len(results)} rules hold" if len(results) > 1 else "its one rule holds"
     absolute = "floors" if all(r.kind == "floor" for r in results) else "absolute rules"
     return Outcome.PASS, held + (f", {absolute} alone: there was no champion" if first else "")

@@ -22,7 +22,7 @@ from dataclasses import replace
 from engine.gate.conf import RuleConf
 from engine.gate.spending import NORMAL
 from engine.gate.verdict import judge, together, worn
-from engine.gate.widen import relocated, sound, unable, widened, widens
+from engine.gate.widen import SHUTS, relocated, sound, unable, widened, widens
 from engine.records import Estimate, EvaluationReport, Outcome, RuleResult, Verdict, Wear
 
 
@@ -59,7 +59,7 @@ def judge_worn(
 def _spent(result: RuleResult, limit: int) -> RuleResult:
     """A result at alpha / limit; one that is undecidable stays what it is, one that cannot be widened opens nothing."""
     estimate = result.estimate
-    if estimate is None or not sound(estimate) or estimate.low == estimate.high or limit == 1:
+    if estimate is None or not sound(estimate) or estimate.low == estimate.high or result.kind == SHUTS or limit == 1:
         return result
     if not widens(result):
         return unable(result, "cannot be widened to a part of alpha")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from engine.gate.conf import DIFFERENCES
+from engine.gate.conf import INVERTED, WIDENED
 from engine.gate.interval import MIN_ROWS, Bound, locate
 from engine.records import Estimate, Outcome, RuleResult
 
-WIDENED = ("floor", *DIFFERENCES)
-"""Kinds whose interval is an estimate with a normal law around it; the others invert a test, or take a maximum."""
-INVERTED = "expected_calibration_error"
+SHUTS = "worst_slice"
+"""A kind that opens nothing, and so needs no alpha."""
 
 
 def sound(estimate: Estimate) -> bool:
