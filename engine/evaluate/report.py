@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+import pyarrow as pa
 
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.fairness import gap
 from engine.evaluate.robustness import Predictions, guarded, perturbed, unknown
 from engine.evaluate.worst import Feature, search
-from engine.intervals import Rows, difference, estimate
+from engine.intervals import Rows, compare, estimate
 from engine.records import Asked, Estimate, EvaluationReport, SliceEstimate, Task
 from engine.scores import check_metric
 
@@ -60,11 +61,12 @@ def evaluate(
     for metric in conf.metrics:
         check_metric(metric, task, "evaluate.metrics")
     every = Rows(task=task, target=target, ids=rows, cluster=cluster)
-    differences: tuple[Estimate, ...] = ()
-    champion_metrics: tuple[Estimate, ...] = ()
-    if champion_prediction is not None:
-        differences = tuple(difference(m, every, champion_prediction, prediction, conf) for m in conf.metrics)
-        champion_metrics = tuple(estimate(m, every, champion_prediction, conf) for m in conf.metrics)
+    if champion_prediction is None:
+        metrics = tuple(estimate(m, every, prediction, conf) for m in conf.metrics)
+        differences, champion_metrics = (), ()
+    else:
+        compared = [compare(m, every, champion_prediction, prediction, conf) for m in conf.metrics]
+        differences, champion_metrics, metrics = zip(*compared, strict=True)
     found, searched = search(features, every, prediction, champion_prediction, conf)
     return EvaluationReport(
         model=model,
@@ -72,13 +74,13 @@ def evaluate(
         window=window,
         fingerprint=fingerprint,
         n_rows=len(target),
-        metrics=tuple(estimate(m, every, prediction, conf) for m in conf.metrics),
+        metrics=metrics,
         champion_metrics=champion_metrics,
         differences=differences,
         slices=tuple(
-            _slice(column, level, levels == level, every, prediction, champion_prediction, conf)
+            _slice(column, level, at, every, prediction, champion_prediction, conf)
             for column, levels in slices.items()
-            for level in np.unique(levels).tolist()
+            for level, at in _places(levels)
         ),
         guarded=tuple(
             found
@@ -94,33 +96,37 @@ def evaluate(
     )
 
 
+def _places(levels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Every level in the order of the alphabet, and the places of its rows, ascending; no text is compared twice."""
+    coded = pa.array(levels).dictionary_encode()
+    codes = coded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(coded.dictionary)))
+    parts = np.split(order, ends[:-1])
+    yield from sorted(zip(coded.dictionary.to_pylist(), parts, strict=True), key=lambda part: str(part[0]))
+
+
 def _slice(
     column: str,
     level: str,
-    mask: np.ndarray,
+    at: np.ndarray,
     rows: Rows,
     prediction: np.ndarray,
     champion_prediction: np.ndarray | None,
     conf: EvaluateConf,
 ) -> SliceEstimate:
     """The primary metric on the rows of one level; undecidable below `min_slice_rows`."""
-    part = rows.take(mask)
+    part = rows.take(at)
+    own: Estimate
+    both: Estimate | None = None
     if len(part) < conf.min_slice_rows:
-        nothing = undecidable(conf, len(part), f"too few rows ({len(part)} of {conf.min_slice_rows})")
-        return SliceEstimate(
-            column=column,
-            level=level,
-            estimate=nothing,
-            difference=None if champion_prediction is None else nothing,
-        )
-    return SliceEstimate(
-        column=column,
-        level=level,
-        estimate=estimate(conf.primary, part, prediction[mask], conf),
-        difference=None
-        if champion_prediction is None
-        else difference(conf.primary, part, champion_prediction[mask], prediction[mask], conf),
-    )
+        own = undecidable(conf, len(part), f"too few rows ({len(part)} of {conf.min_slice_rows})")
+        both = None if champion_prediction is None else own
+    elif champion_prediction is None:
+        own = estimate(conf.primary, part, prediction[at], conf)
+    else:
+        both, _, own = compare(conf.primary, part, champion_prediction[at], prediction[at], conf)
+    return SliceEstimate(column=column, level=level, estimate=own, difference=both)
 
 
 def undecidable(conf: EvaluateConf, n: int, reason: str) -> Estimate:

@@ -163,7 +163,10 @@ def test_whole_ids_are_cut_to_their_heads() -> None:
     ("wear", "text"),
     [
         (None, "decided 2 times before"),
-        (Wear(way="refuse", uses=2, limit=5, windows=3, rotate_in=4), "decided 2 times before, worn out in 4 more windows"),
+        (
+            Wear(way="refuse", uses=2, limit=5, windows=3, rotate_in=4),
+            "decided 2 times before, worn out in 4 more windows",
+        ),
         (
             Wear(way="refuse", uses=2, limit=3, windows=3, rotate_in=0, fresh_rows=31_396),
             "decided 2 times before, worn out now, 31,396 fresh rows would do",
