@@ -27,6 +27,7 @@ VERBS = {
     "train": "one trial with the config as it is, on the newest labelled windows",
     "sweep": "many trials: keys given as choice(...), range(...) or interval(...) are searched",
     "evaluate": "a stored model on a labelled window, with intervals, by slice",
+    "gate": "a challenger judged again, or two named models (artifact=, against=, window=); nothing is moved",
     "validate": "is a window fit for use",
     "drift": "what changed between two windows, or between any two files (reference=a.parquet live=b.parquet)",
     "history": "the ledger: every decision, verdict and stage change (window=, kind=, limit=)",
@@ -40,7 +41,7 @@ VERBS = {
     "report": "the HTML report of a loop, from its ledger",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
 }
-TRAINING = ("loop", "train", "sweep", "evaluate")  # these import torch; the others must not
+TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
@@ -66,7 +67,12 @@ CHOICES = {
 # Flags of our own, and the key or override that each one is.
 KEYS = {"--at": "at", "--older-than": "older_than"}
 SWITCHES = {"--rehearse": "rehearse=true"}
-NAMED = {"why": "of", "card": "artifact", "live": "at"}  # the key that a bare word sets: `tidegate why 2026-05`
+NAMED = {
+    "why": "of",
+    "card": "artifact",
+    "live": "at",
+    "gate": "artifact",
+}  # the key that a bare word sets: `tidegate why 2026-05`
 TEXTS = ("of", "at", "artifact", "window", "against", "actor")  # 12e4 is the beginning of an id, and no number
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "

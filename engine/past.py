@@ -8,7 +8,7 @@ the first time, whatever a person does meanwhile; it finds its own finished step
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -116,24 +116,8 @@ class Past:
         return [verdict for verdict in found if (verdict.gate, verdict.champion) == ("shadow", champion)]
 
     def wear(self, report: EvaluationReport, index: int, index_of: Mapping[str, int], conf: GateConf) -> Wear:
-        """How often the rows of a report have decided before, offline or in shadow; `index` is the window at hand.
-
-        An evaluation of some of their windows counts as that share of them, also where a file has changed since (a
-        label that came late): its other rows are the same.
-        """
-        mine = set(report.windows or (report.window,))
-        uses, first, best = 0.0, index, dict[str, float]()
-        for row in self.rows:
-            if row.kind not in ("evaluation", "shadow"):
-                continue
-            found = from_plain(EvaluationReport, row.payload)
-            same = found.fingerprint == report.fingerprint
-            share = 1.0 if same else len(mine & set(found.windows or (found.window,))) / len(mine)
-            if share:
-                uses, first = uses + share, min(first, index_of.get(row.window, index))
-            for estimate in (*found.metrics, *found.champion_metrics) if same else ():
-                _keep_best(best, estimate)
-        return Wear(way=conf.wear, uses=uses, limit=conf.max_holdout_uses, windows=index - first + 1, best=best)
+        """How worn the rows of a report are; `index` is the window at hand."""
+        return wear_of(self.rows, report, index, index_of, conf)
 
     def attempts(self, index_of: Mapping[str, int], metric: str) -> tuple[Attempt, ...]:
         """Every challenger after the first champion, oldest first.
@@ -187,6 +171,29 @@ class Past:
         """Why promotions are frozen; empty: they are not."""
         rows = [row for row in self.rows if row.kind == "freeze"]
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
+
+
+def wear_of(
+    rows: Iterable[Row], report: EvaluationReport, index: int, index_of: Mapping[str, int], conf: GateConf
+) -> Wear:
+    """How often the rows of a report have decided before, offline or in shadow, by the rows of a ledger.
+
+    An evaluation of some of their windows counts as that share of them, also where a file has changed since (a label
+    that came late): its other rows are the same.
+    """
+    mine = set(report.windows or (report.window,))
+    uses, first, best = 0.0, index, dict[str, float]()
+    for row in rows:
+        if row.kind not in ("evaluation", "shadow"):
+            continue
+        found = from_plain(EvaluationReport, row.payload)
+        same = found.fingerprint == report.fingerprint
+        share = 1.0 if same else len(mine & set(found.windows or (found.window,))) / len(mine)
+        if share:
+            uses, first = uses + share, min(first, index_of.get(row.window, index))
+        for estimate in (*found.metrics, *found.champion_metrics) if same else ():
+            _keep_best(best, estimate)
+    return Wear(way=conf.wear, uses=uses, limit=conf.max_holdout_uses, windows=index - first + 1, best=best)
 
 
 def _keep_best(best: dict[str, float], estimate: Estimate) -> None:

@@ -51,15 +51,18 @@ class Config:
     trust: list[str] = field(default_factory=list)
     """Packages whose model classes may be named in `model._target_`; TIDEGATE_TRUST adds to them."""
     window: str | None = None
-    """validate, drift, evaluate, history: the window to look at; null: the newest (history: all)."""
+    """validate, drift, evaluate, gate, history: the window to look at; null: the newest (gate: the challenger's
+    hold-out; history: all)."""
     against: str | None = None
-    """drift: the window to compare with; null: the one before."""
+    """drift: the window to compare with; null: the one before. gate: the model to compare with, by the beginning of
+    its id; null: the champion that the loop compared with."""
     reference: str | None = None
     """drift: a Parquet, CSV or Arrow file, or a folder or glob of Parquet, to compare with, not the loop's windows."""
     live: str | None = None
     """drift: the file, folder or glob to look at."""
     artifact: str | None = None
-    """evaluate, promote, card: a model by the beginning of its id; null: the champion."""
+    """evaluate, gate, promote, card: a model by the beginning of its id; null: the champion (gate: the newest
+    challenger)."""
     stage: str | None = None
     """promote: where to."""
     reason: str | None = None

@@ -1,5 +1,5 @@
-"""The verbs that run models: loop, train, sweep, evaluate. Those that only look or move are in desk.py and
-archive.py.
+"""The verbs that run models: loop, train, sweep, evaluate, gate (in judging.py). Those that only look or move are in
+desk.py and archive.py.
 
 Each takes (config, composer) and gives (exit code, the object that --json prints).
 """
@@ -16,6 +16,7 @@ from typing import Any
 from engine import archive, challenger, checks, desk, founding
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
+from engine.judging import gate as gate
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.records import Candidate, Cycle, Estimate, EvaluationReport, RuleResult, Trial, Verdict
 from engine.redact import redact
-from engine.report import charts, marks, parts, words
+from engine.report import charts, forest, marks, parts, words
 from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
+from engine.report.sentences import sentence
 
 OPEN_GATES = 12  # verdicts that are shown unfolded, the newest ones
 MOST_STAGES = 8  # of the pipeline, each in its own colour
@@ -28,6 +30,7 @@ def gates(cycles: Sequence[Cycle]) -> Markup:
         parts.details(
             _gate_title(cycle, verdict),
             tag("p", verdict.reason, class_="lead"),
+            _explained(verdict.rules),
             _rules(verdict.rules) if verdict.rules else None,
             _judged(cycle, verdict),
             open_=position >= len(verdicts) - OPEN_GATES,
@@ -140,6 +143,13 @@ def _gate_title(cycle: Cycle, verdict: Verdict) -> tuple[object, ...]:
     return (*title, " ", against, rows or (worn and f", on rows of {verdict.window}"), worn)
 
 
+def _explained(rules: Sequence[RuleResult]) -> tuple[Markup | None, Markup | None]:
+    """One picture of all rules, and a sentence on each; nothing for verdicts that do not say their kinds."""
+    told = [rule for rule in rules if rule.kind]
+    sentences = tag("ul", [tag("li", sentence(rule)) for rule in told], class_="sentences") if told else None
+    return forest.plot(told), sentences
+
+
 def _rules(rules: Iterable[RuleResult]) -> Markup:
     rows = [
         (
@@ -148,7 +158,7 @@ def _rules(rules: Iterable[RuleResult]) -> Markup:
             (
                 parts.whole(words.compared(r)),
                 tag("br"),
-                tag("small", f"bound {words.threshold(r.bound)}", class_="soft"),
+                tag("small", _beside(r), class_="soft"),
             ),
             parts.badge(r.outcome.value),
             words.about(r.rows_needed),
@@ -158,6 +168,15 @@ def _rules(rules: Iterable[RuleResult]) -> Markup:
     ]
     columns = ("rule", "interval and bound", "estimate", "outcome", "rows needed", "reason")
     return parts.table("Rules of the gate", columns, rows, numeric=("rows needed",))
+
+
+def _beside(r: RuleResult) -> str:
+    """The bound, the rows, and what the rule could have found; nothing where no number was compared."""
+    if not math.isfinite(r.bound):
+        return words.NONE
+    rows = f", n {r.estimate.n:,}" if r.estimate else ""
+    power = f", passes {words.percent(r.power)} from {r.detectable:.4g}" if r.detectable is not None else ""
+    return f"bound {words.threshold(r.bound)}{rows}{power}"
 
 
 def _judged(cycle: Cycle, verdict: Verdict) -> Markup | None:

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine import challenger, replay
+from engine.challenger import Cold
 from engine.data.tables import write_parquet
 from engine.errors import ArtifactError
 from engine.promote.store import Store
 from engine.promotion import Promotion
-from engine.records import Outcome, Stage, Verdict
+from engine.records import Answer, Outcome, Stage, Verdict
 from engine.replay import Replayed
 from tests.engine.world import ROWS, World, make_world
 
@@ -40,9 +41,10 @@ def pending(world: World) -> str:
 def test_a_model_that_does_not_come_back_cold_is_quarantined(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def cold_check(store: Store, model: str, trusted: tuple[str, ...]) -> tuple[bool, str]:
+    def cold_check(store: Store, model: str, trusted: tuple[str, ...], *, measure: bool) -> Cold:
         asked.append(model)
-        return False, "256 recorded predictions, largest difference 0.2"
+        said = "256 recorded predictions, largest difference 0.2"
+        return Cold(agrees=Answer(request="recorded predictions", fine=False, reason=said))
 
     monkeypatch.setattr(challenger, "cold_check", cold_check)
     assert grown.run("loop", "loop.until=2026-06", "promote.cold_check=true") == 0
@@ -50,7 +52,8 @@ def test_a_model_that_does_not_come_back_cold_is_quarantined(grown: World, monke
     assert [(v.gate, v.outcome) for v in cycle.verdicts] == [("offline", Outcome.PASS), ("cold", Outcome.FAIL)]
     assert stages_of(grown, asked[0]) == [Stage.CANDIDATE, Stage.STAGING, Stage.QUARANTINED]
     assert cycle.champion_after == cycle.champion
-    assert cycle.changes[-1].reason == "cold gate: 256 recorded predictions, largest difference 0.2"
+    said = "artifact[recorded predictions]: 256 recorded predictions, largest difference 0.2"
+    assert cycle.changes[-1].reason == f"cold gate: {said}"
     assert len(asked) == 1
 
 
@@ -86,10 +89,18 @@ def test_nothing_reaches_production_after_its_shadow_that_is_no_longer_whole(
 def test_the_cold_check_is_a_fresh_process(tmp_path: Path) -> None:
     """The real one, on the smallest loop there is."""
     world = make_world(tmp_path, windows=("2026-01", "2026-02"), rows=200)
-    assert world.run("loop", "promote.cold_check=true", "train.max_epochs=1") == 0
+    budgets = "+gate.cold={ram: {kind: memory, threshold: 8000}, disk: {kind: size, threshold: 5}}"
+    assert world.run("loop", "promote.cold_check=true", "train.max_epochs=1", budgets) == 0
     cold = world.cycles()["2026-02"].verdicts[-1]
-    assert (cold.gate, cold.outcome) == ("cold", Outcome.PASS)
-    assert cold.reason.startswith("30 recorded predictions, largest difference ")
+    assert (cold.gate, cold.outcome, cold.first) == ("cold", Outcome.PASS, False)
+    assert [rule.rule for rule in cold.rules][-2:] == ["ram", "disk"]
+    assert cold.rules[0].rule == "artifact[recorded predictions]"
+    assert cold.rules[0].reason.startswith("30 recorded predictions, largest difference ")
+    assert {rule.outcome for rule in cold.rules} == {Outcome.PASS}
+    assert len(cold.rules) == 17
+    with world.ledger() as ledger:
+        row = next(row for row in ledger.rows("verdict") if row.payload["gate"] == "cold")
+        assert replay.replay(ledger, row).state is replay.Replayed.EQUAL
     assert world.cycles()["2026-02"].timings["cold start"] > 0
 
 
