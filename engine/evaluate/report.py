@@ -101,9 +101,11 @@ def _places(levels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     coded = pa.array(levels).dictionary_encode()
     codes = coded.indices.to_numpy()
     order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(coded.dictionary)))
-    parts = np.split(order, ends[:-1])
-    yield from sorted(zip(coded.dictionary.to_pylist(), parts, strict=True), key=lambda part: str(part[0]))
+    names: list[str] = coded.dictionary.to_pylist()
+    ends = np.cumsum(np.bincount(codes, minlength=len(names))).tolist()
+    parts = {name: order[first:end] for name, first, end in zip(names, [0, *ends], ends, strict=False)}
+    for name in sorted(parts):
+        yield name, parts[name]
 
 
 def _slice(

@@ -162,17 +162,17 @@ def test_whole_ids_are_cut_to_their_heads() -> None:
 @pytest.mark.parametrize(
     ("wear", "text"),
     [
-        (None, "decided 2 times before"),
+        (None, "decided twice before"),
         (
             Wear(way="refuse", uses=2, limit=5, windows=3, rotate_in=4),
-            "decided 2 times before, worn out in 4 more windows",
+            "decided twice before, worn out in 4 more windows",
         ),
         (
             Wear(way="refuse", uses=2, limit=3, windows=3, rotate_in=0, fresh_rows=31_396),
-            "decided 2 times before, worn out now, 31,396 fresh rows would do",
+            "decided twice before, worn out now, 31,396 fresh rows would do",
         ),
-        (Wear(way="ladder", uses=2, limit=5, windows=3), "decided 2 times before"),
-        (Wear(way="refuse", uses=0, limit=5, windows=1, rotate_in=4), "decided 2 times before"),
+        (Wear(way="ladder", uses=2, limit=5, windows=3), "decided twice before"),
+        (Wear(way="refuse", uses=0, limit=5, windows=1, rotate_in=4), "decided twice before"),
     ],
 )
 def test_wear_says_when_to_rotate(wear: Wear | None, text: str) -> None:
