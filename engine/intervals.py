@@ -8,12 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+from engine import scores
 from engine.records import Estimate, Task
-from engine.scores import AVERAGED, BY_ROW, OF_LABELS, absent, as_scored, as_truth, row_losses, score
+from engine.scores import AVERAGED, BY_ROW, absent, as_scored, as_truth, row_losses, score
 from kernels.resample import MetricOptions, bootstrap, delong
 
 MIN_CLUSTERS = 5  # so few resampled units give replicates of a handful of values, and no interval that covers
-CORNERED = OF_LABELS - {"matthews_corrcoef"} | {"roc_auc_score", "average_precision_score"}  # at most 1
 MIN_CLASS_ROWS = 20  # of either class, for an AUROC interval in closed form
 
 
@@ -156,7 +156,7 @@ def _estimate(
 ) -> Estimate:
     if not reason and not all(map(math.isfinite, (value, low, high))):
         reason = "the metric is undefined on too many resamples"
-    if not reason and low == high == value == 1.0 and metric in CORNERED:
+    if not reason and low == high == value == 1.0 and metric in scores.SHARES:
         low = _lowest_unseen(metric, rows, conf.confidence_level)
         method += "; no error was seen: the exact bound of as many rows"
     return Estimate(

@@ -97,6 +97,20 @@ def test_auroc_of_independent_rows_is_delongs() -> None:
     assert (found.value, found.low, found.high) == (exact.estimate, exact.low, exact.high)
 
 
+@pytest.mark.parametrize("metric", ["accuracy_score", "recall_score", "f1_score", "roc_auc_score"])
+@pytest.mark.parametrize("by", ["rows", "clusters"])
+def test_rows_without_an_error_do_not_prove_that_there_is_none(metric: str, by: str) -> None:
+    """Resampled, they show none either; the exact bound of Clopper and Pearson does not end there."""
+    target = np.arange(120) % 4 // 3
+    cluster = np.arange(120) // 4 if by == "clusters" else None
+    rows = Rows(task=Task.BINARY, target=target, ids=np.arange(120), cluster=cluster)
+    found = estimate(metric, rows, np.where(target == 1, 0.9, 0.1), CONF)
+    m = 30 if cluster is not None or metric != "accuracy_score" else 120
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(stats.binomtest(m, m).proportion_ci(CONF.confidence_level, "exact").low)
+    assert "no error was seen" in found.method
+
+
 @pytest.mark.parametrize(("task", "metric", "method"), METRICS, ids=str)
 def test_a_model_does_not_differ_from_itself(task: Task, metric: str, method: str) -> None:
     rows, prediction = make_rows(task)
@@ -211,17 +225,3 @@ def test_the_calibration_error_says_when_its_interval_is_one_sided() -> None:
     assert perfect.method.endswith("perfect calibration is not excluded: the interval is one-sided")
     assert poor.low > 0.05
     assert poor.method == "bootstrap, 300 resamples"
-
-
-@pytest.mark.parametrize("metric", ["accuracy_score", "recall_score", "f1_score", "roc_auc_score"])
-@pytest.mark.parametrize("by", ["rows", "clusters"])
-def test_rows_without_an_error_do_not_prove_that_there_is_none(metric: str, by: str) -> None:
-    """Resampled, they show none either; the exact bound of Clopper and Pearson does not end there."""
-    target = np.arange(120) % 4 // 3
-    cluster = np.arange(120) // 4 if by == "clusters" else None
-    rows = Rows(task=Task.BINARY, target=target, ids=np.arange(120), cluster=cluster)
-    found = estimate(metric, rows, np.where(target == 1, 0.9, 0.1), CONF)
-    m = 30 if cluster is not None or metric != "accuracy_score" else 120
-    assert (found.value, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(stats.binomtest(m, m).proportion_ci(CONF.confidence_level, "exact").low)
-    assert "no error was seen" in found.method
