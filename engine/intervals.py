@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine import scores
 from engine.records import Estimate, Task
 from engine.scores import AVERAGED, BY_ROW, absent, as_scored, as_truth, row_losses, score
 from kernels.resample import BootstrapResult, MetricOptions, bootstrap, delong
@@ -48,7 +49,8 @@ def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf
     """The metric of predictions (N,) or (N, C), with its interval.
 
     DeLong (1988) for AUROC of independent rows, else a bootstrap with Poisson weights keyed by row or cluster: its
-    percentiles, or for the calibration error an inverted test, whose interval need not hold the value. NaN with its
+    percentiles, or for the calibration error an inverted test, whose interval need not hold the value; rows without any
+    error have the exact lower bound of their number. NaN with its
     reason where it cannot be known: one class only, too few rows or clusters, a prediction that is not finite; nothing
     raises because of the rows.
     """
@@ -181,6 +183,21 @@ def _undecidable(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray 
     return absent(metric, rows.task, rows.target, first)
 
 
+def _lowest_unseen(metric: str, rows: Rows, level: float) -> float:
+    """How low a share may truly be of which m independent rows show no miss: ((1 - level) / 2) ** (1 / m), exactly
+    (Clopper and Pearson 1934); about 1 - 3.7 / m at 95 %.
+
+    Resampling rows without an error gives rows without an error: an interval without width, which would clear any
+    bound. m counts the rows that could have shown one: of the rarer label where the metric looks at one label, pairs
+    without a common row for a ranking, whole clusters where rows come in them.
+    """
+    counts = np.unique(rows.target, return_counts=True)[1]
+    units = len(rows) if metric == "accuracy_score" else int(counts.min())
+    if rows.cluster is not None:
+        units = min(units, len(np.unique(rows.cluster)))
+    return float(((1.0 - level) / 2.0) ** (1.0 / units))
+
+
 def _estimate(
     metric: str,
     rows: Rows,
@@ -193,6 +210,9 @@ def _estimate(
 ) -> Estimate:
     if not reason and not all(map(math.isfinite, (value, low, high))):
         reason = "the metric is undefined on too many resamples"
+    if not reason and low == high == value == 1.0 and metric in scores.SHARES:
+        low = _lowest_unseen(metric, rows, conf.confidence_level)
+        method += "; no error was seen: the exact bound of as many rows"
     return Estimate(
         name=metric,
         value=float(value),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from engine.intervals import MIN_CLUSTERS, Rows, compare, difference, estimate
 from engine.records import Estimate, Task
@@ -94,6 +95,20 @@ def test_auroc_of_independent_rows_is_delongs() -> None:
     exact = delong(rows.target.astype(np.int64), prediction, confidence_level=0.9)
     found = estimate("roc_auc_score", rows, prediction, Conf(confidence_level=0.9))
     assert (found.value, found.low, found.high) == (exact.estimate, exact.low, exact.high)
+
+
+@pytest.mark.parametrize("metric", ["accuracy_score", "recall_score", "f1_score", "roc_auc_score"])
+@pytest.mark.parametrize("by", ["rows", "clusters"])
+def test_rows_without_an_error_do_not_prove_that_there_is_none(metric: str, by: str) -> None:
+    """Resampled, they show none either; the exact bound of Clopper and Pearson does not end there."""
+    target = np.arange(120) % 4 // 3
+    cluster = np.arange(120) // 4 if by == "clusters" else None
+    rows = Rows(task=Task.BINARY, target=target, ids=np.arange(120), cluster=cluster)
+    found = estimate(metric, rows, np.where(target == 1, 0.9, 0.1), CONF)
+    m = 30 if cluster is not None or metric != "accuracy_score" else 120
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(stats.binomtest(m, m).proportion_ci(CONF.confidence_level, "exact").low)
+    assert "no error was seen" in found.method
 
 
 @pytest.mark.parametrize(("task", "metric", "method"), METRICS, ids=str)
