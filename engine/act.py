@@ -102,7 +102,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     drift.share                    those that moved of those that could be judged; NaN where none could
     data.rows, .blocked            rows of the window; checks that forbid it
     data.violations                checks of any severity that are not OK
-    gate.rejected                  1 when a gate did not open, 0 when all did; absent where none was asked
+    gate.rejected                  1 when a gate did not open, 0 when all did or wait; absent where none was asked
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
     """
@@ -113,7 +113,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
         "pipeline.seconds": sum(cycle.timings.values()),
     }
     if cycle.verdicts:
-        metrics["gate.rejected"] = float(any(v.outcome is not Outcome.PASS for v in cycle.verdicts))
+        metrics["gate.rejected"] = float(any(v.outcome is not Outcome.PASS and not v.waiting for v in cycle.verdicts))
     metrics |= {f"pipeline.seconds.{stage}": seconds for stage, seconds in cycle.timings.items()}
     if cycle.candidate is not None:
         metrics["pipeline.failed_trials"] = float(sum(t.state.value == "failed" for t in cycle.candidate.trials))

@@ -21,13 +21,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine import __version__, predictor
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
 from engine.data.tables import clusters, concat, split_by_time
 from engine.errors import DataError
-from engine.evaluate import Elsewhere, EvaluateConf, evaluate, perturb
+from engine.evaluate import (
+    Elsewhere,
+    EvaluateConf,
+    Feature,
+    categorical_feature,
+    evaluate,
+    numeric_feature,
+    perturb,
+)
 from engine.intervals import Rows
 from engine.predictor import KEY, MEASURE, Predictor
 from engine.promote.store import Store
@@ -340,8 +349,23 @@ def judge_rows(
         slices={column: levels(table, column) for column in data.slices},
         conf=conf,
         asked=asked,
+        features=features_of(table, data, conf),
         predictions={p.name: _perturbed(challenger, table, p, data, conf, beside) for p in perturbations(asked)},
     )
+
+
+def features_of(table: pa.Table, data: DataConf, conf: EvaluateConf) -> tuple[Feature, ...]:
+    """What slices are looked for in: every feature, and the columns that are declared for slices."""
+    if conf.find_slices == 0:
+        return ()
+    found = [
+        numeric_feature(name, pc.fill_null(table[name].cast(pa.float64()), np.nan).to_numpy(), conf.find_bins)
+        for name in data.numeric
+    ]
+    for name in dict.fromkeys((*data.categorical, *data.slices)):
+        coded = table[name].cast(pa.string()).fill_null("(missing)").combine_chunks().dictionary_encode()
+        found.append(categorical_feature(name, coded.indices.to_numpy(), coded.dictionary.to_pylist()))
+    return tuple(found)
 
 
 def perturbations(asked: Asked) -> list[Perturbation]:

@@ -76,7 +76,9 @@ def check_gate(gate: GateConf, promote: PromoteConf, evaluate: EvaluateConf, dat
         raise ConfigError("gate.cold", "has rules, and promote.cold_check is false", cure)
     for group, rules in (("rules", gate.rules), ("shadow", gate.shadow), ("cold", gate.cold)):
         for name, rule in rules.items():
-            _check_rule(f"gate.{group}.{name}", rule, evaluate, data)
+            where = f"gate.{group}.{name}"
+            _check_rule(where, rule, evaluate, data)
+            _check_widens(where, rule, gate, promote)
 
 
 def _check_rule(where: str, rule: RuleConf, evaluate: EvaluateConf, data: DataConf) -> None:
@@ -91,11 +93,24 @@ def _check_rule(where: str, rule: RuleConf, evaluate: EvaluateConf, data: DataCo
             raise ConfigError(f"{where}.slice", f"{name!r} is not in data.slices", "add it there")
     if rule.kind == "fairness":
         _check_fairness(where, rule, data.kind)
+    elif rule.kind == "worst_slice":
+        if evaluate.find_slices == 0:
+            raise ConfigError(f"{where}.kind", "no slices are looked for", "set evaluate.find_slices=10, or remove it")
     elif not cold and rule.metric not in evaluate.metrics:
         cure = f"add it there, or choose one of {', '.join(evaluate.metrics)}"
         raise ConfigError(f"{where}.metric", f"{rule.metric!r} is not in evaluate.metrics", cure)
     if rule.kind == "robustness":
         _check_robustness(where, rule, data)
+
+
+def _check_widens(where: str, rule: RuleConf, gate: GateConf, promote: PromoteConf) -> None:
+    """Several looks, and a divided alpha, need intervals of another level than the one that was measured."""
+    looks = where.startswith("gate.shadow.") and promote.shadow_windows > 1
+    spent = where.startswith("gate.rules.") and gate.wear == "spend"
+    if (looks or spent) and not rule.widens and rule.kind != "worst_slice":
+        what = f"the interval of {rule.metric} cannot be widened to {'a look' if looks else 'a part of alpha'}"
+        cure = "move it to gate.rules, or set promote.shadow_windows=1" if looks else "set gate.wear=refuse or ladder"
+        raise ConfigError(where, what, cure)
 
 
 def _check_fairness(where: str, rule: RuleConf, task: Task) -> None:

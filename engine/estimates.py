@@ -127,3 +127,37 @@ class AskedPerturbed:
 
     perturbation: Perturbation
     metric: str
+
+
+@record
+class FoundSlice:
+    """A slice that nobody declared, in which the model is worse: engine/evaluate/worst.py."""
+
+    by: str  # "loss" of a row, or "regression": the same minus the champion's
+    slice: str
+    effect: Estimate  # mean in the slice minus mean of all other rows
+    mean: Estimate  # in the slice
+    pvalue: float  # after the correction over all slices that were tested
+
+
+@record
+class Wear:
+    """How worn the rows of a gate are: what counts, and what it comes to."""
+
+    way: str  # what another use is worth: engine/gate/wear.py
+    uses: float  # that the rows had before; one of a part of them counts as that part
+    limit: int
+    windows: int  # in which those uses and this one came
+    best: dict[str, float] = field(default_factory=dict)  # metric -> the best value ever measured on just these rows
+    rotate_in: int = -1  # windows after which they are worn out, at the present rate of use; -1: never
+    fresh_rows: int = 0  # to ask for then: power 0.8 at the stated margins; 0: no margin is stated
+
+
+@record
+class Look:
+    """One of several looks at growing evidence, each with its own critical values."""
+
+    number: int  # from 1
+    most: int
+    spending: str  # how alpha is spent: engine/gate/spending.py
+    futility: float  # predictive power below which an undecided rule fails

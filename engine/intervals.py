@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
 
+from engine import scores
 from engine.records import Estimate, Task
 from engine.scores import AVERAGED, BY_ROW, absent, as_scored, as_truth, row_losses, score
-from kernels.resample import MetricOptions, bootstrap, delong
+from kernels.resample import BootstrapResult, MetricOptions, bootstrap, delong
 
+NORMAL = NormalDist()
 MIN_CLUSTERS = 5  # so few resampled units give replicates of a handful of values, and no interval that covers
 MIN_CLASS_ROWS = 20  # of either class, for an AUROC interval in closed form
 
@@ -37,7 +40,7 @@ class Rows:
         return len(self.target)
 
     def take(self, mask: np.ndarray) -> Rows:
-        """The rows where `mask` (N,) is True."""
+        """The rows where `mask` (N,) is True, or at these places."""
         cluster = None if self.cluster is None else self.cluster[mask]
         return replace(self, target=self.target[mask], ids=self.ids[mask], cluster=cluster)
 
@@ -46,7 +49,8 @@ def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf
     """The metric of predictions (N,) or (N, C), with its interval.
 
     DeLong (1988) for AUROC of independent rows, else a bootstrap with Poisson weights keyed by row or cluster: its
-    percentiles, or for the calibration error an inverted test, whose interval need not hold the value. NaN with its
+    percentiles, or for the calibration error an inverted test, whose interval need not hold the value; rows without any
+    error have the exact lower bound of their number. NaN with its
     reason where it cannot be known: one class only, too few rows or clusters, a prediction that is not finite; nothing
     raises because of the rows.
     """
@@ -58,22 +62,73 @@ def difference(metric: str, rows: Rows, champion: np.ndarray, challenger: np.nda
     return _interval(metric, rows, champion, challenger, conf)
 
 
+def compare(
+    metric: str, rows: Rows, champion: np.ndarray, challenger: np.ndarray, conf: IntervalConf
+) -> tuple[Estimate, Estimate, Estimate]:
+    """(difference, estimate of the champion, estimate of the challenger) as above, in one pass where all three are
+    decidable: the weights of a resample are drawn once for all of them.
+
+    A metric of counts is resampled by cells of both models then, so that the intervals of one model come from other
+    draws than those of `estimate`; all others are equal to its bits.
+    """
+    if _undecidable(metric, rows, champion, challenger) or (_exact(metric, rows) and _few(rows)):
+        old, new = (estimate(metric, rows, prediction, conf) for prediction in (champion, challenger))
+        return difference(metric, rows, champion, challenger, conf), old, new
+    if _exact(metric, rows):
+        found = delong(as_truth(rows.task, rows.target), champion, challenger, confidence_level=conf.confidence_level)
+        far = NORMAL.inv_cdf(0.5 + conf.confidence_level / 2.0)
+        halves = [far * math.sqrt(found.covariance[m][m]) for m in range(2)]
+        ends = [(v, max(v - h, 0.0), min(v + h, 1.0)) for v, h in zip(found.estimates, halves, strict=True)]
+        both = (found.estimate, found.low, found.high)
+        one, first, second = (_estimate(metric, rows, conf, *numbers, "DeLong") for numbers in (both, *ends))
+        return one, first, second
+    result = _bootstrap(metric, rows, champion, challenger, conf, each=True)
+    values = [score(metric, rows.task, rows.target, prediction) for prediction in (champion, challenger)]
+    models = zip(values, result.models, strict=True)
+    first, second = (_estimate(metric, rows, conf, v, m.low, m.high, _method(rows, conf, m.note)) for v, m in models)
+    method = _method(rows, conf, result.note)
+    return _estimate(metric, rows, conf, result.estimate, result.low, result.high, method), first, second
+
+
 def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None, conf: IntervalConf) -> Estimate:
     reason = _undecidable(metric, rows, first, second)
     if reason:
         return _estimate(metric, rows, conf, math.nan, math.nan, math.nan, "", reason)
-    if metric == "roc_auc_score" and rows.task is Task.BINARY and rows.cluster is None:
-        truth = as_truth(rows.task, rows.target)
-        few = min(np.bincount(truth, minlength=2))
-        if few < MIN_CLASS_ROWS:  # DeLong's normal law rejects too often: 10 % instead of 2.5 % at two rows
-            reason = f"too few rows of a class ({few} of {MIN_CLASS_ROWS})"
+    if _exact(metric, rows):
+        if few := _few(rows):
             value = score(metric, rows.task, rows.target, first if second is None else second)
             value -= 0.0 if second is None else score(metric, rows.task, rows.target, first)
-            return _estimate(metric, rows, conf, value, math.nan, math.nan, "", reason)
+            return _estimate(metric, rows, conf, value, math.nan, math.nan, "", few)
+        truth = as_truth(rows.task, rows.target)
         exact = delong(truth, first, second, confidence_level=conf.confidence_level)
         return _estimate(metric, rows, conf, exact.estimate, exact.low, exact.high, "DeLong")
+    result = _bootstrap(metric, rows, first, second, conf)
+    value = score(metric, rows.task, rows.target, first) if second is None else result.estimate
+    return _estimate(metric, rows, conf, value, result.low, result.high, _method(rows, conf, result.note))
+
+
+def _exact(metric: str, rows: Rows) -> bool:
+    """Is there a closed form."""
+    return metric == "roc_auc_score" and rows.task is Task.BINARY and rows.cluster is None
+
+
+def _few(rows: Rows) -> str:
+    """Why the closed form says nothing; DeLong's normal law rejects too often: 10 % instead of 2.5 % at two rows."""
+    few = min(np.bincount(as_truth(rows.task, rows.target), minlength=2))
+    return f"too few rows of a class ({few} of {MIN_CLASS_ROWS})" if few < MIN_CLASS_ROWS else ""
+
+
+def _bootstrap(
+    metric: str,
+    rows: Rows,
+    first: np.ndarray,
+    second: np.ndarray | None,
+    conf: IntervalConf,
+    *,
+    each: bool = False,
+) -> BootstrapResult:
     name, truth, a, b = _resampled(metric, rows, first, second)
-    result = bootstrap(
+    return bootstrap(
         name,
         truth,
         a,
@@ -84,13 +139,14 @@ def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | N
         seed=conf.seed,
         row_ids=rows.ids,
         options=_options(metric, rows.task),
+        each=each,
     )
-    value = score(metric, rows.task, rows.target, first) if b is None else result.estimate
+
+
+def _method(rows: Rows, conf: IntervalConf, note: str) -> str:
     kind = "cluster bootstrap" if rows.cluster is not None else "bootstrap"
     method = f"{kind}, {conf.n_resamples} resamples"
-    if result.note:  # a calibration error may lie above its own interval: who reads it must learn why
-        method += f"; {result.note}"
-    return _estimate(metric, rows, conf, value, result.low, result.high, method)
+    return f"{method}; {note}" if note else method  # a calibration error may lie above its own interval
 
 
 def _resampled(
@@ -127,6 +183,21 @@ def _undecidable(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray 
     return absent(metric, rows.task, rows.target, first)
 
 
+def _lowest_unseen(metric: str, rows: Rows, level: float) -> float:
+    """How low a share may truly be of which m independent rows show no miss: ((1 - level) / 2) ** (1 / m), exactly
+    (Clopper and Pearson 1934); about 1 - 3.7 / m at 95 %.
+
+    Resampling rows without an error gives rows without an error: an interval without width, which would clear any
+    bound. m counts the rows that could have shown one: of the rarer label where the metric looks at one label, pairs
+    without a common row for a ranking, whole clusters where rows come in them.
+    """
+    counts = np.unique(rows.target, return_counts=True)[1]
+    units = len(rows) if metric == "accuracy_score" else int(counts.min())
+    if rows.cluster is not None:
+        units = min(units, len(np.unique(rows.cluster)))
+    return float(((1.0 - level) / 2.0) ** (1.0 / units))
+
+
 def _estimate(
     metric: str,
     rows: Rows,
@@ -139,6 +210,9 @@ def _estimate(
 ) -> Estimate:
     if not reason and not all(map(math.isfinite, (value, low, high))):
         reason = "the metric is undefined on too many resamples"
+    if not reason and low == high == value == 1.0 and metric in scores.SHARES:
+        low = _lowest_unseen(metric, rows, conf.confidence_level)
+        method += "; no error was seen: the exact bound of as many rows"
     return Estimate(
         name=metric,
         value=float(value),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine import archive, challenger, checks
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError
-from engine.gate import asked, judge
+from engine.gate import asked, judge_worn
+from engine.past import wear_of
 from engine.predictor import load
 from engine.promote.chain import Row
 from engine.promote.ledger import Ledger
@@ -32,7 +34,8 @@ class Pair:
     model: str
     champion: str  # empty: none, and absolute rules alone
     window: str
-    earlier: tuple[str, ...]  # fingerprints of the rows that had decided before this model was judged
+    earlier: tuple[Row, ...]  # of the ledger, before this model was judged
+    index: int  # the place in time of the window in which it was
 
 
 def gate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
@@ -41,8 +44,9 @@ def gate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote, config.evaluate, data)
     source = ParquetSource(data)
+    index_of = {name: i for i, name in enumerate(source.names())}
     with archive.existing_ledger(config) as ledger:
-        pair = _pair(config, ledger, _labelled(config, source.names()))
+        pair = _pair(config, ledger, _labelled(config, source.names()), index_of)
     window = source.read(pair.window, labelled=True)
     needs = asked(config.gate.rules.values(), config.evaluate.primary)
     store, trusted = config.open_store(), trusted_packages(config.trust)
@@ -50,14 +54,13 @@ def gate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     beside = load(store, pair.champion, trusted) if pair.champion else None
     near = _neighbours(source, window, needs, _labelled(config, source.names()))
     report = challenger.judge_rows(made, beside, window, data, config.evaluate, needs, near)
-    verdict = judge(
+    verdict = judge_worn(
         report,
         config.gate.rules,
         gate="offline",
         greater_is_better=GREATER_IS_BETTER,
-        holdout_uses=pair.earlier.count(window.fingerprint),
-        max_holdout_uses=config.gate.max_holdout_uses,
         power=config.gate.power,
+        wear=wear_of(pair.earlier, report, pair.index, index_of, config.gate),
     )
     show(console, verdict)
     answer = {
@@ -81,7 +84,7 @@ def _labelled(config: Config, names: list[str]) -> list[str]:
     return names[: len(names) - config.need_data.label_lag]
 
 
-def _pair(config: Config, ledger: Ledger, labelled: list[str]) -> Pair:
+def _pair(config: Config, ledger: Ledger, labelled: list[str], index_of: Mapping[str, int]) -> Pair:
     """What the command line names, and for the rest what the loop judged."""
     candidates = [row for row in ledger.rows("candidate") if row.model]
     if config.artifact is None and not candidates:
@@ -98,7 +101,8 @@ def _pair(config: Config, ledger: Ledger, labelled: list[str]) -> Pair:
         model=model,
         champion=_champion(config, ledger, model, judged),
         window=window,
-        earlier=tuple(str(row.payload["fingerprint"]) for row in evaluations if judged is None or row.seq < judged.seq),
+        earlier=tuple(row for row in ledger.rows() if judged is None or row.seq < judged.seq),
+        index=index_of.get(judged.window, len(index_of) - 1) if judged else len(index_of) - 1,
     )
 
 

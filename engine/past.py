@@ -7,12 +7,14 @@ the first time, whatever a person does meanwhile; it finds its own finished step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
 from engine.act import metrics_of
 from engine.decide import Attempt
+from engine.gate import GateConf
 from engine.promote.chain import Row
 from engine.promote.entries import OPENED
 from engine.promote.ledger import Ledger
@@ -28,10 +30,12 @@ from engine.records import (
     StageChange,
     ValidationReport,
     Verdict,
+    Wear,
     digest,
     find,
     from_plain,
 )
+from engine.scores import GREATER_IS_BETTER
 
 T = TypeVar("T")
 
@@ -106,9 +110,17 @@ class Past:
         """Verdicts on one model, in order."""
         return self._all("verdict", Verdict, model)
 
-    def holdout_uses(self, fingerprint: str) -> int:
-        """How many offline evaluations these rows have served."""
-        return sum(row.kind == "evaluation" and row.payload["fingerprint"] == fingerprint for row in self.rows)
+    def looks(self, model: str, champion: str) -> list[Verdict]:
+        """The verdicts of the shadow gate on a model beside that champion since it last came into preproduction."""
+        rows = [row for row in self.rows if row.model == model]
+        came = [row.seq for row in rows if row.kind == "stage" and row.payload["target"] == Stage.PREPRODUCTION.value]
+        since = came[-1] if came else 0
+        found = [from_plain(Verdict, row.payload) for row in rows if row.kind == "verdict" and row.seq > since]
+        return [verdict for verdict in found if (verdict.gate, verdict.champion) == ("shadow", champion)]
+
+    def wear(self, report: EvaluationReport, index: int, index_of: Mapping[str, int], conf: GateConf) -> Wear:
+        """How worn the rows of a report are; `index` is the window at hand."""
+        return wear_of(self.rows, report, index, index_of, conf)
 
     def attempts(self, index_of: Mapping[str, int], metric: str) -> tuple[Attempt, ...]:
         """Every challenger after the first champion, oldest first.
@@ -152,7 +164,7 @@ class Past:
 
     def _passed(self, model: str, verdicts: list[Verdict]) -> bool | None:
         """True once it reached production, False once any gate did not open, None while it waits."""
-        if not model or any(v.outcome is not Outcome.PASS for v in verdicts):
+        if not model or any(v.outcome is not Outcome.PASS and not v.waiting for v in verdicts):
             return False
         changes = self._all("stage", StageChange, model)
         return True if any(c.target is Stage.PRODUCTION for c in changes) else None
@@ -174,6 +186,36 @@ def _is_usable(cycle: Row) -> bool:
     if cycle.hash not in _USABLE:
         _USABLE[cycle.hash] = from_plain(ValidationReport, cycle.payload["validation"]).usable
     return _USABLE[cycle.hash]
+
+
+def wear_of(
+    rows: Iterable[Row], report: EvaluationReport, index: int, index_of: Mapping[str, int], conf: GateConf
+) -> Wear:
+    """How often the rows of a report have decided before, offline or in shadow, by the rows of a ledger.
+
+    An evaluation of some of their windows counts as that share of them, also where a file has changed since (a label
+    that came late): its other rows are the same.
+    """
+    mine = set(report.windows or (report.window,))
+    uses, first, best = 0.0, index, dict[str, float]()
+    for row in rows:
+        if row.kind not in ("evaluation", "shadow"):
+            continue
+        found = from_plain(EvaluationReport, row.payload)
+        same = found.fingerprint == report.fingerprint
+        share = 1.0 if same else len(mine & set(found.windows or (found.window,))) / len(mine)
+        if share:
+            uses, first = uses + share, min(first, index_of.get(row.window, index))
+        for estimate in (*found.metrics, *found.champion_metrics) if same else ():
+            _keep_best(best, estimate)
+    return Wear(way=conf.wear, uses=uses, limit=conf.max_holdout_uses, windows=index - first + 1, best=best)
+
+
+def _keep_best(best: dict[str, float], estimate: Estimate) -> None:
+    name, value = estimate.name, estimate.value
+    if name in GREATER_IS_BETTER and math.isfinite(value):
+        better = max if GREATER_IS_BETTER[name] else min
+        best[name] = better(value, best.get(name, value))
 
 
 def _newer(candidate: Candidate, champion: Candidate, index_of: Mapping[str, int]) -> int:

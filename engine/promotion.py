@@ -7,14 +7,14 @@ Anything but PASS sends it aside. Each verdict is in the ledger before the chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from engine.errors import ArtifactError
-from engine.gate import RuleConf, judge, untrained
+from engine.gate import RuleConf, judge, judge_look, judge_worn, untrained
 from engine.past import Past
-from engine.records import Cycle, EvaluationReport, Outcome, Stage, Verdict, digest, to_plain
+from engine.records import Cycle, EvaluationReport, Look, Outcome, Stage, Verdict, digest, to_plain
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
 from engine.steps import Steps, evaluation_key, verdict_id
@@ -32,10 +32,11 @@ class Promotion:
         return head.model if head is not None else ""
 
     def settle_shadow(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
-        """Judge a waiting challenger on the newest labelled window, and move it on or out.
+        """Judge a waiting challenger on the newest labelled window and those it was judged on before, joined.
 
-        Every shadow window must be passed and each is looked at once, so looking again cannot make luck look like
-        merit. While promotions are frozen it waits.
+        It moves on or out as soon as they decide, at the latest on window `promote.shadow_windows`. Each look has its
+        own critical value (engine/gate/sequential.py), so looking again cannot make luck look like merit. A window
+        that validation blocked is no look. While promotions are frozen it waits.
         """
         pending = past.pending
         made = past.candidate(pending) if pending and not past.frozen else None
@@ -44,15 +45,29 @@ class Promotion:
         name = self.steps.names[mature]
         if name in past.blocked:
             return cycle
-        window = self.steps.read(name, labelled=True)
-        report = self.steps.judged(cycle, "shadow", pending, window, past.blocked)
-        cycle, verdict = self._judge(replace(cycle, shadow=report), report, self.confs.gate.shadow, "shadow")
-        if verdict.outcome is not Outcome.PASS:
-            return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.RETIRED, verdict)
-        earlier = sum(v.gate == "shadow" and v.outcome is Outcome.PASS for v in past.verdicts(pending))
-        if earlier + 1 < self.confs.promote.shadow_windows:
+        earlier = past.looks(pending, self.steps.champion(cycle))
+        seen = [verdict.window for verdict in earlier]
+        if name in seen:
             return cycle
-        return self._move(cycle, pending, Stage.PREPRODUCTION, Stage.PRODUCTION, verdict)
+        report = self.steps.shadowed(cycle, pending, (*seen, name), past.blocked)
+        cycle, verdict = self._look(replace(cycle, shadow=report), report, earlier)
+        if verdict.waiting:
+            return cycle
+        target = Stage.PRODUCTION if verdict.outcome is Outcome.PASS else Stage.RETIRED
+        return self._move(cycle, pending, Stage.PREPRODUCTION, target, verdict)
+
+    def _look(self, cycle: Cycle, report: EvaluationReport, earlier: Sequence[Verdict]) -> tuple[Cycle, Verdict]:
+        """The shadow gate on the rows so far; where a person lowered the number of looks, this is the last one."""
+        number, conf = len(earlier) + 1, self.confs.gate
+        most = max(number, self.confs.promote.shadow_windows)
+        if most == 1:
+            return self._single(cycle, report, conf.shadow, "shadow")
+        told = self._told("shadow", conf.shadow)
+        look = Look(number=number, most=most, spending=conf.spending, futility=conf.futility)
+        with self.ports.watch.lap("gate"):
+            verdict = judge_look(report, conf.shadow, **told, look=look, earlier=earlier)
+        told |= {"look": look, "earlier": [verdict_id(v) for v in earlier]}
+        return self._record(cycle, report, conf.shadow, verdict, told)
 
     def gate(self, cycle: Cycle, past: Past) -> Cycle:
         """May the challenger pass to staging."""
@@ -62,9 +77,12 @@ class Promotion:
             verdict = untrained(candidate, champion=self.steps.champion(cycle), window=cycle.window)
             inputs = {"candidate": digest("candidate", candidate.decision), "champion": verdict.champion}
             return self.steps.verdict(cycle, verdict, inputs)[0]
-        uses = past.holdout_uses(report.fingerprint)
-        cycle, _ = self._judge(cycle, report, self.confs.gate.rules, "offline", uses=uses)
-        return cycle
+        rules = self.confs.gate.rules
+        wear = past.wear(report, cycle.index, self.steps.index_of, self.confs.gate)
+        told = self._told("offline", rules) | {"wear": wear}
+        with self.ports.watch.lap("gate"):
+            verdict = judge_worn(report, rules, **told)
+        return self._record(cycle, report, rules, verdict, told)[0]
 
     def promote(self, cycle: Cycle) -> Cycle:
         """candidate -> staging -> preproduction -> production, as far as the evidence of today carries."""
@@ -106,32 +124,38 @@ class Promotion:
         if not self.confs.promote.cold_check:
             return self.steps.verdict(cycle, asked)
         rules = {"artifact": RuleConf(kind="answers"), **self.confs.gate.cold}
-        return self._judge(cycle, self.steps.started(cycle, model), rules, "cold")
+        return self._single(cycle, self.steps.started(cycle, model), rules, "cold")
 
     def _verdict(self, gate: str, model: str, cycle: Cycle, outcome: Outcome, reason: str) -> Verdict:
         champion = self.steps.champion(cycle)
         return Verdict(gate=gate, model=model, champion=champion, window=cycle.window, outcome=outcome, reason=reason)
 
-    def _judge(
+    def _single(
+        self, cycle: Cycle, report: EvaluationReport, rules: Mapping[str, RuleConf], gate: str
+    ) -> tuple[Cycle, Verdict]:
+        """A gate that looks once, at rows whose wear is not counted."""
+        limit = self.confs.gate.max_holdout_uses
+        told = self._told(gate, rules) | {"holdout_uses": 0, "max_holdout_uses": limit}
+        with self.ports.watch.lap("gate"):
+            verdict = judge(report, rules, **told)
+        return self._record(cycle, report, rules, verdict, told)
+
+    def _told(self, gate: str, rules: Mapping[str, RuleConf]) -> dict[str, Any]:
+        """What every gate is told beside its report and rules."""
+        metrics = [rule.metric for rule in rules.values() if rule.metric in GREATER_IS_BETTER]
+        directions = {metric: GREATER_IS_BETTER[metric] for metric in metrics}
+        return {"gate": gate, "greater_is_better": directions, "power": self.confs.gate.power}
+
+    def _record(
         self,
         cycle: Cycle,
         report: EvaluationReport,
         rules: Mapping[str, RuleConf],
-        gate: str,
-        *,
-        uses: int = 0,
+        verdict: Verdict,
+        told: Mapping[str, Any],
     ) -> tuple[Cycle, Verdict]:
-        directions = {r.metric: GREATER_IS_BETTER[r.metric] for r in rules.values() if r.metric in GREATER_IS_BETTER}
-        told: dict[str, Any] = {
-            "gate": gate,
-            "greater_is_better": directions,
-            "holdout_uses": uses,
-            "max_holdout_uses": self.confs.gate.max_holdout_uses,
-            "power": self.confs.gate.power,
-        }
-        with self.ports.watch.lap("gate"):
-            verdict = judge(report, rules, **told)
-        kind = gate if gate in ("shadow", "cold") else "evaluation"
+        """The verdict in the ledger, beside all that it was made from."""
+        kind = verdict.gate if verdict.gate in ("shadow", "cold") else "evaluation"
         judged = digest(*evaluation_key(kind, report.model, report.champion, report.fingerprint))
         in_order = [{"name": name, **to_plain(rule)} for name, rule in rules.items()]  # the first one gives the reason
         return self.steps.verdict(cycle, verdict, {**told, "evaluation": judged, "rules": in_order})

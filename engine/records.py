@@ -20,10 +20,13 @@ from engine.estimates import AskedGap as AskedGap
 from engine.estimates import AskedPerturbed as AskedPerturbed
 from engine.estimates import AskedSlice as AskedSlice
 from engine.estimates import Estimate as Estimate
+from engine.estimates import FoundSlice as FoundSlice
 from engine.estimates import GroupGap as GroupGap
+from engine.estimates import Look as Look
 from engine.estimates import Perturbation as Perturbation
 from engine.estimates import Perturbed as Perturbed
 from engine.estimates import SliceEstimate as SliceEstimate
+from engine.estimates import Wear as Wear
 from engine.estimates import record as record
 from engine.plain import canonical as canonical
 from engine.plain import digest as digest
@@ -348,6 +351,9 @@ class EvaluationReport:
     robustness: tuple[Perturbed, ...] = ()
     infra: tuple[Estimate, ...] = ()  # cold: milliseconds and megabytes
     answers: tuple[Answer, ...] = ()  # cold: what the artifact did with each request
+    found: tuple[FoundSlice, ...] = ()  # slices that nobody declared, each kind worst first
+    searched: int = 0  # slices looked through for them; 0: there was no search
+    windows: tuple[str, ...] = ()  # whose rows were joined, oldest first; empty: those of `window` alone
 
     def metric(self, name: str) -> Estimate:
         """The challenger's estimate of that name; KeyError where it was not computed."""
@@ -377,6 +383,8 @@ class RuleResult:
     better: int = 0  # +1: more is better, -1: less is; 0: no number was compared
     power: float = 0.0  # the probability that `detectable` and `rows_needed` are about
     detectable: float | None = None  # the smallest true value that would have passed with probability `power`
+    critical: float = math.nan  # at one of several looks: the critical value; NaN: it was the ordinary one
+    information: float = math.nan  # that had accrued by then: (n x standard error)^2
 
 
 @record
@@ -392,6 +400,13 @@ class Verdict:
     rules: tuple[RuleResult, ...] = ()
     first: bool = False  # judged by absolute floors alone: there was no champion
     holdout_uses: int = 0  # how often these rows had decided before
+    look: Look | None = None  # one of several; None: there is but one
+    wear: Wear | None = None  # None: these rows are not counted
+
+    @property
+    def waiting(self) -> bool:
+        """Is nothing decided yet, and another look to come."""
+        return self.outcome is Outcome.INCONCLUSIVE and self.look is not None and self.look.number < self.look.most
 
 
 # ---- promote and act ----------------------------------------------------------------------------------------------

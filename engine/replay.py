@@ -13,12 +13,23 @@ from typing import Any
 
 from engine.decide import DecideConf, Evidence, decide
 from engine.errors import InputError
-from engine.gate import RuleConf, judge, untrained
+from engine.gate import RuleConf, judge, judge_look, judge_worn, untrained
 from engine.promote.chain import Row
 from engine.promote.entries import DECISION, STAGE, VERDICT, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.transition import DISPLACED
-from engine.records import Candidate, Decision, EvaluationReport, Verdict, canonical, from_plain, record, to_plain
+from engine.records import (
+    Candidate,
+    Decision,
+    EvaluationReport,
+    Look,
+    Verdict,
+    Wear,
+    canonical,
+    from_plain,
+    record,
+    to_plain,
+)
 
 KINDS = (DECISION, VERDICT, STAGE)  # what there is a why to
 COLD = "cold"
@@ -109,15 +120,18 @@ def _verdict(ledger: Ledger, inputs: Mapping[str, Any]) -> dict[str, Any]:
         candidate = from_plain(Candidate, row.payload)
         verdict = untrained(candidate, champion=inputs["champion"], window=row.window)
     else:
-        verdict = judge(
-            from_plain(EvaluationReport, _needed(ledger, inputs["evaluation"]).payload),
-            dict(map(_rule, inputs["rules"])),
-            gate=inputs["gate"],
-            greater_is_better=inputs["greater_is_better"],
-            holdout_uses=inputs["holdout_uses"],
-            max_holdout_uses=inputs["max_holdout_uses"],
-            power=inputs.get("power", 0.5),  # what an earlier release planned for
-        )
+        report = from_plain(EvaluationReport, _needed(ledger, inputs["evaluation"]).payload)
+        rules = dict(map(_rule, inputs["rules"]))
+        told: dict[str, Any] = {"gate": inputs["gate"], "greater_is_better": inputs["greater_is_better"]}
+        told |= {"power": inputs.get("power", 0.5)}  # what an earlier release planned for
+        if "look" in inputs:
+            earlier = [from_plain(Verdict, _needed(ledger, id).payload) for id in inputs["earlier"]]
+            verdict = judge_look(report, rules, **told, look=from_plain(Look, inputs["look"]), earlier=earlier)
+        elif "wear" in inputs:
+            verdict = judge_worn(report, rules, **told, wear=from_plain(Wear, inputs["wear"]))
+        else:
+            uses, most = inputs["holdout_uses"], inputs["max_holdout_uses"]
+            verdict = judge(report, rules, **told, holdout_uses=uses, max_holdout_uses=most)
     plain: dict[str, Any] = to_plain(verdict)
     return plain
 

@@ -46,6 +46,7 @@ OF_LABELS = frozenset(
         "matthews_corrcoef",
     }
 )
+SHARES = OF_LABELS - {"matthews_corrcoef"} | {"roc_auc_score", "average_precision_score"}  # of cases that are right
 AVERAGED = frozenset({"precision_score", "recall_score", "f1_score"})
 EVERY_CLASS = frozenset({"roc_auc_score", "average_precision_score", "expected_calibration_error"})
 BY_ROW = frozenset({"log_loss", "brier_score_loss"})

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from engine import __version__, challenger, founding
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
+from engine.data.tables import join
 from engine.decide import Evidence, decide
 from engine.errors import DataError, InputError, OvertakenError
 from engine.gate import asked
@@ -298,8 +299,22 @@ class Steps:
         window = self.read(cycle.candidate.holdout_window, labelled=True)
         return replace(cycle, evaluation=self.judged(cycle, "evaluation", cycle.candidate.model, window, past.blocked))
 
+    def shadowed(self, cycle: Cycle, model: str, names: tuple[str, ...], blocked: Collection[str]) -> EvaluationReport:
+        """A model beside the champion on the labelled rows of these windows together."""
+        windows = [self.read(name, labelled=True) for name in names]
+        if len(windows) == 1:
+            return self.judged(cycle, "shadow", model, windows[0], blocked)
+        rows = [replace(w, table=challenger.labelled_rows(w, self.confs.data)) for w in windows]
+        return self.judged(cycle, "shadow", model, join(rows, self.confs.data.id), blocked, names)
+
     def judged(
-        self, cycle: Cycle, kind: str, model: str, window: Window, blocked: Collection[str] = ()
+        self,
+        cycle: Cycle,
+        kind: str,
+        model: str,
+        window: Window,
+        blocked: Collection[str] = (),
+        windows: tuple[str, ...] = (),
     ) -> EvaluationReport:
         """A model beside the champion on the labelled rows of a window; recorded under `kind`."""
         champion = self.champion(cycle)
@@ -308,16 +323,19 @@ class Steps:
         needs = asked(rules.values(), self.primary)
 
         def made() -> EvaluationReport:
-            return self._evaluate(model, champion, window, needs, self._neighbours(cycle, window, needs, blocked))
+            near = self._neighbours(cycle, windows or (window.name,), needs, blocked)
+            return replace(self._evaluate(model, champion, window, needs, near), windows=windows)
 
         return self.once(EvaluationReport, kind, key, cycle, model, made)
 
-    def _neighbours(self, cycle: Cycle, window: Window, needs: Asked, blocked: Collection[str]) -> dict[int, Window]:
-        """The labelled windows beside one that robustness asks for, by their shift: those fit for use whose labels
+    def _neighbours(
+        self, cycle: Cycle, windows: tuple[str, ...], needs: Asked, blocked: Collection[str]
+    ) -> dict[int, Window]:
+        """The labelled windows beside these that robustness asks for, by their shift: those fit for use whose labels
         are in.
         """
         shifts = {p.shift for p in challenger.perturbations(needs) if p.shift}
-        places = {shift: self.at(window.name) + shift for shift in shifts}
+        places = {shift: self.at(windows[0 if shift < 0 else -1]) + shift for shift in shifts}
         there = {shift: self.names[at] for shift, at in places.items() if 0 <= at <= self.mature(cycle.index)}
         return {shift: self.read(name, labelled=True) for shift, name in there.items() if name not in blocked}
 

@@ -337,6 +337,11 @@ def _show_metrics(console: Console, judged: Any, title: str) -> None:
         e = s.estimate
         said = e.reason or f"{e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]"
         console.note(f"  {s.column}={s.level:<20} {said}  n={e.n}")
+    for f in judged.found:
+        e = f.effect
+        console.note(f"  worse ({f.by}) where {f.slice}: {e.value:+.4f}  [{e.low:+.4f}, {e.high:+.4f}]  n={e.n}")
+    if judged.searched and not judged.found:
+        console.note(f"  of {judged.searched:,} slices that nobody declared none is seen to be worse than the rest")
 
 
 def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from engine import durable
 from engine.data.conf import PERIODS, DataConf
 from engine.errors import DataError
-from engine.records import Task
+from engine.records import Task, Window, digest
 
 TIME = pa.timestamp("us", "UTC")
 
@@ -122,6 +123,17 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of several windows, in order. Whole numbers in one window and fractions in another become
     float64."""
     return pa.concat_tables(list(tables), promote_options="permissive").combine_chunks()
+
+
+def join(windows: Sequence[Window], id: str) -> Window:
+    """Several windows as one, under the name and place of the last; its fingerprint is a hash of theirs.
+
+    Where a row id comes in two of them, rows get new ones: rows that are resampled together must not share a weight.
+    """
+    table = concat([window.table for window in windows])
+    if first_duplicate(table[id]) is not None:
+        table = table.set_column(table.schema.get_field_index(id), id, pa.array(np.arange(table.num_rows)))
+    return replace(windows[-1], table=table, fingerprint=digest("join", [w.fingerprint for w in windows]))
 
 
 def fingerprint(table: pa.Table) -> str:

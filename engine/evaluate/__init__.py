@@ -10,5 +10,16 @@ from __future__ import annotations
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.report import evaluate, undecidable
 from engine.evaluate.robustness import Elsewhere, Predictions, perturb
+from engine.evaluate.worst import Feature, categorical_feature, numeric_feature
 
-__all__ = ["Elsewhere", "EvaluateConf", "Predictions", "evaluate", "perturb", "undecidable"]
+__all__ = [
+    "Elsewhere",
+    "EvaluateConf",
+    "Feature",
+    "Predictions",
+    "categorical_feature",
+    "evaluate",
+    "numeric_feature",
+    "perturb",
+    "undecidable",
+]

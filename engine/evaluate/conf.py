@@ -32,6 +32,14 @@ class EvaluateConf:
     min_slice_rows: int = 500
     """A slice with fewer labelled rows is undecidable, and says so."""
 
+    find_slices: int = 10
+    """Slices of one feature or two that nobody declared: so many are proposed by half of the rows and tested on the
+    other; 0: none is looked for."""
+    find_effect: float = 0.1
+    """How much worse a found slice is at least, in standard deviations of the loss of a row."""
+    find_bins: int = 4
+    """Quantile bins of a numeric feature in that search."""
+
     def __post_init__(self) -> None:
         if self.primary not in self.metrics:
             raise ConfigError("evaluate.primary", f"{self.primary!r} is not computed", "add it to evaluate.metrics")
@@ -42,6 +50,12 @@ class EvaluateConf:
             raise ConfigError("evaluate.n_resamples", f"{self.n_resamples} is too few", "use 100 or more")
         if not 0 <= self.seed < 2**64:
             raise ConfigError("evaluate.seed", f"{self.seed} is no seed", "choose one from 0 to 2**64 - 1")
+        if not 0 <= self.find_slices <= 1000:
+            raise ConfigError("evaluate.find_slices", f"{self.find_slices} is no number of slices", "choose 0 to 1000")
+        if not 0 <= self.find_effect < 10:
+            raise ConfigError("evaluate.find_effect", f"{self.find_effect} is no effect", "choose one such as 0.1")
+        if not 2 <= self.find_bins <= 20:
+            raise ConfigError("evaluate.find_bins", f"{self.find_bins} is no number of bins", "choose 2 to 20")
         if self.min_slice_rows < 2:
             raise ConfigError("evaluate.min_slice_rows", f"{self.min_slice_rows} is too few", "use 2 or more")
         if len(set(self.metrics)) < len(self.metrics):

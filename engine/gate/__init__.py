@@ -25,6 +25,21 @@ from __future__ import annotations
 from engine.gate.asked import asked
 from engine.gate.conf import COLD, GAPS, KINDS, RELATIVE, GateConf, RuleConf
 from engine.gate.interval import MIN_ROWS
+from engine.gate.sequential import judge_look
 from engine.gate.verdict import judge, untrained
+from engine.gate.wear import judge_worn
 
-__all__ = ["COLD", "GAPS", "KINDS", "MIN_ROWS", "RELATIVE", "GateConf", "RuleConf", "asked", "judge", "untrained"]
+__all__ = [
+    "COLD",
+    "GAPS",
+    "KINDS",
+    "MIN_ROWS",
+    "RELATIVE",
+    "GateConf",
+    "RuleConf",
+    "asked",
+    "judge",
+    "judge_look",
+    "judge_worn",
+    "untrained",
+]

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.gate.spending import SPENDING
 from engine.records import Perturbation
 
+WAYS = ("refuse", "spend", "ladder")
 # What each kind of rule must be told, and what it may be told beside.
 KINDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "floor": (frozenset({"threshold"}), frozenset({"slice", "levels", "pool"})),
@@ -16,19 +18,25 @@ KINDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "noninferiority": (frozenset(), frozenset({"margin", "slice", "levels", "pool"})),
     "calibration": (frozenset({"threshold"}), frozenset({"slice", "levels", "pool"})),
     "fairness": (frozenset({"threshold", "slice"}), frozenset()),
+    "worst_slice": (frozenset(), frozenset({"margin"})),
     "robustness": (frozenset({"perturbation"}), frozenset({"margin", "columns", "scale", "shift"})),
     "latency": (frozenset({"threshold"}), frozenset()),
     "memory": (frozenset({"threshold"}), frozenset()),
     "size": (frozenset({"threshold"}), frozenset()),
     "answers": (frozenset(), frozenset()),
 }
-RELATIVE = ("superiority", "noninferiority")  # these need a champion; all others judge the challenger alone
+# These need a champion; all others judge the challenger alone.
+RELATIVE = ("superiority", "noninferiority", "worst_slice")
 DIFFERENCES = (*RELATIVE, "robustness")  # these compare a difference with a margin, the others a value with a threshold
+WIDENED = ("floor", "superiority", "noninferiority", "robustness")
+"""Kinds whose interval lies around its estimate by a normal law; the others invert a test, or take a maximum."""
+INVERTED = "expected_calibration_error"
 COLD = ("latency", "memory", "size", "answers")  # measured in a fresh process, by the cold gate alone
 GAPS = ("demographic_parity_difference", "equalized_odds_difference", "calibration_within_groups")
 METRICS = {
     "calibration": ("expected_calibration_error",),
     "fairness": GAPS,
+    "worst_slice": ("loss",),
     "latency": ("single_p99_ms", "batch_p99_ms"),
     "memory": ("peak_memory_mb",),
     "size": ("artifact_mb",),
@@ -48,7 +56,8 @@ class RuleConf:
     """One rule."""
 
     kind: str
-    """floor, superiority, noninferiority, calibration, fairness or robustness; in gate.cold: latency, memory, size."""
+    """floor, superiority, noninferiority, calibration, fairness, robustness or worst_slice; in gate.cold: latency,
+    memory, size. worst_slice never opens a gate: it shuts one where a slice that nobody declared got worse."""
     metric: str = ""
     """A metric that evaluate computes. fairness: demographic_parity_difference, equalized_odds_difference or
     calibration_within_groups; latency: single_p99_ms or batch_p99_ms; calibration, memory, size: leave it out."""
@@ -56,7 +65,8 @@ class RuleConf:
     """floor: the value that must be reached; calibration, fairness: the largest error or gap; latency, memory, size:
     the budget in ms or MB."""
     margin: float = 0.0
-    """superiority: how much better at least; noninferiority, robustness: how much worse at most. Not negative."""
+    """superiority: how much better at least; noninferiority, robustness: how much worse at most; worst_slice: the same,
+    in loss of a row. Not negative."""
     slice: Any = None
     """floor, noninferiority, calibration: judge every level of this column, or of the crossing of several: [a, b].
     fairness: the column of the groups."""
@@ -127,6 +137,11 @@ class RuleConf:
             raise ConfigError("gate.rules:columns", "a shifted window has all of them", "leave them out")
 
     @property
+    def widens(self) -> bool:
+        """Has it an interval that can be widened, for one of several looks or for a part of alpha."""
+        return self.kind in WIDENED and self.metric != INVERTED
+
+    @property
     def by(self) -> tuple[str, ...]:
         """The columns of `slice`; empty where there is none."""
         return () if self.slice is None else (self.slice,) if isinstance(self.slice, str) else tuple(self.slice)
@@ -172,6 +187,14 @@ class GateConf:
     """How often the same rows may decide before they are worn out."""
     power: float = 0.8
     """Planning: the probability to pass that `rows needed` and `detectable` are about."""
+    spending: str = "obrien_fleming"
+    """How the looks at promote.shadow_windows windows share alpha: obrien_fleming (late) or pocock (evenly)."""
+    futility: float = 0.05
+    """Give a challenger up whose chance to pass by its last shadow window is below this, shared by the rules; 0:
+    never."""
+    wear: str = "refuse"
+    """What rows that decided before are worth: refuse (nothing after max_holdout_uses), spend (alpha divided by
+    max_holdout_uses) or ladder (as much as by which the best seen on them is exceeded)."""
 
     def __post_init__(self) -> None:
         if self.max_holdout_uses < 1:
@@ -179,3 +202,10 @@ class GateConf:
             raise ConfigError("gate.max_holdout_uses", f"{self.max_holdout_uses} lets no rows decide", cure)
         if not 0.5 <= self.power < 1:
             raise ConfigError("gate.power", f"{self.power} is no power to plan for", "choose one from 0.5 up to 0.99")
+        if self.wear not in WAYS:
+            raise ConfigError("gate.wear", f"{self.wear!r} is unknown", f"choose one of {', '.join(WAYS)}")
+        if self.spending not in SPENDING:
+            cure = f"choose one of {', '.join(SPENDING)}"
+            raise ConfigError("gate.spending", f"{self.spending!r} is unknown", cure)
+        if not 0 <= self.futility < 0.5:
+            raise ConfigError("gate.futility", f"{self.futility} is no small chance", "choose 0 up to 0.499")

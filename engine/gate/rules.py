@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from engine.gate.conf import COLD, RELATIVE, RuleConf
 from engine.gate.interval import Bound, locate
@@ -19,6 +20,8 @@ def apply(
     if rule.kind in COLD:
         found = _find(report.infra, rule.metric)
         return [_compare(name, rule, found, -1.0, power, f"{rule.metric} was not measured")]
+    if rule.kind == "worst_slice":
+        return _worst(name, rule, report)
     if rule.kind == "fairness":
         return [_fairness(name, rule, report, power)]
     if rule.metric not in greater_is_better:
@@ -58,6 +61,34 @@ def _robustness(name: str, rule: RuleConf, report: EvaluationReport, sign: float
     found = next((p for p in report.robustness if p.perturbation == wanted and p.difference.name == rule.metric), None)
     nothing = f"{rule.metric} under {wanted} was not evaluated"
     return _compare(name, rule, found.difference if found else None, sign, power, nothing)
+
+
+def _worst(name: str, rule: RuleConf, report: EvaluationReport) -> list[RuleResult]:
+    """FAIL for a slice that is surely worse than the champion by more than the margin, INCONCLUSIVE for one that may
+    be. That none was found opens nothing: `together` wants another rule to have held.
+    """
+    if not report.searched:
+        return [_missing(name, rule, "no slices were looked for")]
+    none = RuleResult(
+        rule=name,
+        outcome=Outcome.PASS,
+        metric=rule.metric,
+        estimate=None,
+        bound=rule.margin,
+        reason=f"of {report.searched:,} slices none is seen to be worse than the champion's by more than the margin",
+        kind=rule.kind,
+    )
+    bad = []
+    for found in report.found:
+        lost = found.mean
+        if found.by != "regression" or lost.high <= rule.margin:  # NaN is bad
+            continue
+        outcome = Outcome.FAIL if lost.low > rule.margin else Outcome.INCONCLUSIVE
+        shown = f"{lost.value:+.4f} [{lost.low:+.4f}, {lost.high:+.4f}]"
+        said = f"loss {shown} beside the champion's, where {found.slice}"
+        level = f"{name}[{found.slice}]"
+        bad.append(replace(none, rule=level, outcome=outcome, estimate=lost, reason=said, better=-1))
+    return bad or [none]
 
 
 def _answers(name: str, rule: RuleConf, answers: tuple[Answer, ...]) -> list[RuleResult]:

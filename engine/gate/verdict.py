@@ -36,8 +36,8 @@ def judge(
             continue
         results += apply(name, rule, report, greater_is_better, power)
     if holdout_uses >= max_holdout_uses:
-        results.append(_worn(holdout_uses, max_holdout_uses))
-    outcome, reason = _together(results, first)
+        results.append(worn(holdout_uses, max_holdout_uses))
+    outcome, reason = together(results, first)
     return Verdict(
         gate=gate,
         model=report.model,
@@ -58,7 +58,8 @@ def untrained(candidate: Candidate, *, champion: str, window: str) -> Verdict:
     return Verdict(gate="offline", model="", champion=champion, window=window, outcome=Outcome.FAIL, reason=why)
 
 
-def _together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
+def together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
+    """Outcome and reason of all results: the worst one's."""
     if not results:
         what = "no floor is set, and a first model is judged by floors alone" if first else "the gate has no rule"
         return Outcome.FAIL, what
@@ -67,11 +68,14 @@ def _together(results: list[RuleResult], first: bool) -> tuple[Outcome, str]:
         if such:
             more = f" (and {len(such) - 1} more)" if len(such) > 1 else ""
             return outcome, f"{such[0].rule}: {such[0].reason}{more}"
+    if all(r.kind == "worst_slice" for r in results):
+        return Outcome.FAIL, "no rule says what the challenger must show: worst_slice alone opens no gate"
     held = f"all {len(results)} rules hold" if len(results) > 1 else "its one rule holds"
     absolute = "floors" if all(r.kind == "floor" for r in results) else "absolute rules"
     return Outcome.PASS, held + (f", {absolute} alone: there was no champion" if first else "")
 
 
-def _worn(uses: int, limit: int) -> RuleResult:
+def worn(uses: int, limit: int) -> RuleResult:
+    """The result that shuts the gate where its rows have decided too often."""
     reason = f"these rows have decided {uses} times already, {limit} is the limit: use fresh rows"
     return RuleResult(rule="hold-out", outcome=Outcome.FAIL, metric="", estimate=None, bound=limit, reason=reason)

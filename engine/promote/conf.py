@@ -24,7 +24,8 @@ class PromoteConf:
     cold_check: bool = True
     """Load the artifact in a fresh process and compare its predictions before preproduction."""
     shadow_windows: int = 1
-    """Labelled windows on which a challenger must hold its own beside the champion before production; 0: none."""
+    """Labelled windows on which a challenger is held beside the champion before production, at most: it passes or
+    fails as soon as the windows so far decide (gate.spending); 0: none."""
 
     def __post_init__(self) -> None:
         if self.shadow_windows < 0:

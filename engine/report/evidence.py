@@ -188,6 +188,7 @@ def _judged(cycle: Cycle, verdict: Verdict) -> Markup | None:
         f"All metrics and slices on {report.window}, {report.n_rows:,} rows",
         _metrics(report),
         _slices(report) if report.slices else None,
+        _found(report) if report.searched else None,
     )
 
 
@@ -221,6 +222,19 @@ def _slices(report: EvaluationReport) -> Markup:
     ]
     columns = ("slice", "challenger", "paired difference", "rows", "note")
     return parts.table("By slice", columns, rows, numeric=("rows",))
+
+
+def _found(report: EvaluationReport) -> Markup:
+    """Slices that nobody declared; that none was found is an answer, too."""
+    looked = f"{report.searched:,} slices of one feature or two were looked through"
+    if not report.found:
+        return tag("p", f"{looked}: none is seen to be worse than the rest.", class_="soft")
+    rows = [
+        (f.slice, f.by, parts.whole(words.interval(f.effect, extra=1)), f"{f.effect.n:,}", words.pvalue(f.pvalue))
+        for f in report.found
+    ]
+    columns = ("slice", "worse by", "loss beside all other rows", "rows", "p")
+    return parts.table(f"Worst slices: {looked}", columns, rows, numeric=("rows", "p"))
 
 
 def _interval_of(estimates: Iterable[Estimate], name: str, *, extra: int = 0) -> Markup:

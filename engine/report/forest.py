@@ -1,8 +1,8 @@
 """All rules of a gate as one forest plot: in the report as SVG, on a terminal as text.
 
-Rules speak of different metrics, so each is drawn in its own standard errors: 0 is the bound, to the right is better. A
-rule passes where its whole interval lies right of 0. The dotted line is where a true value passes with the planned
-power: z_alpha + z_power.
+Rules speak of different metrics, so each is drawn in its own standard errors, on a scale that grows closer towards the
+rims (asinh): 0 is the bound, to the right is better. A rule passes where its whole interval lies right of 0. The dashed
+line is where a true value passes with the planned power: z_alpha + z_power.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from engine.report.axes import Scale, drawing, text
 from engine.report.marks import outcome_class, shape
 from engine.report.markup import Markup, tag
 
-REACH = 8.0  # standard errors at the rims; what lies beyond is drawn there as an arrow
-ROW, TOP, LEFT, RIGHT, WIDTH = 30.0, 34.0, 250.0, 620.0, 980.0
+REACH = 40.0  # standard errors at the rims; what lies beyond is drawn there as an arrow
+ROW, TOP, LEFT, RIGHT, WIDTH = 30.0, 34.0, 220.0, 570.0, 980.0
 SIGNS = {Outcome.PASS: "o", Outcome.FAIL: "x", Outcome.INCONCLUSIVE: "?"}
 
 
@@ -51,6 +51,23 @@ def place(result: RuleResult) -> Place | None:
     return Place(low=low / error, value=value / error, high=high / error, power=beyond)
 
 
+@dataclass(frozen=True)
+class Axis:
+    """Standard errors onto pixels or columns."""
+
+    scale: Scale
+
+    @classmethod
+    def between(cls, start: float, end: float) -> Axis:
+        """From -REACH at `start` to REACH at `end`."""
+        rim = math.asinh(REACH / 2)
+        return cls(Scale(-rim, rim, start, end))
+
+    def __call__(self, errors: float) -> float:
+        """Where so many standard errors are drawn; beyond the rims, at the rim."""
+        return self.scale(math.asinh(max(-REACH, min(REACH, errors)) / 2))
+
+
 def plot(rules: Sequence[RuleResult]) -> Markup | None:
     """The picture of a verdict; None where no rule has a place."""
     places = [place(rule) for rule in rules]
@@ -58,7 +75,7 @@ def plot(rules: Sequence[RuleResult]) -> Markup | None:
         return None
     shown = [(rule, at) for rule, at in zip(rules, places, strict=True) if at is not None]
     bottom = TOP + ROW * len(shown)
-    scale = Scale(-REACH, REACH, LEFT, RIGHT)
+    scale = Axis.between(LEFT, RIGHT)
     powers = {rule.power for rule, at in shown if at is not None and at.power is not None}
     planned = next((at.power for _, at in shown if at is not None and at.power is not None), None)
     head: list[object] = [
@@ -68,7 +85,7 @@ def plot(rules: Sequence[RuleResult]) -> Markup | None:
         text(RIGHT, TOP - 18, "better", anchor="end", class_="soft"),
     ]
     if planned is not None and len(powers) == 1:
-        x = scale(min(planned, REACH))
+        x = scale(planned)
         head += [
             tag("line", x1=x, x2=x, y1=TOP - 12, y2=bottom, class_="change"),
             text(x + 3, bottom + 14, f"passes {words.percent(powers.pop())}", anchor="middle", class_="soft small"),
@@ -80,10 +97,10 @@ def plot(rules: Sequence[RuleResult]) -> Markup | None:
     )  # fmt: skip
 
 
-def _row(scale: Scale, rule: RuleResult, at: Place | None, y: float) -> Markup:
+def _row(scale: Axis, rule: RuleResult, at: Place | None, y: float) -> Markup:
     assert at is not None
     assert rule.estimate is not None
-    low, value, high = (scale(max(-REACH, min(REACH, x))) for x in (at.low, at.value, at.high))
+    low, value, high = (scale(x) for x in (at.low, at.value, at.high))
     d = f"M{low:.1f} {y:.1f}H{high:.1f}"
     d += f"M{low:.1f} {y - 5:.1f}v10" if at.low >= -REACH else f"M{low + 5:.1f} {y - 4:.1f}l-5 4l5 4"
     d += f"M{high:.1f} {y - 5:.1f}v10" if at.high <= REACH else f"M{high - 5:.1f} {y - 4:.1f}l5 4l-5 4"
@@ -91,12 +108,12 @@ def _row(scale: Scale, rule: RuleResult, at: Place | None, y: float) -> Markup:
     return tag(
         "g",
         tag("title", said),
-        text(4.0, y + 4, _cut(rule.rule, 34)),
+        text(4.0, y + 4, _cut(rule.rule, 30)),
         tag("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, class_="grid"),
         tag("path", d=d, class_=f"whisker {outcome_class(rule.outcome)}"),
         shape(rule.outcome, value, y),
-        text(RIGHT + 14, y - 2, f"{words.compared(rule)}, bound {words.threshold(rule.bound)}"),
-        text(RIGHT + 14, y + 11, _small(rule), class_="soft small"),
+        text(RIGHT + 18, y - 2, f"{words.compared(rule)}, bound {words.threshold(rule.bound)}"),
+        text(RIGHT + 18, y + 11, _small(rule), class_="soft small"),
     )
 
 
@@ -120,10 +137,10 @@ def _line(rule: RuleResult, width: int) -> str:
     at = place(rule)
     if at is None:
         return f"{'no number to draw':^{width}}  {rule.outcome.value}"
-    scale = Scale(-REACH, REACH, 0.0, width - 1.0)
+    scale = Axis.between(0.0, width - 1.0)
 
     def column(x: float) -> int:
-        return round(scale(max(-REACH, min(REACH, x))))
+        return round(scale(x))
 
     drawn = [" "] * width
     drawn[column(at.low) : column(at.high) + 1] = "-" * (column(at.high) - column(at.low) + 1)

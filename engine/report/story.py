@@ -138,7 +138,7 @@ def _became(verdicts: Iterable[Verdict], *, promoted: bool) -> str:
     """In one word; a model that no gate has refused is still waiting for one."""
     if promoted:
         return "promoted"
-    worst = words.worst(verdicts)
+    worst = words.worst(v for v in verdicts if not v.waiting)
     refused: dict[Outcome | None, str] = {Outcome.FAIL: "rejected", Outcome.INCONCLUSIVE: "inconclusive"}
     return refused.get(worst, "waiting")
 
@@ -152,7 +152,7 @@ def _attention(cycles: Sequence[Cycle]) -> list[str]:
             found.append(f"{cycle.window}: the window was blocked by {names}.")
         found += [f"{cycle.window}: {a.severity}, {a.message} ({a.rule}, told {a.owner})." for a in cycle.actions]
         for verdict in cycle.verdicts:
-            if verdict.outcome is Outcome.INCONCLUSIVE:
+            if verdict.outcome is Outcome.INCONCLUSIVE and not verdict.waiting:
                 rows = max((r.rows_needed for r in verdict.rules), default=0)
                 more = f"; about {words.about(rows)} rows would decide" if rows else ""
                 found.append(f"{cycle.window}: gate {verdict.gate} could not decide{more}.")

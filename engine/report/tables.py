@@ -104,7 +104,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
 
 def verdict_table(verdict: Verdict) -> RenderableType:
     """The rules of a gate with their intervals, and its sentence."""
-    worn = f"decided {words.times(verdict.holdout_uses)} before" if verdict.holdout_uses else "not decided before"
+    worn = words.worn(verdict)
     table = table_of("rule", "metric", "estimate", ("bound", "right"), "outcome", ("rows needed", "right"), "reason")
     for result in verdict.rules:
         table.add_row(*_rule_cells(result))

@@ -185,6 +185,17 @@ def gates(verdicts: Iterable[Verdict]) -> str:
     return ", ".join(f"{v.gate} {v.outcome.value}" for v in verdicts) or NONE
 
 
+def worn(verdict: Verdict) -> str:
+    """How often the rows of a verdict had decided, when they will be worn out, and how many fresh ones to ask for."""
+    said = f"decided {times(verdict.holdout_uses)} before" if verdict.holdout_uses else "not decided before"
+    wear = verdict.wear
+    if wear is None or not wear.uses:  # rows that decide once wear out nothing
+        return said
+    if wear.rotate_in >= 0:
+        said += f", worn out in {wear.rotate_in} more windows" if wear.rotate_in else ", worn out now"
+    return said + (f", {wear.fresh_rows:,} fresh rows would do" if wear.fresh_rows else "")
+
+
 def worst(verdicts: Iterable[Verdict]) -> Outcome | None:
     """FAIL before INCONCLUSIVE before PASS; None where no gate was asked."""
     outcomes = {v.outcome for v in verdicts}

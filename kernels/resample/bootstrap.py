@@ -20,7 +20,7 @@ from kernels.resample.cells import CalibrationCells, Cells, cell_replicates
 from kernels.resample.inputs import Paired, check_resamples, distinct, host, paired
 from kernels.resample.intervals import acceleration, bca, check_level, percentile, spread_of
 from kernels.resample.problems import Draw, Problem, Segments
-from kernels.resample.records import BootstrapResult, SliceIntervals
+from kernels.resample.records import BootstrapResult, ModelInterval, SliceIntervals
 from kernels.resample.sums import Calibration
 
 METHODS = ("auto", "percentile", "bca")
@@ -36,7 +36,7 @@ def bootstrap(
     slices: Array | Mapping[str, Array] | None = None, cluster: Array | None = None, n_resamples: int = 2000,
     confidence_level: float = 0.95, seed: int = 0, row_ids: Array | None = None,
     method: str = "auto", *, options: MetricOptions | None = None, min_rows: int = 30,
-    resampling: str = "auto", nan_policy: str = "raise", backend: str | None = None,
+    resampling: str = "auto", each: bool = False, nan_policy: str = "raise", backend: str | None = None,
 ) -> BootstrapResult:  # fmt: skip
     """A metric with its bootstrap interval; with `other`, the paired difference metric(other) -
     metric(y_score).
@@ -57,7 +57,9 @@ def bootstrap(
     method "auto" is "percentile"; "bca" (Efron 1987) takes the exact leave-one-out acceleration (for average
     precision the infinitesimal jackknife). A replicate without one of the classes leaves the metric
     undefined; such replicates are left out and counted, and above a tenth the bounds are NaN. standard_error
-    is the standard deviation of the replicates. Below some 50 rows no bootstrap covers as stated.
+    is the standard deviation of the replicates. each gives, beside the difference, the interval of either model
+    by itself from the same replicates (percentiles; for the calibration error, inversion): equal to that of a
+    call with that model alone where rows are resampled. Below some 50 rows no bootstrap covers as stated.
 
     The calibration error is biased upwards, its replicates twice: percentiles would miss the truth, at perfect
     calibration always. Its method is "inversion" (see calibration) and no other; the interval is about the
@@ -92,11 +94,12 @@ def bootstrap(
     if resampling == "cells" and not by_cell:
         raise OptionError(f"resampling: {name} on these arguments is not made of counts - use 'auto' or 'rows'")
     task = _Task(problem, rows, n_resamples, confidence_level, seed, method, by_cell)
+    task.each = each and len(rows.scores) == 2
     whole = task.intervals(Segments(None, 1), [(0, 0)])
     tables = {
         column: task.slice_table(codes, min_rows, 1 + crc32(column.encode())) for column, codes in rows.slices.items()
     }
-    estimates, estimate, low, high, error, undefined, perfect = whole
+    estimates, estimate, low, high, error, undefined, perfect, models = whole
     note = (calibration.ONE_SIDED if len(rows.scores) == 1 else calibration.BONFERRONI) if perfect[0] else ""
     return BootstrapResult(
         metric=name, estimate=float(estimate[0]), low=float(low[0]), high=float(high[0]),
@@ -104,6 +107,7 @@ def bootstrap(
         estimates=tuple(float(e[0]) for e in estimates), confidence_level=confidence_level,
         n_resamples=n_resamples, method=method, resampling="cells" if by_cell else "rows", seed=seed,
         backend=rows.backend, note=note, slices=tables,
+        models=tuple(_alone(low_of, high_of, sided, confidence_level) for low_of, high_of, sided in models),
     )  # fmt: skip
 
 
@@ -127,28 +131,38 @@ class _Task:
         self.seed = seed
         self.method = method
         self.by_cell = by_cell
+        self.each = False  # of two models, also by itself
 
     def intervals(self, segments: Segments, keys: list[tuple[int, int]]) -> tuple[Any, ...]:
-        """Estimates by model; estimate, low, high, standard error, undefined, one-sided (S,) of their difference."""
+        """Estimates by model; estimate, low, high, standard error, undefined, one-sided (S,) of their difference; and
+        (low, high, one-sided) (S,) of each model, where that is asked for.
+        """
         estimates = self.problem.estimate(segments)
         estimate = _difference(estimates)
         if isinstance(self.problem, Calibration | CalibrationCells):
-            low, high, error, undefined, perfect = calibration.intervals(self._gaps(segments), self.level)
-            return estimates, estimate, low, high, error, undefined, perfect
-        replicates = _difference(self._replicates(segments, keys))
+            gaps = self._gaps(segments)
+            alone = [calibration.intervals([one], self.level) for one in gaps] if self.each else []
+            models = [(found[0], found[1], found[4]) for found in alone]
+            return estimates, estimate, *calibration.intervals(gaps, self.level), models
+        by_model = self._replicates(segments, keys)
+        two_sided = np.zeros(segments.count, bool)
+        models = [(*percentile(one, self.level), two_sided) for one in by_model] if self.each else []
+        replicates = _difference(by_model)
         error, undefined = spread_of(replicates)
         if self.method == "bca":
             low, high = bca(replicates, estimate, self._accelerations(segments), self.level)
         else:
             low, high = percentile(replicates, self.level)
-        return estimates, estimate, low, high, error, undefined, np.zeros(segments.count, bool)
+        return estimates, estimate, low, high, error, undefined, two_sided, models
 
     def slice_table(self, codes: Any, min_rows: int, column: int) -> SliceIntervals:
         """All slices of one column; those with enough rows are resampled, in batches."""
         values, index, n = distinct(codes, self.rows.xp)
         total = values.shape[0]
         enough = n >= max(min_rows, 1)
-        estimate = _difference(self.problem.estimate(Segments(index, total)))
+        by_model = self.problem.estimate(Segments(index, total))
+        estimate = _difference(by_model)
+        alone = [(np.full(total, np.nan), np.full(total, np.nan)) for _ in by_model] if self.each else []
         low, high, error = (np.full(total, np.nan) for _ in range(3))
         undefined, perfect = np.zeros(total, np.int64), np.zeros(total, bool)
         chosen = np.flatnonzero(enough)
@@ -159,10 +173,13 @@ class _Task:
             place[some] = np.arange(some.shape[0])
             part = Segments(np.asarray(place, like=index)[index], some.shape[0])
             keys = [(column, int(value)) for value in values[some]]
-            _, _, low[some], high[some], error[some], undefined[some], perfect[some] = self.intervals(part, keys)
+            found = self.intervals(part, keys)
+            low[some], high[some], error[some], undefined[some], perfect[some] = found[2:7]
+            for bounds, own in zip(alone, found[7], strict=True):
+                bounds[0][some], bounds[1][some] = own[:2]
         return SliceIntervals(
             values=values, n=n, enough=enough, estimate=estimate, low=low, high=high, standard_error=error,
-            undefined=undefined, perfect=perfect,
+            undefined=undefined, perfect=perfect, estimates=tuple(by_model), models=tuple(alone),
         )  # fmt: skip
 
     def _width(self) -> int:
@@ -205,6 +222,11 @@ class _Task:
             _, cluster = np.unique(host(self.rows.ids[index]), return_inverse=True)
             influence = np.bincount(cluster.reshape(-1), weights=influence)
         return acceleration(influence)
+
+
+def _alone(low: Any, high: Any, one_sided: Any, level: float) -> ModelInterval:
+    note = calibration.ONE_SIDED if one_sided[0] else ""
+    return ModelInterval(low=float(low[0]), high=float(high[0]), confidence_level=level, note=note)
 
 
 def _difference(models: list[Any]) -> Any:

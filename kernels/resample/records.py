@@ -15,6 +15,13 @@ class Interval:
     confidence_level: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInterval(Interval):
+    """Of one model of a pair; `note` as in BootstrapResult."""
+
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceIntervals:
     """One slicing column. Arrays have one entry a slice, in the order of `values`; NaN where undefined."""
@@ -34,6 +41,10 @@ class SliceIntervals:
     """Replicates in which the metric was undefined, int64; see BootstrapResult.undefined."""
     perfect: Any
     """bool: the metric is the calibration error and 0 is not excluded; see BootstrapResult.note."""
+    estimates: tuple[Any, ...] = ()
+    """By model."""
+    models: tuple[tuple[Any, Any], ...] = ()
+    """(low, high) by model, where each was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +77,8 @@ class BootstrapResult:
     note: str = ""
     """What a reader of the interval must know: that it is one-sided, or wider than its level; else empty."""
     slices: dict[str, SliceIntervals] = field(default_factory=dict)
+    models: tuple[ModelInterval, ...] = ()
+    """Of y_score and of other by themselves, where each was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ import pytest
 
 from engine.act import ACTIONS, COMPARISONS, METRICS, SEVERITIES, ActConf, RuleConf, act, metrics_of
 from engine.errors import ConfigError
-from engine.records import ActionItem, Cycle, DriftOutcome, Outcome
+from engine.records import ActionItem, Cycle, DriftOutcome, Look, Outcome
 from tests.engine.cycles import cycle, drift_report, estimate, verdict
 
 EXPECTED = {
@@ -75,6 +75,13 @@ def test_a_stage_that_did_not_run_has_no_metric() -> None:
 )
 def test_rejection(verdicts: tuple[Outcome, ...], rejected: float) -> None:
     assert metrics_of(cycle(verdicts=tuple(map(verdict, verdicts))))["gate.rejected"] == rejected
+
+
+@pytest.mark.parametrize(("number", "rejected"), [(1, 0.0), (2, 1.0)])
+def test_a_challenger_that_waits_for_its_next_look_is_not_rejected(number: int, rejected: float) -> None:
+    look = Look(number=number, most=2, spending="pocock", futility=0.0)
+    waits = replace(verdict(Outcome.INCONCLUSIVE, "shadow"), look=look)
+    assert metrics_of(cycle(verdicts=(waits,)))["gate.rejected"] == rejected
 
 
 @pytest.mark.parametrize("outcomes", [(), (DriftOutcome.UNDECIDABLE,) * 3])

@@ -10,6 +10,7 @@ import pytest
 from engine import checks
 from engine.act import ActConf
 from engine.act import RuleConf as ActRule
+from engine.data.conf import DataConf
 from engine.decide import POLICIES, DecideConf
 from engine.errors import ConfigError
 from engine.evaluate import EvaluateConf
@@ -145,3 +146,42 @@ def test_every_policy_is_known(policy: str) -> None:
 @pytest.mark.parametrize("metric", ["model.log_loss", "model.log_loss.low", "drift.share", "pipeline.seconds.train"])
 def test_metrics_that_a_rule_may_watch(metric: str) -> None:
     checks.check_act(ActConf(rules={"x": ActRule(metric=metric, threshold=1.0)}), ["log_loss"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "more", "message"),
+    [
+        (
+            RuleConf(kind="calibration", threshold=0.1),
+            {"shadow": 3},
+            "gate.shadow.one: the interval of expected_calibration_error cannot be widened to a look - move it to "
+            "gate.rules, or set promote.shadow_windows=1",
+        ),
+        (
+            RuleConf(kind="calibration", threshold=0.1),
+            {"wear": "spend"},
+            "gate.rules.one: the interval of expected_calibration_error cannot be widened to a part of alpha - set "
+            "gate.wear=refuse or ladder",
+        ),
+        (
+            RuleConf(kind="worst_slice"),
+            {"find_slices": 0},
+            "gate.rules.one.kind: no slices are looked for - set evaluate.find_slices=10, or remove it",
+        ),
+    ],
+)
+def test_a_rule_that_could_never_pass_its_way_of_looking_is_refused(
+    rule: RuleConf, more: dict[str, Any], message: str
+) -> None:
+    floor = RuleConf(kind="floor", metric="roc_auc_score", threshold=0.5)
+    shadow = "shadow" in more
+    gate = GateConf(
+        rules={"floor": floor} | ({} if shadow else {"one": rule}),
+        shadow={"floor": floor} | ({"one": rule} if shadow else {}),
+        wear=more.get("wear", "refuse"),
+    )
+    evaluate = EvaluateConf(find_slices=more.get("find_slices", 10))
+    data = DataConf(path="p", id="i", time="t", label="l", task="binary", numeric=["x"])
+    with pytest.raises(ConfigError) as error:
+        checks.check_gate(gate, PromoteConf(shadow_windows=more.get("shadow", 1)), evaluate, data)
+    assert str(error.value) == message

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from engine.intervals import MIN_CLUSTERS, Rows, difference, estimate
+from engine.intervals import MIN_CLUSTERS, Rows, compare, difference, estimate
 from engine.records import Estimate, Task
 from engine.scores import score
 from kernels.resample import delong
@@ -94,6 +95,20 @@ def test_auroc_of_independent_rows_is_delongs() -> None:
     exact = delong(rows.target.astype(np.int64), prediction, confidence_level=0.9)
     found = estimate("roc_auc_score", rows, prediction, Conf(confidence_level=0.9))
     assert (found.value, found.low, found.high) == (exact.estimate, exact.low, exact.high)
+
+
+@pytest.mark.parametrize("metric", ["accuracy_score", "recall_score", "f1_score", "roc_auc_score"])
+@pytest.mark.parametrize("by", ["rows", "clusters"])
+def test_rows_without_an_error_do_not_prove_that_there_is_none(metric: str, by: str) -> None:
+    """Resampled, they show none either; the exact bound of Clopper and Pearson does not end there."""
+    target = np.arange(120) % 4 // 3
+    cluster = np.arange(120) // 4 if by == "clusters" else None
+    rows = Rows(task=Task.BINARY, target=target, ids=np.arange(120), cluster=cluster)
+    found = estimate(metric, rows, np.where(target == 1, 0.9, 0.1), CONF)
+    m = 30 if cluster is not None or metric != "accuracy_score" else 120
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(stats.binomtest(m, m).proportion_ci(CONF.confidence_level, "exact").low)
+    assert "no error was seen" in found.method
 
 
 @pytest.mark.parametrize(("task", "metric", "method"), METRICS, ids=str)
@@ -210,3 +225,35 @@ def test_the_calibration_error_says_when_its_interval_is_one_sided() -> None:
     assert perfect.method.endswith("perfect calibration is not excluded: the interval is one-sided")
     assert poor.low > 0.05
     assert poor.method == "bootstrap, 300 resamples"
+
+
+@pytest.mark.parametrize("clusters", [0, 40])
+@pytest.mark.parametrize(("task", "metric", "method"), METRICS, ids=str)
+def test_one_pass_says_what_three_say(task: Task, metric: str, method: str, clusters: int) -> None:
+    rows, good = make_rows(task, clusters=clusters)
+    worse = np.roll(good, 300, axis=0) if task is not Task.REGRESSION else good + 0.3
+    both, first, second = compare(metric, rows, worse, good, CONF)
+    counts = metric in ("f1_score", "accuracy_score")  # resampled by cells of both models, where rows are independent
+    expected = difference(metric, rows, worse, good, CONF)
+    assert both == expected
+    for found, prediction in ((first, worse), (second, good)):
+        alone = estimate(metric, rows, prediction, CONF)
+        if counts and not clusters:
+            assert replace(found, low=0.0, high=0.0) == replace(alone, low=0.0, high=0.0)
+            width = alone.high - alone.low
+            assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=0.3 * width)
+        else:
+            assert found == alone
+
+
+def test_one_pass_hides_nothing_that_one_model_alone_can_say() -> None:
+    rows, good = make_rows()
+    broken = good.copy()
+    broken[3] = np.nan
+    both, first, second = compare("log_loss", rows, broken, good, CONF)
+    assert undecidable(both) == undecidable(first) == "a prediction is not finite"
+    assert second == estimate("log_loss", rows, good, CONF)
+    few = np.flatnonzero(rows.target == 1)[:5].tolist() + np.flatnonzero(rows.target == 0)[:100].tolist()
+    part = rows.take(np.array(few))
+    for found in compare("roc_auc_score", part, good[few], good[few] ** 2, CONF):
+        assert undecidable(found) == "too few rows of a class (5 of 20)"

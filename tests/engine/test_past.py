@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from engine.gate import GateConf
 from engine.past import Past, open_window
 from engine.promote.ledger import Ledger
-from engine.records import Route, Stage, StageChange
+from engine.records import Look, Outcome, Route, Stage, StageChange, Verdict, Wear, to_plain
+from tests.engine.cycles import cycle, estimate
 from tests.engine.world import Answer, World
 
 INDEX = {f"w{i}": i for i in range(9)}
@@ -110,7 +113,11 @@ def test_attempts_of_a_real_loop(ended: tuple[World, Answer]) -> None:
         assert now.baseline(now.champion, "f1_score") is None
         report = world.cycles()["2026-06"].evaluation
         assert report is not None
-        assert (now.holdout_uses(report.fingerprint), now.holdout_uses("other")) == (1, 0)
+        worn = now.wear(report, 7, index_of, GateConf())
+        assert (worn.uses, worn.windows) == (1, 3)  # used in the cycle of 2026-06, and now is that of 2026-08
+        assert worn.best["roc_auc_score"] == max(e.value for e in (report.metrics[0], report.champion_metrics[0]))
+        other = dataclasses.replace(report, fingerprint="other", window="other")
+        assert now.wear(other, 7, index_of, GateConf()).uses == 0
 
 
 def test_what_comes_after_the_opening_is_not_past(ledger: Ledger) -> None:
@@ -122,3 +129,76 @@ def test_what_comes_after_the_opening_is_not_past(ledger: Ledger) -> None:
     open_window(ledger, "cycle of w2", "w2", 2)
     assert (Past(ledger, "w2").champion, Past(ledger, "w2").frozen) == ("a", "")
     assert (Past(ledger, "w3").champion, Past(ledger, "w3").frozen) == ("", "incident")
+
+
+def look(ledger: Ledger, model: str, window: str, number: int, *, champion: str = "a", most: int = 3) -> Verdict:
+    """An undecided look of the shadow gate."""
+    found = Verdict(
+        gate="shadow",
+        model=model,
+        champion=champion,
+        window=window,
+        outcome=Outcome.INCONCLUSIVE,
+        reason="",
+        look=Look(number=number, most=most, spending="pocock", futility=0.0),
+    )
+    id = f"{model}-{champion}-{window}"
+    ledger.append("verdict", id, to_plain(found), window=window, model=model)
+    return found
+
+
+def test_looks_are_those_since_the_challenger_came_beside_this_champion(ledger: Ledger) -> None:
+    enter(ledger, "a", "w1")
+    enter(ledger, "b", "w2", upto=Stage.PREPRODUCTION)
+    look(ledger, "b", "w3", 1)
+    move(ledger, "b", Stage.PREPRODUCTION, Stage.RETIRED, "w4", route=Route.MANUAL, actor="ada")
+    move(ledger, "b", Stage.RETIRED, Stage.CANDIDATE, "w4", route=Route.MANUAL, actor="ada")
+    move(ledger, "b", Stage.CANDIDATE, Stage.PREPRODUCTION, "w5", route=Route.MANUAL, actor="ada")
+    assert Past(ledger, "w6").looks("b", "a") == []
+    look(ledger, "b", "w6", 1, champion="z")
+    seen = look(ledger, "b", "w7", 1)
+    assert Past(ledger, "w8").looks("b", "a") == [seen]
+    assert Past(ledger, "w7").looks("b", "a") == []
+
+
+@pytest.mark.parametrize(("number", "passed"), [(1, None), (3, False)])
+def test_an_attempt_that_waits_for_its_next_look_has_not_failed(
+    ledger: Ledger, number: int, passed: bool | None
+) -> None:
+    made = dataclasses.replace(cycle().candidate, model="b")  # type: ignore[type-var]
+    ledger.append("candidate", "c", to_plain(made), window="w2", model="b")
+    look(ledger, "b", "w3", number)
+    assert [attempt.passed for attempt in Past(ledger, "w4").attempts(INDEX, "roc_auc_score")] == [passed]
+
+
+def evaluated(ledger: Ledger, id: str, *windows: str, fingerprint: str, auc: float, kind: str = "evaluation") -> None:
+    """An evaluation of the rows of some windows, in the cycle of w3."""
+    known = cycle().evaluation
+    assert known is not None
+    found = dataclasses.replace(
+        known,
+        window=windows[-1],
+        windows=windows if len(windows) > 1 else (),
+        fingerprint=fingerprint,
+        metrics=(estimate(auc), estimate(0.4, "log_loss")),
+        champion_metrics=(estimate(0.7), estimate(0.5, "log_loss")),
+    )
+    ledger.append(kind, id, to_plain(found), window="w3", model="b")
+
+
+def test_wear_counts_shared_rows_in_whatever_set_they_came(ledger: Ledger) -> None:
+    evaluated(ledger, "1", "w1", fingerprint="f", auc=0.75)
+    evaluated(ledger, "2", "w1", fingerprint="f", auc=0.72, kind="shadow")
+    evaluated(ledger, "3", "w1", fingerprint="late labels", auc=0.9)
+    evaluated(ledger, "4", "w1", "w2", fingerprint="both", auc=0.9, kind="shadow")
+    evaluated(ledger, "5", "w8", fingerprint="apart", auc=0.9)
+    base = cycle().evaluation
+    assert base is not None
+    one = dataclasses.replace(base, window="w1", fingerprint="f")
+    found = Past(ledger, "w5").wear(one, 5, INDEX, GateConf(wear="ladder", max_holdout_uses=9))
+    assert (found.way, found.uses, found.limit, found.windows) == ("ladder", 4.0, 9, 3)
+    assert found.best == {"roc_auc_score": 0.75, "log_loss": 0.4}  # of just these rows, each the better way
+    both = dataclasses.replace(base, window="w2", windows=("w1", "w2"), fingerprint="g")
+    assert Past(ledger, "w5").wear(both, 5, INDEX, GateConf()).uses == 3 * 0.5 + 1.0
+    fresh = dataclasses.replace(base, window="w4", fingerprint="h")
+    assert Past(ledger, "w5").wear(fresh, 5, INDEX, GateConf()) == Wear(way="refuse", uses=0.0, limit=5, windows=1)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from engine import challenger, replay
 from engine.challenger import Cold
+from engine.data.tables import write_parquet
 from engine.errors import ArtifactError
 from engine.promote.store import Store
-from engine.records import Answer, Outcome, Stage
-from tests.engine.world import World, make_world
+from engine.promotion import Promotion
+from engine.records import Answer, Outcome, Stage, Verdict
+from engine.replay import Replayed
+from tests.engine.world import ROWS, World, make_world
 
 
 def stages_of(world: World, model: str) -> list[Stage]:
@@ -98,18 +104,85 @@ def test_the_cold_check_is_a_fresh_process(tmp_path: Path) -> None:
     assert world.cycles()["2026-02"].timings["cold start"] > 0
 
 
-def test_every_shadow_window_must_be_passed(waiting: World) -> None:
+# What the challenger gains is seen on one window to be near this margin, and on two to exceed it.
+TWO_LOOKS = ("promote.shadow_windows=2", "gate.shadow.holds={kind: superiority, margin: 0.22}")
+
+
+def shadows(world: World) -> list[Verdict]:
+    return [v for cycle in world.cycles().values() for v in cycle.verdicts if v.gate == "shadow"]
+
+
+def test_looks_go_on_until_they_decide(waiting: World) -> None:
     model = pending(waiting)
-    assert waiting.run("loop", "loop.until=2026-07", "promote.shadow_windows=2") == 0
+    assert waiting.run("loop", "loop.until=2026-07", *TWO_LOOKS) == 0
     assert pending(waiting) == model
-    assert waiting.run("loop", "loop.until=2026-08", "promote.shadow_windows=2") == 0
+    assert waiting.run("loop", "loop.until=2026-08", *TWO_LOOKS) == 0
+    first, second = shadows(waiting)
+    assert [(v.window, v.outcome, v.waiting) for v in (first, second)] == [
+        ("2026-06", Outcome.INCONCLUSIVE, True),
+        ("2026-07", Outcome.PASS, False),
+    ]
+    assert (first.rules[0].critical, second.rules[0].critical) == pytest.approx((2.963, 1.969), abs=0.002)
     cycles = waiting.cycles()
-    shadows = [(v.window, v.outcome) for c in cycles.values() for v in c.verdicts if v.gate == "shadow"]
-    assert shadows == [("2026-06", Outcome.PASS), ("2026-07", Outcome.PASS)]
     assert cycles["2026-07"].champion_after != model == cycles["2026-08"].champion_after
     decided = cycles["2026-07"].decision
     assert decided is not None
     assert decided.reason == f"challenger {model[:12]} is still in shadow"
+    reports = [cycles[name].shadow for name in ("2026-07", "2026-08")]
+    assert [r and (r.windows, r.n_rows) for r in reports] == [((), ROWS), (("2026-06", "2026-07"), 2 * ROWS)]
+
+
+def test_a_challenger_that_is_clear_is_not_kept_waiting(waiting: World) -> None:
+    model = pending(waiting)
+    assert waiting.run("loop", "loop.until=2026-07", "promote.shadow_windows=5") == 0
+    assert [(v.outcome, v.reason) for v in shadows(waiting)] == [
+        (Outcome.PASS, "look 1 of 5: its one rule holds"),
+    ]
+    assert waiting.cycles()["2026-07"].champion_after == model
+
+
+def test_each_look_is_made_again_bit_for_bit(waiting: World) -> None:
+    assert waiting.run("loop", "loop.until=2026-08", *TWO_LOOKS) == 0
+    with waiting.ledger() as ledger:
+        rows = [row for row in ledger.rows("verdict") if row.payload["gate"] == "shadow"]
+        assert [replay.replay(ledger, row).state for row in rows] == [Replayed.EQUAL] * 2
+        forged = {**rows[1].payload, "rules": [{**rows[1].payload["rules"][0], "critical": 1.5}]}
+        done = replay.replay(ledger, dataclasses.replace(rows[1], payload=forged))
+        assert done.state is Replayed.DIFFERENT
+        assert done.detail.startswith("rules[0].critical is 1.5, and its inputs give 1.97")
+
+
+def test_a_loop_that_dies_between_looks_goes_on(
+    waiting: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first look, and again between the second evaluation and its verdict."""
+    assert waiting.run("loop", "loop.until=2026-07", *TWO_LOOKS) == 0
+    straight = waiting.copy(tmp_path / "straight")
+    assert straight.run("loop", "loop.until=2026-08", *TWO_LOOKS) == 0
+
+    def dies(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Promotion, "_record", dies)
+        assert waiting.run("loop", "loop.until=2026-08", *TWO_LOOKS) == 130
+    assert len(waiting.rows("shadow")) == 2
+    assert len(shadows(waiting)) == 1
+    assert waiting.run("loop", "loop.until=2026-08", *TWO_LOOKS) == 0
+    assert shadows(waiting) == shadows(straight)
+
+
+def test_a_window_that_validation_blocked_is_no_look(grown: World) -> None:
+    assert grown.run("loop", "loop.until=2026-06") == 0
+    folder = grown.folder.parent / "holed"
+    shutil.copytree(grown.folder / "windows", folder)
+    table = pq.read_table(folder / "2026-07.parquet")
+    write_parquet(table.slice(0, 40), folder / "2026-07.parquet")
+    assert grown.run("loop", "loop.until=2026-08", f"data.path={folder}", *TWO_LOOKS) == 0
+    cycles = grown.cycles()
+    assert not cycles["2026-07"].validation.usable
+    assert shadows(grown) == []
+    assert pending(grown)
 
 
 def test_a_challenger_that_fails_its_shadow_is_retired(waiting: World) -> None:

@@ -420,3 +420,30 @@ def test_bad_arrays_and_metric_options_are_refused() -> None:
     for bad in ({"average": "median"}, {"multi_class": "all"}, {"n_bins": 0}, {"alpha": 2.0}, {"norm": "l3"}, {"k": 0}):
         with pytest.raises(OptionError):
             MetricOptions(**bad)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize(
+    "metric", ["log_loss", "average_precision_score", "accuracy_score", "expected_calibration_error", "roc_auc_score"]
+)
+def test_each_model_of_a_pair_has_the_interval_that_it_has_alone(metric: str, clustered: bool) -> None:
+    """From the same replicates; by cell the draws are others, and the intervals alike."""
+    rng = np.random.default_rng(5)
+    y = (rng.random(800) < 0.4).astype(np.int64)
+    scores = [np.clip(0.3 * y + 0.7 * rng.random(800), 0, 1) for _ in range(2)]
+    known: dict[str, Any] = {"n_resamples": 400, "seed": 3, "slices": {"s": rng.integers(0, 3, 800)}}
+    known["cluster"] = np.arange(800) // 4 if clustered else None
+    pair = bootstrap(metric, y, scores[0], other=scores[1], each=True, **known)
+    loose = metric == "accuracy_score" and not clustered
+    for m, score in enumerate(scores):
+        alone = bootstrap(metric, y, score, **known)
+        slices, own = pair.slices["s"], alone.slices["s"]
+        assert slices.estimates[m] == pytest.approx(own.estimate, abs=1e-12)
+        width = alone.high - alone.low
+        near = 0.25 * width if loose else 1e-12
+        assert (pair.models[m].low, pair.models[m].high) == pytest.approx((alone.low, alone.high), abs=near)
+        assert pair.models[m].note == alone.note
+        for found, expected in zip(slices.models[m], (own.low, own.high), strict=True):
+            assert found == pytest.approx(expected, abs=0.25 * float(np.max(own.high - own.low)) if loose else 1e-12)
+    plain = bootstrap(metric, y, scores[0], other=scores[1], **known)
+    assert (plain.low, plain.high, plain.models) == (pair.low, pair.high, ())

@@ -11,7 +11,7 @@ import pytest
 
 from engine.data import DataConf, Encoder, tables
 from engine.errors import DataError, InputError
-from engine.records import Task
+from engine.records import Task, Window
 
 
 def chunked(values: object, kind: pa.DataType | None = None) -> pa.ChunkedArray:
@@ -204,3 +204,24 @@ def test_clusters_are_periods_of_time_or_a_column(make_conf: Callable[..., DataC
         assert found is not None
         assert found.tolist() == codes
     assert tables.clusters(table, make_conf()) is None
+
+
+@pytest.mark.parametrize(("first", "ids"), [(2, [0, 1, 2, 3]), (1, [0, 1, 2, 3]), (7, [0, 1, 7, 8])])
+def test_windows_are_joined_and_no_two_rows_share_an_id(first: int, ids: list[int]) -> None:
+    """Weights of a bootstrap are keyed by row id: two rows of one id would go up and down together."""
+    parts = [
+        Window(
+            name=name,
+            index=index,
+            table=pa.table({"id": np.arange(2) + begin, "x": [float(index)] * 2}),
+            fingerprint=name,
+            path=name,
+            labelled=True,
+        )
+        for index, (name, begin) in enumerate((("a", 0), ("b", first)))
+    ]
+    joined = tables.join(parts, "id")
+    assert (joined.name, joined.index, joined.n_rows) == ("b", 1, 4)
+    assert joined.table["id"].to_pylist() == ids
+    assert joined.table["x"].to_pylist() == [0.0, 0.0, 1.0, 1.0]
+    assert joined.fingerprint not in ("a", "b", tables.join(parts[::-1], "id").fingerprint)

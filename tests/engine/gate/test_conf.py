@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from engine.checks import check_gate
 from engine.errors import ConfigError
 from engine.gate import KINDS, GateConf, RuleConf, asked
 from engine.gate.conf import METRICS, UNSET
 from engine.records import AskedGap, AskedPerturbed, AskedSlice, Perturbation, from_plain, to_plain
+from engine.schema import compose_config
 from tests.engine.gate.made import AUC, COLD, LOSS, OFFLINE, RULES
 
 PARITY = "demographic_parity_difference"
@@ -137,3 +139,13 @@ def test_what_a_gate_asks_of_evaluate() -> None:
         AskedPerturbed(perturbation=Perturbation(kind="missing", columns=("age",)), metric=AUC),
         AskedPerturbed(perturbation=Perturbation(kind="shifted", shift=-1), metric=AUC),
     )
+
+
+def test_the_option_with_every_kind_of_rule_can_be_chosen() -> None:
+    """conf/gate/guarded.yaml composes on the flights, and none of its rules waits in vain."""
+    config = compose_config(["experiment=flights", "gate=guarded"])
+    check_gate(config.gate, config.promote, config.evaluate, config.need_data)
+    kinds = {rule.kind for rules in (config.gate.rules, config.gate.cold) for rule in rules.values()}
+    assert kinds == set(KINDS) - {"answers"}
+    assert config.gate.rules["fair"].by == ("origin",)
+    assert config.gate.shadow.keys() == {"holds"}  # of the binary gate, which it extends

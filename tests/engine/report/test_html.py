@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from engine.plain import from_plain, to_plain
-from engine.records import Cycle, DriftOutcome
+from engine.records import Cycle, DriftOutcome, FoundSlice
+from engine.report import evidence
 from engine.report.html import CHAPTERS, render, style_sheet
 from engine.report.markup import VOID
 from tests.engine.report.fixtures import FEATURES, PRIMARY, WINDOWS, cycle, year
@@ -243,3 +244,13 @@ def test_small_stages_of_the_pipeline_are_drawn_as_one() -> None:
 def test_the_founder_measured_twice_on_the_same_rows_is_one_point() -> None:
     text = page(CYCLES[:3])
     assert len(re.findall(r"2013-01: aaaaaaaa \(in production\)", text)) == 1
+
+
+def test_slices_that_nobody_declared_are_shown_with_what_was_looked_through() -> None:
+    effect = dataclasses.replace(CYCLES[7].evaluation.metrics[0], name="loss", value=0.21, low=0.1, high=0.32, n=412)
+    found = FoundSlice(by="regression", slice="hour > 17 and carrier = UA", effect=effect, mean=effect, pvalue=0.0004)
+    for slices, text in (((found,), "hour &gt; 17 and carrier = UA"), ((), "none is seen to be worse than the rest")):
+        evaluation = dataclasses.replace(CYCLES[7].evaluation, found=slices, searched=1234)
+        page = str(evidence.gates([dataclasses.replace(CYCLES[7], evaluation=evaluation)]))
+        assert "1,234 slices of one feature or two were looked through" in page
+        assert text in page

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from engine.records import Money, Outcome
+from engine.records import Money, Outcome, Wear
 from engine.report import words
 from tests.engine.report.fixtures import FIRST, PRIMARY, SECOND, WINDOWS, drift, estimate, validation, year
 
@@ -157,3 +157,24 @@ def test_what_is_small_is_not_told_as_nothing() -> None:
 def test_whole_ids_are_cut_to_their_heads() -> None:
     assert words.brief(f"{FIRST} took its place") == "aaaaaaaa took its place"
     assert words.brief("a" * 63) == "a" * 63
+
+
+@pytest.mark.parametrize(
+    ("wear", "text"),
+    [
+        (None, "decided twice before"),
+        (
+            Wear(way="refuse", uses=2, limit=5, windows=3, rotate_in=4),
+            "decided twice before, worn out in 4 more windows",
+        ),
+        (
+            Wear(way="refuse", uses=2, limit=3, windows=3, rotate_in=0, fresh_rows=31_396),
+            "decided twice before, worn out now, 31,396 fresh rows would do",
+        ),
+        (Wear(way="ladder", uses=2, limit=5, windows=3), "decided twice before"),
+        (Wear(way="refuse", uses=0, limit=5, windows=1, rotate_in=4), "decided twice before"),
+    ],
+)
+def test_wear_says_when_to_rotate(wear: Wear | None, text: str) -> None:
+    verdict = dataclasses.replace(year()[7].verdicts[0], holdout_uses=2, wear=wear)
+    assert words.worn(verdict) == text
