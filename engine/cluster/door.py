@@ -39,11 +39,6 @@ class Connection:
         self._folder: Path | None = None  # of the token
         self._before: dict[str, str | None] = {}
 
-    @property
-    def ours(self) -> bool:
-        """Is this a Ray that we started, and not one that was joined."""
-        return self._ours and self.conf.kind == "local"
-
     def open(self) -> None:
         """Start or join Ray; the one that this process is connected to is taken as it is.
 
