@@ -26,20 +26,18 @@ def dead() -> str:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as the command line has it: Tune has a handler of its own for Ctrl-C, which
-    waits for Ray.
+    """SIGTERM raises KeyboardInterrupt, as the command line has it. Ray has put a handler of its own beneath Python's,
+    which aborts (134); and Tune one for Ctrl-C, which waits for Ray.
     """
-    if (
-        signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.default_int_handler if before in (signal.SIG_DFL, None) else before)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def interrupt() -> None:
