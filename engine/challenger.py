@@ -231,7 +231,7 @@ def _sweep(decision: Decision, job: SweepJob, recipe: Recipe) -> Sweep:
 def _devices(train: TrainConf) -> float:
     """GPUs of a trial, or its CPUs where it trains on none."""
     on_gpu = train.accelerator == "gpu" or accelerator(train) == "gpu"
-    return 1.0 if on_gpu else float(train.threads)
+    return (train.gpus or 1.0) if on_gpu else float(train.threads * train.workers)
 
 
 def _clusters(table: pa.Table, data: DataConf) -> np.ndarray | None:

@@ -33,6 +33,7 @@ DOORS = {
         "engine.train.tune.",
         "engine.train.tune_course.",
         "engine.train.tune_trial.",
+        "engine.train.watchdog.",
         "engine.train.worker.",
     ),
     "sqlalchemy": ("engine.promote.",),
