@@ -28,15 +28,10 @@ from engine.data.conf import DataConf
 from engine.data.features import Encoder
 from engine.data.tables import clusters, concat, split_by_time
 from engine.errors import DataError
-from engine.evaluate import (
-    Elsewhere,
-    EvaluateConf,
-    Feature,
-    categorical_feature,
-    evaluate,
-    numeric_feature,
-    perturb,
-)
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.report import evaluate
+from engine.evaluate.robustness import Elsewhere, perturb
+from engine.evaluate.worst import Feature, categorical_feature, numeric_feature
 from engine.intervals import Rows
 from engine.predictor import KEY, MEASURE, Predictor
 from engine.promote.store import Store

@@ -24,7 +24,7 @@ from engine.composition import Composition, options
 from engine.data.conf import DataConf
 from engine.decide.costs import DecideConf
 from engine.errors import ConfigError
-from engine.evaluate import EvaluateConf
+from engine.evaluate.conf import EvaluateConf
 from engine.gate import GateConf
 from engine.loop_conf import LoopConf
 from engine.monitor.conf import MonitorConf

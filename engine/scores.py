@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import kernels.metrics
 from engine.errors import ConfigError
 from engine.records import Task
 
@@ -104,7 +103,9 @@ def score(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -
     """The metric of these rows; NaN where it is undefined (one class only, a class without rows, no rows)."""
     if absent(metric, task, target, prediction):
         return float("nan")
-    function = getattr(kernels.metrics, metric)
+    from kernels import metrics  # Numba's start is for those who compute, not for those who name a metric
+
+    function = getattr(metrics, metric)
     more = options(metric, task, prediction.shape[-1])
     return float(function(as_truth(task, target), as_scored(metric, task, prediction), **more))
 

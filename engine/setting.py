@@ -11,10 +11,10 @@ from engine.act import ActConf
 from engine.challenger import Compose
 from engine.data.conf import DataConf
 from engine.decide import DecideConf
-from engine.evaluate import EvaluateConf
+from engine.evaluate.conf import EvaluateConf
 from engine.gate import GateConf
 from engine.loop_conf import LoopConf
-from engine.monitor import MonitorConf
+from engine.monitor.conf import MonitorConf
 from engine.promote.conf import PromoteConf
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store

@@ -13,7 +13,8 @@ from engine.data.tables import join
 from engine.decide import Evidence, decide
 from engine.errors import DataError, InputError, OvertakenError
 from engine.gate import asked
-from engine.monitor import Mature, Monitor
+from engine.monitor.performance import Mature
+from engine.monitor.report import Monitor
 from engine.past import Past
 from engine.predictor import Predictor, load
 from engine.promote.entries import DECISION

@@ -5,22 +5,3 @@ tables.py    what every window table obeys: column types, missing values, finger
 sources.py   ParquetSource: the windows of a folder, local or S3, and their labels once they arrive
 features.py  Encoder: standardised numbers and category codes, fitted on training rows only
 """
-
-from __future__ import annotations
-
-from engine.data.conf import DataConf
-from engine.data.features import Encoder
-from engine.data.sources import ParquetSource
-from engine.data.tables import align, clusters, concat, fingerprint, split_by_time, write_parquet
-
-__all__ = [
-    "DataConf",
-    "Encoder",
-    "ParquetSource",
-    "align",
-    "clusters",
-    "concat",
-    "fingerprint",
-    "split_by_time",
-    "write_parquet",
-]

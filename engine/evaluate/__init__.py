@@ -4,22 +4,3 @@ Every interval resamples the same rows with the same weights for both models, so
 the rows come in clusters (flights of one day share its weather) whole clusters are resampled: by row the interval
 would be several times too narrow. AUROC of independent rows takes DeLong's closed form instead.
 """
-
-from __future__ import annotations
-
-from engine.evaluate.conf import EvaluateConf
-from engine.evaluate.report import evaluate, undecidable
-from engine.evaluate.robustness import Elsewhere, Predictions, perturb
-from engine.evaluate.worst import Feature, categorical_feature, numeric_feature
-
-__all__ = [
-    "Elsewhere",
-    "EvaluateConf",
-    "Feature",
-    "Predictions",
-    "categorical_feature",
-    "evaluate",
-    "numeric_feature",
-    "perturb",
-    "undecidable",
-]

@@ -5,10 +5,3 @@ drift.py features and predictions against a reference; performance.py realised p
 both in one MonitorReport; shards.py the drift of files larger than memory, in shards that processes or Ray (ray_map.py)
 may share.
 """
-
-from engine.monitor.conf import MonitorConf
-from engine.monitor.drift import Reference, compare
-from engine.monitor.performance import Mature, realised
-from engine.monitor.report import Monitor
-
-__all__ = ["Mature", "Monitor", "MonitorConf", "Reference", "compare", "realised"]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from engine.data import write_parquet
+from engine.data.tables import write_parquet
 from engine.errors import DataError, InputError
 
 WINDOWS = 8

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from engine.data import write_parquet
+from engine.data.tables import write_parquet
 from engine.errors import DataError, InputError
 
 SCHEDULE = (

@@ -14,7 +14,7 @@ import pytest
 from engine import __version__, challenger
 from engine.challenger import TrainingRows, Warm, commit, judge_rows, labelled_rows, levels, train
 from engine.errors import DataError
-from engine.evaluate import EvaluateConf
+from engine.evaluate.conf import EvaluateConf
 from engine.predictor import Predictor, load
 from engine.promote.store import Store
 from engine.records import Action, Candidate, Epoch, Trial, TrialState

@@ -13,7 +13,7 @@ from engine.act import RuleConf as ActRule
 from engine.data.conf import DataConf
 from engine.decide import POLICIES, DecideConf
 from engine.errors import ConfigError
-from engine.evaluate import EvaluateConf
+from engine.evaluate.conf import EvaluateConf
 from engine.gate import GateConf, RuleConf
 from engine.promote.conf import PromoteConf
 from engine.records import Task

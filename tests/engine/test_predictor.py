@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from engine import challenger, predictor
-from engine.data import Encoder
+from engine.data.features import Encoder
 from engine.errors import ArtifactError, ConfigError
 from engine.predictor import PROBE_ROWS, Predictor, cold_check, load, pack
 from engine.promote.store import Store

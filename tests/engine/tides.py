@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine.challenger import Recipe, TrainingRows
-from engine.data import DataConf, Encoder
+from engine.data.conf import DataConf
+from engine.data.features import Encoder
 from engine.data.tables import fingerprint
 from engine.records import Action, Decision, Epoch, Money, Sweep, Trial, Window
 from engine.train.conf import ModelConf, SearchConf, TrainConf

@@ -12,7 +12,8 @@ import pytest
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
-from engine.data import DataConf, ParquetSource
+from engine.data.conf import DataConf
+from engine.data.sources import ParquetSource
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "digits" / "prepare.py"
 PIXELS = [f"px_{i:02d}" for i in range(64)]

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from engine.data import DataConf, ParquetSource, fingerprint
+from engine.data.conf import DataConf
+from engine.data.sources import ParquetSource
+from engine.data.tables import fingerprint
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "flights" / "prepare.py"

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import sklearn.metrics
 
-from engine.evaluate import EvaluateConf, categorical_feature, evaluate, numeric_feature
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.report import evaluate
+from engine.evaluate.worst import categorical_feature, numeric_feature
 from engine.gate import RuleConf, judge
 from engine.records import EvaluationReport, Outcome, Task
 

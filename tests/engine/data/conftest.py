@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data import DataConf
+from engine.data.conf import DataConf
 
 START = np.datetime64("2024-05-01T00:00:00", "us")
 

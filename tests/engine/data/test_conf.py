@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue
 
-from engine.data import DataConf
+from engine.data.conf import DataConf
 from engine.errors import ConfigError
 from engine.records import Task
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from engine.data import DataConf, Encoder
+from engine.data.conf import DataConf
+from engine.data.features import Encoder
 from engine.errors import ArtifactError, DataError
 from engine.records import Task
 

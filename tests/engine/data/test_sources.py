@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data import DataConf, ParquetSource, write_parquet
+from engine.data.conf import DataConf
+from engine.data.sources import ParquetSource
+from engine.data.tables import write_parquet
 from engine.errors import DataError
 from engine.records import Window
 

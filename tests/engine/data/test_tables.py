@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data import DataConf, Encoder, tables
+from engine.data import tables
+from engine.data.conf import DataConf
+from engine.data.features import Encoder
 from engine.errors import DataError, InputError
 from engine.records import Task, Window
 

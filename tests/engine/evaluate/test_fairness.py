@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.evaluate import EvaluateConf
+from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.fairness import MIN_HITTABLE, MIN_UNITS, gap, quantile
 from engine.intervals import Rows
 from engine.records import AskedGap, Estimate, GroupGap, Task

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
-from engine.evaluate import EvaluateConf, evaluate, undecidable
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.report import evaluate, undecidable
 from engine.records import EvaluationReport, Task, from_plain, to_plain
 
 N = 400

@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from engine.errors import DataError
-from engine.evaluate import EvaluateConf, perturb
-from engine.evaluate.robustness import POOLED, Elsewhere, guarded, independent, perturbed
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.robustness import POOLED, Elsewhere, guarded, independent, perturb, perturbed
 from engine.intervals import Rows, difference, estimate
 from engine.records import AskedPerturbed, AskedSlice, Perturbation, Task
 from tests.engine.tides import make_window

@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 from engine.errors import ConfigError
-from engine.evaluate import EvaluateConf, Feature, categorical_feature, numeric_feature, worst
-from engine.evaluate.worst import losses, search
+from engine.evaluate import worst
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.worst import Feature, categorical_feature, losses, numeric_feature, search
 from engine.intervals import Rows
 from engine.records import Task
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.evaluate import Elsewhere, EvaluateConf, evaluate
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.report import evaluate
+from engine.evaluate.robustness import Elsewhere
 from engine.gate import RuleConf, asked, judge
 from engine.intervals import Rows
 from engine.records import (

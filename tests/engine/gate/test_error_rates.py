@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.evaluate import EvaluateConf, evaluate
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.report import evaluate
 from engine.gate import RuleConf, judge, judge_look
 from engine.records import Estimate, EvaluationReport, Look, Outcome, SliceEstimate, Task, Verdict
 

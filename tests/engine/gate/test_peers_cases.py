@@ -18,7 +18,8 @@ import pytest
 from scipy import stats
 
 from engine.errors import ConfigError
-from engine.evaluate import EvaluateConf, evaluate
+from engine.evaluate.conf import EvaluateConf
+from engine.evaluate.report import evaluate
 from engine.gate import RuleConf, asked, judge
 from engine.intervals import Rows, difference, estimate
 from engine.records import Answer, Asked, EvaluationReport, Outcome, RuleResult, Task

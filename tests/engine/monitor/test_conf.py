@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError
-from engine.monitor import MonitorConf
+from engine.monitor.conf import MonitorConf
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from engine.monitor import MonitorConf, Reference, compare
+from engine.monitor.conf import MonitorConf
+from engine.monitor.drift import Reference, compare
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
 from kernels.pvalues import adjust
 

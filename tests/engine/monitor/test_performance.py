@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics
 
 from engine.intervals import Rows
-from engine.monitor import Mature, realised
+from engine.monitor.performance import Mature, realised
 from engine.records import Performance, Task
 
 

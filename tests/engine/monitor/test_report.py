@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from engine.intervals import Rows
-from engine.monitor import Mature, Monitor, MonitorConf
+from engine.monitor.conf import MonitorConf
+from engine.monitor.performance import Mature
+from engine.monitor.report import Monitor
 from engine.records import MonitorReport, Task, Window
 
 

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import DataError
-from engine.monitor import MonitorConf, Reference, compare, shards
+from engine.monitor import shards
+from engine.monitor.conf import MonitorConf
+from engine.monitor.drift import Reference, compare
 from engine.monitor.ray_map import RayMap
 from engine.records import DriftReport
 

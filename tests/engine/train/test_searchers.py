@@ -11,7 +11,7 @@ import pytest
 import conf
 from engine import checks
 from engine.errors import ConfigError
-from engine.evaluate import EvaluateConf
+from engine.evaluate.conf import EvaluateConf
 from engine.records import Epoch, Task, Trial, TrialState
 from engine.schema import compose_config
 from engine.train.conf import SearchConf
