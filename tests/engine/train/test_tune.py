@@ -92,7 +92,8 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
     """Two workers that find the package `rayland`, each on a quarter of a GPU that Ray only believes to be there; ASHA
     may stop a trial after its first epoch.
     """
-    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **STORE)
+    # Two CPUs to spare: what SIGTERM leaves of a sweep holds two until Ray ends.
+    ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **STORE)
     place = tmp_path_factory.mktemp("command")
     (place / "rayland.py").write_text(MODULE)
     conf = SearchConf(workers=2, grace_period=1, reduction_factor=2, max_failures=0)
