@@ -142,6 +142,7 @@ CHECKS: tuple[tuple[str, Check, Callable[[ColumnSchema], bool]], ...] = (
 """Name, check, and whether it applies to a column of that schema."""
 
 READS_VALUES = frozenset({"infinite", "range", "categories", "length", "unique"})  # pointless on values of another kind
+NEEDS_VALUES = READS_VALUES | {"constant"}  # says nothing of a column without any
 
 
 def _bound(value: float | None) -> str:

@@ -111,8 +111,10 @@ def infer(
     if cluster in table.column_names and cluster not in roles:
         roles[cluster] = "cluster"
     for name in roles:
-        if name not in table.column_names:
-            raise DataError(name, "the reference has no such column", "read it with the same data config")
+        times = table.column_names.count(name)
+        if times != 1:
+            what = f"the reference has {times} columns of that name" if times else "the reference has no such column"
+            raise DataError(name, what, "read it with the same data config")
     found = {name: Column(name, table[name]) for name in roles}
     categorical = {*columns.categorical, *columns.slices}
     features = [found[name] for name, role in roles.items() if role == "feature"]
