@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from engine.errors import DataError
 from engine.plain import from_plain, to_plain
-from engine.records import record
+from engine.records import digest, record
 from engine.validate.clustered import student_quantile
 from engine.validate.facts import Column, copies
 
@@ -75,6 +75,10 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the equal schema back."""
         return dict(to_plain(self))
+
+    def fingerprint(self) -> str:
+        """sha256 of what it says: the same for 0 and 0.0, which a file does not tell apart."""
+        return digest("schema", Schema.from_dict(self.to_dict()).to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schema:

@@ -77,6 +77,7 @@ def validate(
         fingerprint=window.fingerprint,
         n_rows=window.n_rows,
         checks=tuple(check for check in checks if check is not None),
+        schema="" if founding else schema.fingerprint(),
     )
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from engine.records import Check, CheckOutcome, Severity, Window
-from engine.validate import Schema, Severities, ValidateConf, infer, validate
+from engine.validate import Schema, Severities, ValidateConf, from_yaml, infer, to_yaml, validate
+from tests.engine.validate.conftest import COLUMNS, as_window
 
 Look = Callable[..., dict[tuple[str, str], Check]]
 OK, VIOLATED, UNDECIDABLE = CheckOutcome.OK, CheckOutcome.VIOLATED, CheckOutcome.UNDECIDABLE
@@ -222,3 +223,13 @@ def test_infer_then_validate_is_clean_at_any_size() -> None:
     for index in range(1, 21):
         report = validate(rows(index, 100 + 30 * index), schema, conf)
         assert report.usable, report.blocked
+
+
+def test_the_report_says_which_schema_it_rests_on(good: pa.Table, schema: Schema) -> None:
+    def held(against: Schema | None) -> str:
+        return validate(as_window(good), against, ValidateConf(), columns=COLUMNS).schema
+
+    assert len(held(schema)) == 64
+    assert held(schema) == held(Schema.from_dict(schema.to_dict())) == held(from_yaml(to_yaml(schema)))
+    assert held(schema) != held(dataclasses.replace(schema, rows=schema.rows + 1))
+    assert held(None) == ""
