@@ -36,8 +36,10 @@ def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf, sch
         where = f"{windows[-1].path}:{data.label}"
         cure = "found the loop on more windows (loop.founding_windows), or check the label"
         raise DataError(where, f"every label of the founding windows is {labels['min']}", cure)
+    before: Window | None = None
     for window in windows:
-        for check in validate(window, schema, conf, columns=data).blocked:
+        previous, before = before if schema else None, window  # the schema's own rows may end later than these
+        for check in validate(window, schema, conf, columns=data, previous=previous).blocked:
             where = f"{window.path}:{check.column}" if check.column else window.path
             what = f"{check.name}: {check.observed or check.reason}, expected {check.expected}"
             raise DataError(where, what, f"mend the window, or lower validate.severity.{check.name}")
