@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 TRAINING, SERVING = "training", "serving"
+ABSENT = {"fewest": "by the config", "most": "by the config", "copies": "", "until": "not known", "cluster": "none"}
 MIN_HISTORY = 3  # windows that set a band of rows
 MOST_LOG = 10.0  # a band of e^10 to either side is none
 MAX_CATEGORIES = 1000  # more distinct values than this are no closed set: ids, free text
@@ -179,10 +180,11 @@ def diff(old: Schema, new: Schema) -> tuple[str, ...]:
     lines = []
     if old.rows != new.rows:
         lines.append(f"rows a window: {old.rows} -> {new.rows} ({new.rows / old.rows - 1:+.0%})")
-    for field in ("fewest", "most", "copies", "until", "cluster"):
+    for field, absent in ABSENT.items():
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
-            lines.append(f"{field}: {_word(before)} -> {_word(after)}")
+            words = (absent if value in (None, "") else _word(value) for value in (before, after))
+            lines.append(f"{field}: {' -> '.join(words)}")
     lines += [f"{name}: column is gone" for name in old.columns if name not in new.columns]
     for name, column in new.columns.items():
         if name not in old.columns:

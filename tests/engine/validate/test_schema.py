@@ -139,6 +139,16 @@ def test_a_diff_reads_like_a_list_of_changes(rows: pa.Table) -> None:
     assert diff(new, old)[-1] == "g: its groups are now declared"
 
 
+def test_what_is_not_declared_is_said_in_words(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    new = dataclasses.replace(old, fewest=3, cluster="day", until="")
+    assert diff(old, new) == (
+        "fewest: by the config -> 3",
+        "until: 1970-01-01T00:00:03+00:00 -> not known",
+        "cluster: none -> day",
+    )
+
+
 def test_a_wider_schema_accepts_both_windows(reference: pa.Table, good: pa.Table, schema: Schema) -> None:
     columns = SimpleNamespace(
         id="id",
