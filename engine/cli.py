@@ -29,7 +29,7 @@ VERBS = {
     "sweep": "many trials: keys given as choice(...), range(...) or interval(...) are searched",
     "evaluate": "a stored model on a labelled window, with intervals, by slice",
     "gate": "a challenger judged again, or two named models (artifact=, against=, window=); nothing is moved",
-    "validate": "is a window fit for use",
+    "validate": "is a window fit for use (--infer a schema that git keeps, --diff old.yaml new.yaml)",
     "drift": "what changed between two windows, or between any two files (reference=a.parquet live=b.parquet)",
     "history": "the ledger: every decision, verdict and stage change (window=, kind=, limit=)",
     "live": "what was in production at a moment, and what brought it there (--at 2026-03-01T12:00)",
@@ -72,15 +72,21 @@ CHOICES = {
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 # Flags of our own, and the key or override that each one is.
-KEYS = {"--at": "at", "--older-than": "older_than", "--status": "status", "--stop": "stop"}
-SWITCHES = {"--rehearse": "rehearse=true", "--dry-run": "rehearse=true"}
+KEYS = {"--at": "at", "--diff": "diff", "--older-than": "older_than", "--status": "status", "--stop": "stop"}
+SWITCHES = {
+    "--rehearse": "rehearse=true",
+    "--dry-run": "rehearse=true",
+    "--infer": "infer=true",
+    "--overwrite": "overwrite=true",
+}
 NAMED = {
     "why": "of",
     "card": "artifact",
     "live": "at",
     "gate": "artifact",
+    "validate": "against",
     SUBMIT: "verb",
-}  # the key that a bare word sets: `tidegate why 2026-05`
+}  # the key that a bare word sets: `tidegate why 2026-05`, `validate --diff old.yaml new.yaml`
 TEXTS = (
     "of",
     "at",
@@ -91,6 +97,7 @@ TEXTS = (
     "verb",
     "status",
     "stop",
+    "diff",
 )  # 12e4 is the beginning of an id, and no number
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "

@@ -7,45 +7,161 @@ archive.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from engine import doctor as checkup
-from engine import durable
+from engine import durable, founding
 from engine.archive import existing_ledger, ledger_exists
+from engine.data import tables
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, DataError, TidegateError
 from engine.monitor import shards
 from engine.monitor.drift import Reference, compare
 from engine.promote.ledger import Ledger
-from engine.records import Cycle, DriftOutcome, DriftReport, from_plain, to_plain
+from engine.records import (
+    Check,
+    Cycle,
+    DriftOutcome,
+    DriftReport,
+    ValidationReport,
+    Window,
+    from_plain,
+    to_plain,
+)
 from engine.report.html import render
 from engine.report.tables import doctor_table, drift_table, validation_table
 from engine.report.terminal import make_console
 from engine.schema import Composer, Config
 from engine.scores import GREATER_IS_BETTER
-from engine.validate import infer
+from engine.validate import Schema, blocking, cost, diff, infer, learn, skew, to_yaml
 from engine.validate import validate as check_window
+from engine.validate.schema import SERVING, TRAINING
+from engine.validate.text import load as load_schema
+from engine.validate.text import save
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
 
 
 def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """A window against the first one (or against the window before it, of which rows may come again)."""
-    data = config.need_data
+    """A window against the declared schema or the founding windows, and how often windows were blocked so far.
+
+    --infer writes the schema that a person edits; --diff compares two of them.
+    """
+    if config.diff is not None:
+        return _compare_schemas(config)
+    if config.against is not None:
+        cure = "name the window with window=..., or compare two schemas: --diff old.yaml new.yaml"
+        raise ConfigError("against", "validate looks at one window", cure)
+    if config.infer:
+        return _infer(config, quiet)
+    if config.environment not in (TRAINING, SERVING):
+        what, cure = f"{config.environment!r} is unknown", f"choose {TRAINING} or {SERVING}"
+        raise ConfigError("environment", what, cure)
+    data, conf = config.need_data, config.validate
     source = ParquetSource(data)
     names = source.names()
-    window = source.read(config.window or names[-1], labelled=False)
-    first = source.read(names[0], labelled=False)
-    schema = None if window.index == 0 else infer(first.table, data, reference=first.name)
+    window = source.read(config.window or names[-1], labelled=config.environment == TRAINING)
+    before = _reports(config)
+    schema = founding.declared(conf, data)
+    if schema is None and window.index >= founding.reference_windows(config.loop):
+        schema = _reference(config, source, labelled=False)
+    if schema is not None and conf.history:
+        blocked = {report.window for report in before or () if not report.usable}
+        usable = [name for name in names[: window.index] if name not in blocked][-conf.history :]
+        seen = [infer(source.read(name, labelled=False).table, data, reference=name) for name in usable]
+        schema = learn(schema, seen, conf.confidence_level)
     previous = source.read(names[window.index - 1], labelled=False) if window.index else None
-    report = check_window(window, schema, config.validate, columns=data, previous=previous)
-    make_console(quiet).show(validation_table(report))
-    return (0 if report.usable else NEGATIVE), to_plain(report)
+    report = check_window(window, schema, conf, columns=data, previous=previous)
+    report = replace(report, checks=(*report.checks, *_skew(config, window)))
+    console = make_console(quiet)
+    console.show(validation_table(report))
+    found = None if before is None else blocking(before)
+    if found is not None:
+        console.note(cost(found))
+    return (0 if report.usable else NEGATIVE), {**to_plain(report), "blocking": to_plain(found)}
+
+
+def _reports(config: Config) -> list[ValidationReport] | None:
+    """What the checks of the loop said so far, oldest window first; None where no ledger tells."""
+    if not ledger_exists(config):
+        return None
+    try:
+        with Ledger.open(config.ledger_url, config.loop.name) as ledger:
+            return [from_plain(ValidationReport, row.payload["validation"]) for row in ledger.rows("cycle")]
+    except TidegateError:  # a window is looked at with the server of the ledger down; the doctor says so
+        return None
+
+
+def _reference(config: Config, source: ParquetSource, *, labelled: bool) -> Schema:
+    """What the founding windows look like; with --infer, the named window alone."""
+    names = source.names()[: founding.reference_windows(config.loop)]
+    if config.infer and config.window:
+        names = [config.window]
+    return founding.schema_of([source.read(name, labelled=labelled) for name in names], config.need_data)
+
+
+def _infer(config: Config, quiet: bool) -> Answer:
+    """The schema as YAML: to `validate.schema`, or to stdout. What a person wrote there is not lost in silence."""
+    source = ParquetSource(config.need_data)
+    schema = _reference(config, source, labelled=True)
+    answer: dict[str, Any] = {"reference": schema.reference, "columns": len(schema.columns)}
+    path = config.validate.schema
+    if not path:
+        return 0, answer | {"document": to_yaml(schema)}
+    there = Path(path).exists()
+    changes = diff(load_schema(path), schema) if there and not config.overwrite else ()
+    if changes:
+        more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
+        what = f"is there and says something else: {'; '.join(changes[:3])}{more}"
+        cure = f"see all with --diff {path}, then add --overwrite or name another file"
+        raise ConfigError(path, what, cure)
+    write = not there or config.overwrite
+    if write:
+        save(schema, path)
+    said = "written: look through it, edit it, keep it in git" if write else "says this already"
+    make_console(quiet).note(f"{path}: {said}")
+    return 0, answer | {"schema": path, "written": write}
+
+
+def _compare_schemas(config: Config) -> Answer:
+    """What changed from one schema file to another, or to what the windows look like now."""
+    old, newer = load_schema(str(config.diff)), config.against or config.validate.schema
+    new = load_schema(newer) if newer else _reference(config, ParquetSource(config.need_data), labelled=True)
+    lines = diff(old, new)
+    answer = {"old": config.diff, "new": newer or new.reference, "changes": list(lines)}
+    return (NEGATIVE if lines else 0), answer | {"document": "\n".join(lines) or "nothing changed"}
+
+
+def _skew(config: Config, window: Window) -> tuple[Check, ...]:
+    """The window's features against what serving saw of the same ids, where a file of that is named."""
+    data, path, severity = config.need_data, config.live, config.validate.severity.of("skew")
+    if path is None or severity is None:
+        return ()
+    served, columns = open_table(path), {}
+    for name, read in (
+        (data.id, tables.id_column),
+        *((name, tables.numeric_column) for name in data.numeric),
+        *((name, tables.categorical_column) for name in data.categorical),
+    ):
+        if name in served.column_names:
+            columns[name] = read(served[name], f"{path}:{name}")
+    if data.id not in columns:
+        raise DataError(f"{path}:{data.id}", "there is no such column", "rows of serving are paired by data.id")
+    return skew(
+        window.table,
+        pa.table(columns),
+        data.id,
+        [*data.numeric, *data.categorical],
+        tolerance=config.validate.skew_tolerance,
+        confidence_level=config.validate.confidence_level,
+        severity=severity,
+    )
 
 
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
@@ -147,6 +263,7 @@ def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Pat
         greater_is_better=GREATER_IS_BETTER[config.evaluate.primary],
         ledger_rows=ledger.rows(),
         versions=checkup.versions(),
+        remarks=[cost(blocking([cycle.validation for cycle in cycles]))] if cycles else [],
     )
     durable.write_text(page, text)
     return page.absolute()

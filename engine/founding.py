@@ -11,6 +11,7 @@ from engine.errors import ConfigError, DataError
 from engine.loop_conf import LoopConf
 from engine.records import Window
 from engine.validate import Schema, ValidateConf, infer, validate
+from engine.validate.text import load
 
 
 def check_names(names: list[str], loop: LoopConf, data: DataConf) -> None:
@@ -24,21 +25,50 @@ def check_names(names: list[str], loop: LoopConf, data: DataConf) -> None:
         raise ConfigError("loop.until", f"{what}: the loop cannot stop there", f"{names[first]} to {names[-1]} may")
 
 
-def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf) -> None:
+def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf, schema: Schema | None = None) -> None:
     """DataError where a window is not fit to train the first champion on, or all labels are the same.
 
-    `windows` are the labelled founding windows without the last one, which is the hold-out.
+    `windows` are the labelled founding windows without the last one, which is the hold-out. They are held against the
+    schema that a person declared, and judged by themselves where there is none.
     """
     labels = pc.min_max(pa.chunked_array([c for w in windows for c in w.table[data.label].chunks])).as_py()
     if labels["min"] == labels["max"]:
         where = f"{windows[-1].path}:{data.label}"
         cure = "found the loop on more windows (loop.founding_windows), or check the label"
         raise DataError(where, f"every label of the founding windows is {labels['min']}", cure)
+    before: Window | None = None
     for window in windows:
-        for check in validate(window, None, conf, columns=data).blocked:
+        previous, before = before if schema else None, window  # the schema's own rows may end later than these
+        for check in validate(window, schema, conf, columns=data, previous=previous).blocked:
             where = f"{window.path}:{check.column}" if check.column else window.path
             what = f"{check.name}: {check.observed or check.reason}, expected {check.expected}"
             raise DataError(where, what, f"mend the window, or lower validate.severity.{check.name}")
+
+
+def reference_windows(loop: LoopConf) -> int:
+    """How many windows, the first ones, later ones are held against: the founding ones without the hold-out."""
+    return loop.founding_windows - 1
+
+
+def declared(conf: ValidateConf, data: DataConf) -> Schema | None:
+    """The schema of the file that `validate.schema` names, None where it names none.
+
+    DataError where the file is wrong, or leaves a column out that the data config reads: it would never be checked.
+    """
+    if not conf.schema:
+        return None
+    schema = load(conf.schema)
+    roles = {data.id: "id", data.time: "time"} | dict.fromkeys([*data.numeric, *data.categorical], "feature")
+    roles |= {name: "slice" for name in data.slices if name not in roles}
+    for name, role in {**roles, data.label: "label"}.items():
+        column = schema.columns.get(name)
+        if column is None:
+            cure = "add its line, or infer the schema again and compare: tidegate validate --infer"
+            raise DataError(f"{conf.schema}:columns", f"{name!r}, {role} of the data config, is not there", cure)
+        if column.role != role:
+            what = f"is {column.role!r}, and {name} is the {role} of the data config"
+            raise DataError(f"{conf.schema}:columns.{name}.role", what, f"write {role}")
+    return schema
 
 
 def schema_of(windows: list[Window], data: DataConf) -> Schema:

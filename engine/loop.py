@@ -53,7 +53,7 @@ class Loop:
             n_rows=window.n_rows,
             champion=past.champion,
             champion_after=past.champion,
-            validation=self.steps.validate(window),
+            validation=self.steps.validate(window, past),
         )
         if cycle.validation.usable:
             cycle = self.on_usable(cycle, past, window, mature)

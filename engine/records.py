@@ -134,6 +134,7 @@ class ValidationReport:
     fingerprint: str
     n_rows: int
     checks: tuple[Check, ...]
+    schema: str = ""  # hash of the schema that it was held against; empty: judged by itself
 
     @property
     def blocked(self) -> tuple[Check, ...]:

@@ -55,11 +55,21 @@ class Config:
     hold-out; history: all)."""
     against: str | None = None
     """drift: the window to compare with; null: the one before. gate: the model to compare with, by the beginning of
-    its id; null: the champion that the loop compared with."""
+    its id; null: the champion that the loop compared with. validate --diff: the newer schema file; null:
+    validate.schema, or what the windows look like now."""
     reference: str | None = None
     """drift: a Parquet, CSV or Arrow file, or a folder or glob of Parquet, to compare with, not the loop's windows."""
     live: str | None = None
-    """drift: the file, folder or glob to look at."""
+    """drift: the file, folder or glob to look at. validate: what serving saw of the window's rows, a file with their
+    ids and features."""
+    environment: str = "serving"
+    """validate: `training` reads the labels too and looks for leakage; `serving` does without."""
+    infer: bool = False
+    """validate: write what the founding windows look like to validate.schema; null there: to stdout."""
+    overwrite: bool = False
+    """validate --infer: replace the file where it says something else."""
+    diff: str | None = None
+    """validate: an older schema file, to be compared with the one that `against` says."""
     artifact: str | None = None
     """evaluate, gate, promote, card: a model by the beginning of its id; null: the champion (gate: the newest
     challenger)."""
@@ -135,7 +145,7 @@ class Config:
         Where something runs is no part of what it is: it goes on elsewhere under the same id.
         """
         values: dict[str, Any] = redact(to_plain(self))
-        for name in ("cluster", "verb", "status", "stop"):
+        for name in ("cluster", "verb", "status", "stop", "environment", "infer", "overwrite", "diff"):
             values.pop(name)
         return values
 

@@ -37,7 +37,7 @@ from engine.records import (
 )
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
-from engine.validate import Schema, validate
+from engine.validate import Schema, infer, learn, validate
 
 T = TypeVar("T")
 
@@ -53,7 +53,9 @@ class Steps:
         self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
+        self._declared = founding.declared(confs.validate, confs.data)
         self._schema: Schema | None = None
+        self._looks: dict[str, Schema] = {}
 
     # ---- what is remembered ---------------------------------------------------------------------------------------
 
@@ -132,21 +134,33 @@ class Steps:
 
     # ---- the words ------------------------------------------------------------------------------------------------
 
-    def validate(self, window: Window) -> ValidationReport:
-        """Is the window fit for use, held against the first window of all."""
+    def validate(self, window: Window, past: Past) -> ValidationReport:
+        """Is the window fit for use, held against the declared schema or what the founding windows look like, and
+        against the usable windows before it where `validate.history` asks for them.
+        """
         if self._schema is None:
             self._schema = self._founding_schema()
-        at = self.at(window.name)
+        at, conf = self.at(window.name), self.confs.validate
         previous = self.read(self.names[at - 1], labelled=self._has_labels(at - 1)) if at else None
+        usable = [name for name in self.names[:at] if name not in past.blocked]
+        seen = [self._look(name) for name in usable[max(0, len(usable) - conf.history) :]] if conf.history else []
         with self.ports.watch.lap("validate"):
-            return validate(window, self._schema, self.confs.validate, previous=previous)
+            return validate(window, learn(self._schema, seen, conf.confidence_level), conf, previous=previous)
+
+    def _look(self, name: str) -> Schema:
+        """What a window looks like, its label apart: the same whenever it is asked."""
+        if name not in self._looks:
+            table = self.read(name, labelled=False).table
+            with self.ports.watch.lap("validate"):
+                self._looks[name] = infer(table, self.confs.data, reference=name)
+        return self._looks[name]
 
     def _founding_schema(self) -> Schema:
         """What the rows look like that the first champion may be trained on, once they are found fit for use."""
-        windows = [self.read(name, labelled=True) for name in self.names[: self.confs.loop.founding_windows - 1]]
+        windows = [self.read(name, labelled=True) for name in self.names[: founding.reference_windows(self.confs.loop)]]
         with self.ports.watch.lap("validate"):
-            founding.check_windows(windows, self.confs.validate, self.confs.data)
-            return founding.schema_of(windows, self.confs.data)
+            founding.check_windows(windows, self.confs.validate, self.confs.data, self._declared)
+            return self._declared or founding.schema_of(windows, self.confs.data)
 
     def _has_labels(self, index: int) -> bool:
         """Is a labelled copy of that window at hand already; else the plain one does."""

@@ -230,7 +230,8 @@ def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> No
     """Read the windows that a new loop begins with: where they cannot be used, no ledger is made."""
     founding.check_names(names, confs.loop, confs.data)
     windows = [source.read(name, labelled=True) for name in names[: confs.loop.founding_windows]]
-    founding.check_windows(windows[:-1], confs.validate, confs.data)
+    schema = founding.declared(confs.validate, confs.data)
+    founding.check_windows(windows[:-1], confs.validate, confs.data, schema)
 
 
 def make_search(config: Config) -> Search:

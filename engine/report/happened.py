@@ -12,8 +12,8 @@ from engine.report.markup import Markup, tag
 MOST_COLUMNS = 40  # of the data, in the heat map
 
 
-def summary(cycles: Sequence[Cycle], primary: str) -> Markup:
-    """The sentences and the figures on top."""
+def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) -> Markup:
+    """The sentences, those of other stages last, and the figures on top."""
     told = story.tell(cycles, primary)
     value, _, bounds = words.interval(told.standing).partition(" ") if told.standing else ("no labels yet", "", "")
     avoided = parts.typeset(words.money(told.avoided, told.currency))
@@ -46,7 +46,7 @@ def summary(cycles: Sequence[Cycle], primary: str) -> Markup:
     return tag(
         "section",
         tag("h2", "Summary", id="summary-title"),
-        [tag("p", parts.typeset(line), class_="sentence") for line in story.sentences(told, primary)],
+        [tag("p", parts.typeset(line), class_="sentence") for line in (*story.sentences(told, primary), *remarks)],
         tag("dl", tiles, class_="tiles"),
         attention if told.attention else None,
         id="summary",

@@ -27,6 +27,7 @@ def render(
     greater_is_better: bool = True,
     ledger_rows: Sequence[LedgerRow] = (),
     versions: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
     """The page. The same arguments give the same text: there is no clock in it.
 
@@ -37,9 +38,10 @@ def render(
         of the ledger, oldest first: the stage history with its times and changes by hand, and the
             end of the hash chain.
         versions: packages and their versions, the commit of the code, and the like.
+        remarks: sentences of other stages for the summary.
     """
     sections: dict[str, Markup | None] = {
-        "summary": happened.summary(cycles, primary),
+        "summary": happened.summary(cycles, primary, remarks),
         "performance": happened.performance(cycles, primary, greater_is_better=greater_is_better),
         "windows": happened.windows(cycles, primary),
         "drift": happened.drift(cycles),

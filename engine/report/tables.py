@@ -93,6 +93,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
     summary = Text(
         f"{words.clean(report.window)}: {words.checks(report)}; {report.n_rows:,} rows, "
         f"{len(report.checks) - len(open_checks)} of {len(report.checks)} checks hold"
+        + (f"; schema {words.short(report.schema)}" if report.schema else "")
     )
     if not open_checks:
         return summary

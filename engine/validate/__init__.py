@@ -1,19 +1,23 @@
 """Step 2 of the cycle: is the window fit for use.
 
 conf.py      ValidateConf: severities and tolerances
-schema.py    Schema: what the reference looked like; inferred, edited by a person, compared
+schema.py    Schema: what the reference looked like; inferred, edited by a person, widened by history, compared
+text.py      the schema as YAML, which git keeps
 facts.py     one pass over each column: what the checks need to know of it
 columns.py   checks of one column against its schema
 rows.py      checks of the table: ids, rows, time, groups
+clustered.py how many independent rows clustered ones are worth
 leakage.py   does a feature alone tell the label
 window.py    validate: all checks of a window in one report
+skew.py      the same rows seen by training and by serving
+history.py   how often windows were blocked, and what that cost
 """
 
 from __future__ import annotations
 
 from engine.validate.conf import Severities, ValidateConf
-from engine.validate.history import Blocking, blocking
-from engine.validate.schema import ColumnSchema, Schema, diff, infer, widen
+from engine.validate.history import Blocking, blocking, cost
+from engine.validate.schema import ColumnSchema, Schema, diff, infer, learn, widen
 from engine.validate.skew import skew
 from engine.validate.text import from_yaml, to_yaml
 from engine.validate.window import validate
@@ -25,9 +29,11 @@ __all__ = [
     "Severities",
     "ValidateConf",
     "blocking",
+    "cost",
     "diff",
     "from_yaml",
     "infer",
+    "learn",
     "skew",
     "to_yaml",
     "validate",

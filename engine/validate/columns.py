@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.records import CheckOutcome
 from engine.validate.conf import ValidateConf
-from engine.validate.facts import Column, count, wilson
+from engine.validate.facts import MISSING_WORD, Column, count, wilson
 from engine.validate.schema import ColumnSchema
 
 
@@ -117,6 +118,14 @@ def check_constant(column: Column, schema: ColumnSchema, conf: ValidateConf) -> 
     return verdict(stuck, observed, "one or several" if schema.constant else "several values", "a sensor may be stuck")
 
 
+def check_unique(column: Column, schema: ColumnSchema, conf: ValidateConf) -> Finding:
+    """Values that come more than once; missing ones do not count."""
+    words = np.sort(column.words()[column.values.is_valid().to_numpy(zero_copy_only=False)])
+    words = words[words != MISSING_WORD] if column.kind == "float" else words
+    twice = int((words[1:] == words[:-1]).sum())
+    return verdict(twice > 0, f"{twice} repeated", "none", "it is declared unique")
+
+
 Check = Callable[[Column, ColumnSchema, ValidateConf], Finding]
 
 CHECKS: tuple[tuple[str, Check, Callable[[ColumnSchema], bool]], ...] = (
@@ -128,10 +137,12 @@ CHECKS: tuple[tuple[str, Check, Callable[[ColumnSchema], bool]], ...] = (
     ("categories", check_categories, lambda s: s.categories is not None),
     ("length", check_length, lambda s: s.longest is not None and s.categories is None),
     ("constant", check_constant, lambda s: s.role == "feature"),
+    ("unique", check_unique, lambda s: s.unique),
 )
 """Name, check, and whether it applies to a column of that schema."""
 
-READS_VALUES = frozenset({"infinite", "range", "categories", "length"})  # pointless on values of another kind
+READS_VALUES = frozenset({"infinite", "range", "categories", "length", "unique"})  # pointless on values of another kind
+NEEDS_VALUES = READS_VALUES | {"constant"}  # says nothing of a column without any
 
 
 def _bound(value: float | None) -> str:

@@ -36,6 +36,8 @@ class Severities:
     """Strings are longer than any of the reference."""
     constant: str = "warn"
     """A column that varied has one value."""
+    unique: str = "block"
+    """A column that the schema declares unique has a value twice."""
     few_rows: str = "block"
     """There are fewer rows than `min_rows`."""
     rows: str = "warn"
@@ -58,6 +60,8 @@ class Severities:
     """A feature alone tells the label too well."""
     groups: str = "warn"
     """A group has another share of the rows than declared."""
+    skew: str = "warn"
+    """Serving saw another value of a feature than the window has for the same id."""
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -78,6 +82,12 @@ class ValidateConf:
 
     severity: Severities = field(default_factory=Severities)
     """What each check does."""
+    schema: str | None = None
+    """YAML file that windows are held against, made by `tidegate validate --infer` and edited by a person; null: what
+    the founding windows look like."""
+    history: int = 0
+    """Usable windows before the one at hand that are good examples too: ranges, categories, lengths, missing rates and
+    copies allow what they had, and three or more set the band of rows; 0: the schema alone."""
     confidence_level: float = 0.99
     """Of the bounds of shares: a small window must not be blocked by chance."""
     missing_tolerance: float = 0.05
@@ -90,6 +100,8 @@ class ValidateConf:
     """Share of rows that equal another one, beyond that of the reference."""
     group_tolerance: float = 0.05
     """How far the share of a group may lie from the declared one."""
+    skew_tolerance: float = 0.0
+    """Share of rows of which serving may have seen another value."""
     min_rows: int = 100
     """Fewer rows than this are no window."""
     rows_low: float = 0.5
@@ -104,7 +116,7 @@ class ValidateConf:
     """Look for leakage in this many rows, evenly spaced, at most."""
 
     def __post_init__(self) -> None:
-        shares = ("missing", "range", "category", "copies", "group")
+        shares = ("missing", "range", "category", "copies", "group", "skew")
         for key in (*(f"{share}_tolerance" for share in shares), "rows_low"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"validate.{key}", f"is {getattr(self, key)}", "use a share from 0 to 1")
@@ -112,6 +124,6 @@ class ValidateConf:
             raise ConfigError("validate.confidence_level", f"is {self.confidence_level}", "use 0.5 to 0.9999")
         if not 0.5 < self.leakage_auroc < 1:
             raise ConfigError("validate.leakage_auroc", f"is {self.leakage_auroc}", "use 0.51 to 0.9999")
-        for key, least in (("min_rows", 2), ("leakage_rows", 100), ("rows_high", 1), ("max_gap", 0)):
+        for key, least in (("min_rows", 2), ("leakage_rows", 100), ("rows_high", 1), ("max_gap", 0), ("history", 0)):
             if not getattr(self, key) >= least:
                 raise ConfigError(f"validate.{key}", f"is {getattr(self, key)}", f"use {least} or more")

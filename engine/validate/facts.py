@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 KINDS = ("integer", "float", "string", "time", "boolean")
+PERIODS = ("hour", "day", "week")  # what a cluster may cut time into
 MISSING_WORD = np.uint64(0x7FF8DEADBEEF0001)  # a NaN that no computation gives
 
 

@@ -25,6 +25,23 @@ class Blocking:
         return len(self.blocked) / self.windows if self.windows else 0.0
 
 
+def cost(found: Blocking) -> str:
+    """One sentence for people: how often, how stale that made the newest usable window, and which checks did it."""
+    if not found.blocked:
+        return f"Validation blocked none of {_windows(found.windows)}."
+    checks = (f"{name} {rows} ({found.alone.get(name, 0)} alone)" for name, rows in [*found.by_check.items()][:5])
+    more = f" and {len(found.by_check) - 5} more" if len(found.by_check) > 5 else ""
+    age = f"{_windows(found.now)} old" if found.now else "the newest one"
+    return (
+        f"Validation blocked {len(found.blocked)} of {_windows(found.windows)} ({found.share:.0%}), at most "
+        f"{found.longest} in a row; the newest usable window is {age}. Blocked by: {', '.join(checks)}{more}."
+    )
+
+
+def _windows(n: int) -> str:
+    return f"{n} window" if n == 1 else f"{n} windows"
+
+
 def blocking(reports: Sequence[ValidationReport]) -> Blocking:
     """Summarise the reports of windows in order of time."""
     by_check: Counter[str] = Counter()

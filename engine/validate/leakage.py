@@ -7,6 +7,7 @@ category a row, gains nothing by it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +24,11 @@ REGRESSION_FROM = 20  # distinct labels: more are a quantity, cut at its median
 def check_leakage(column: Column, label: Column, conf: ValidateConf) -> Finding:
     """AUROC of one feature on the label, surely above the limit or not.
 
-    `column` and `label` are of the same rows, all labelled (see `sample`).
+    `column` and `label` are of the same rows, all labelled (see `Labelled`).
     """
     expected = f"AUROC at most {conf.leakage_auroc:g}"
+    if not column.present:
+        return undecidable(expected, "there are no values to look at")
     best, classes, fewest = 0.5, 0, 0
     for target in _targets(label):
         for score in _scores(column, target):
@@ -43,12 +46,30 @@ def check_leakage(column: Column, label: Column, conf: ValidateConf) -> Finding:
     return verdict(low > conf.leakage_auroc, observed, expected, "it may be known only once the label is")
 
 
-def sample(table: pa.Table, label: str, conf: ValidateConf) -> pa.Table:
-    """Labelled rows, evenly spaced where there are more than `leakage_rows`."""
-    known = table.filter(table[label].is_valid()) if table[label].null_count else table
-    if known.num_rows <= conf.leakage_rows:
-        return known
-    return known.take(np.linspace(0, known.num_rows - 1, conf.leakage_rows).astype(np.int64))
+class Labelled:
+    """The labelled rows of a window, evenly spaced where there are more than `leakage_rows`.
+
+    Column by column, so that one that cannot be read does not hide the others.
+    """
+
+    def __init__(self, table: pa.Table, label: str, conf: ValidateConf) -> None:
+        self._table, self._label, self._most = table, label, conf.leakage_rows
+
+    @cached_property
+    def label(self) -> Column:
+        """The labels."""
+        return self.column(self._label)
+
+    def column(self, name: str) -> Column:
+        """Another column of the same rows. KeyError or ArrowException where it cannot be read."""
+        return Column(name, self._table[name].take(self._rows))
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        known = np.flatnonzero(self._table[self._label].is_valid().to_numpy())
+        if len(known) <= self._most:
+            return known
+        return known[np.linspace(0, len(known) - 1, self._most).astype(np.int64)]
 
 
 def _targets(label: Column) -> Iterator[np.ndarray]:
@@ -73,7 +94,7 @@ def _scores(column: Column, target: np.ndarray) -> Iterator[np.ndarray]:
         yield gone.astype(np.float64)
     if column.kind == "string":
         yield _mean_in_other_half(column.encoded.indices.fill_null(-1).to_numpy() + 1, target)
-    elif column.present:
+    else:
         values = column.values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         yield np.where(np.isnan(values), np.nanmedian(values), values) if column.missing else values
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.validate.clustered import MIN_CLUSTERS, effective_rows
 from engine.validate.columns import Finding, share, undecidable, verdict
 from engine.validate.conf import ValidateConf
-from engine.validate.facts import Column, copies, count, wilson
+from engine.validate.facts import PERIODS, Column, copies, count, wilson
 from engine.validate.schema import Schema
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rows:
     """A window, what is expected of it, and the window before it where there is one."""
 
@@ -29,6 +31,24 @@ class Rows:
         """The only column of that role; KeyError if it is missing."""
         return self.found[self.schema.named(role)[0]]
 
+    @cached_property
+    def clusters(self) -> np.ndarray | None:
+        """(N,) int64 codes of what rows have in common; None where every row is independent of the others.
+
+        Rows without a value form one cluster, the last. KeyError if its column is missing.
+        """
+        by = self.schema.cluster
+        if not by:
+            return None
+        if by in PERIODS:
+            values = pc.floor_temporal(self.one("time").values, unit=by).dictionary_encode()
+        elif by in self.found:
+            values = self.found[by].encoded
+        else:
+            raise KeyError(by)
+        codes = values.indices.fill_null(len(values.dictionary)).to_numpy(zero_copy_only=False)
+        return np.asarray(codes, dtype=np.int64)
+
 
 def check_few_rows(rows: Rows, conf: ValidateConf) -> Finding:
     """Rows, at least."""
@@ -38,15 +58,20 @@ def check_few_rows(rows: Rows, conf: ValidateConf) -> Finding:
 
 def check_rows(rows: Rows, conf: ValidateConf) -> Finding:
     """Rows against those of a reference window."""
-    low, high = conf.rows_low * rows.schema.rows, conf.rows_high * rows.schema.rows
-    reason = f"a window of the reference had {rows.schema.rows}"
+    schema = rows.schema
+    low = conf.rows_low * schema.rows if schema.fewest is None else schema.fewest
+    high = conf.rows_high * schema.rows if schema.most is None else schema.most
+    declared = schema.fewest is not None or schema.most is not None
+    reason = "outside its band" if declared else f"a window of the reference had {schema.rows}"
     return verdict(not low <= rows.n <= high, f"{rows.n} rows", f"{low:.0f} to {high:.0f}", reason)
 
 
 def check_ids(rows: Rows, conf: ValidateConf) -> Finding:
     """Ids that come more than once, and rows without one."""
     column = rows.one("id")
-    ids = np.sort(column.values.drop_null().to_numpy())
+    ids = column.values.drop_null().to_numpy()
+    if not (ids[1:] > ids[:-1]).all():  # ids mostly come in order
+        ids = np.sort(ids)
     twice = ids[1:][ids[1:] == ids[:-1]]
     bad = len(twice) + column.missing
     reason = f"id {twice[0]} comes again" if len(twice) else "rows cannot be paired with labels and predictions"
@@ -101,24 +126,44 @@ def check_gap(rows: Rows, conf: ValidateConf) -> Finding:
 
 
 def check_groups(rows: Rows, name: str, conf: ValidateConf) -> Finding:
-    """The shares of the groups of one column; all intervals hold together (Bonferroni over groups)."""
+    """The shares of the groups of one column; all intervals hold together (Bonferroni over groups).
+
+    Wilson's interval of independent rows; where the schema names clusters, of as many rows as they are worth.
+    """
     declared = rows.schema.groups[name]
     counts, tolerance = rows.found[name].shares(), conf.group_tolerance
     total, expected = sum(counts.values()), f"shares within {tolerance:.2%} of the declared ones"
     if total == 0:
         return undecidable(expected, "there are no values to look at")
     level = 1 - (1 - conf.confidence_level) / max(1, len(declared))
+    worth, unseen, clusters = _worth(rows, rows.found[name], level)
+    if clusters is not None and clusters < MIN_CLUSTERS:
+        return undecidable(expected, f"{clusters} clusters by {rows.schema.cluster}: at least {MIN_CLUSTERS} can tell")
     off: list[tuple[float, str]] = []
     farthest: tuple[float, str] = (-1.0, "no groups declared")
     for group, due in declared.items():
-        low, high = wilson(counts.get(group, 0), total, level)
-        text = f"{group} {counts.get(group, 0) / total:.2%} [{low:.2%}, {high:.2%}], declared {due:.2%}"
-        distance = abs(counts.get(group, 0) / total - due)
+        share = counts.get(group, 0) / total
+        n = float(total) if clusters is None else worth.get(group, unseen)
+        low, high = wilson(share * n, n, level)
+        text = f"{group} {share:.2%} [{low:.2%}, {high:.2%}], declared {due:.2%}"
+        distance = abs(share - due)
         farthest = max(farthest, (distance, text))
         if low > due + tolerance or high < due - tolerance:
             off.append((distance, text))
     reason = f"{len(off)} of {len(declared)} groups are over- or underrepresented"
     return verdict(bool(off), max(off, default=farthest)[1], expected, reason)
+
+
+def _worth(rows: Rows, column: Column, level: float) -> tuple[dict[str, float], float, int | None]:
+    """(group -> rows its share is worth, those of a group without rows, clusters); None where rows are independent."""
+    clusters = rows.clusters
+    if clusters is None:
+        return {}, 0.0, None
+    known = column.encoded.indices.is_valid().to_numpy(zero_copy_only=False)
+    codes = column.encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)[known].astype(np.int64)
+    names = column.encoded.dictionary.cast(pa.string()).to_pylist()
+    *worth, unseen = effective_rows(codes, clusters[known], len(names) + 1, level).tolist()
+    return dict(zip(names, worth, strict=True)), unseen, len(np.unique(clusters[known]))
 
 
 def check_label(rows: Rows, conf: ValidateConf) -> Finding:

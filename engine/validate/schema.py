@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -11,13 +12,17 @@ import pyarrow as pa
 
 from engine.errors import DataError
 from engine.plain import from_plain, to_plain
-from engine.records import record
+from engine.records import digest, record
+from engine.validate.clustered import student_quantile
 from engine.validate.facts import Column, copies
 
 T = TypeVar("T")
 
 FORMAT = 1
 TRAINING, SERVING = "training", "serving"
+ABSENT = {"fewest": "by the config", "most": "by the config", "copies": "", "until": "not known", "cluster": "none"}
+MIN_HISTORY = 3  # windows that set a band of rows
+MOST_LOG = 10.0  # a band of e^10 to either side is none
 MAX_CATEGORIES = 1000  # more distinct values than this are no closed set: ids, free text
 
 
@@ -45,6 +50,7 @@ class ColumnSchema:
     longest: int | None = None  # characters
     constant: bool = False
     infinite: bool = False  # infinities are allowed
+    unique: bool = False  # no value may come twice; declared by a person, never inferred
     environments: tuple[str, ...] = (TRAINING, SERVING)  # where the column must be
 
 
@@ -55,8 +61,11 @@ class Schema:
     format: int = FORMAT
     reference: str = ""  # what it was inferred from
     rows: int  # in one window
+    fewest: int | None = None  # the band of rows; None: by the config, around `rows`
+    most: int | None = None
     copies: float = 0.0  # share of rows that equal an earlier one in every feature
     until: str = ""  # time of the last row, ISO 8601; empty: not known
+    cluster: str = ""  # what rows that share their luck have in common: a column, or hour, day, week of the time
     columns: dict[str, ColumnSchema]
     groups: dict[str, dict[str, float]]  # column -> group -> its share of the rows
 
@@ -67,6 +76,10 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` gives the equal schema back."""
         return dict(to_plain(self))
+
+    def fingerprint(self) -> str:
+        """sha256 of what it says: the same for 0 and 0.0, which a file does not tell apart."""
+        return digest("schema", Schema.from_dict(self.to_dict()).to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schema:
@@ -103,8 +116,10 @@ def infer(
     if cluster in table.column_names and cluster not in roles:
         roles[cluster] = "cluster"
     for name in roles:
-        if name not in table.column_names:
-            raise DataError(name, "the reference has no such column", "read it with the same data config")
+        times = table.column_names.count(name)
+        if times != 1:
+            what = f"the reference has {times} columns of that name" if times else "the reference has no such column"
+            raise DataError(name, what, "read it with the same data config")
     found = {name: Column(name, table[name]) for name in roles}
     categorical = {*columns.categorical, *columns.slices}
     features = [found[name] for name, role in roles.items() if role == "feature"]
@@ -114,6 +129,7 @@ def infer(
         rows=max(1, round(table.num_rows / windows)),
         copies=copies(features) / table.num_rows,
         until=until.isoformat() if until is not None else "",
+        cluster=cluster,
         columns={n: _column(found[n], role, n in categorical) for n, role in roles.items()},
         groups={name: _shares(found[name]) for name in (columns.slices if groups is None else groups)},
     )
@@ -137,15 +153,38 @@ def widen(schema: Schema, other: Schema) -> Schema:
     )
 
 
+def learn(schema: Schema, seen: Sequence[Schema], confidence_level: float) -> Schema:
+    """`schema`, with what good windows taught: their ranges, categories, lengths, missing rates and copies are allowed.
+
+    From three windows on, the band of rows is their prediction interval: of the logarithm of their rows, normal, with
+    no less spread than a Poisson count has. A band that a person wrote stands; so do roles, groups, kinds and `until`.
+    A column that is new or of another kind teaches nothing, and no window opens a bound by having no values.
+    """
+    columns = dict(schema.columns)
+    for other in seen:
+        columns |= {n: _learnt(columns[n], column) for n, column in other.columns.items() if n in columns}
+    learnt = dataclasses.replace(schema, columns=columns, copies=max([schema.copies, *(s.copies for s in seen)]))
+    if len(seen) < MIN_HISTORY or schema.fewest is not None or schema.most is not None:
+        return learnt
+    logs = [math.log(s.rows) for s in seen]
+    k, centre = len(logs), sum(logs) / len(logs)
+    spread = max(sum((x - centre) ** 2 for x in logs) / (k - 1), math.exp(-centre))
+    half = student_quantile(0.5 + confidence_level / 2, k - 1) * math.sqrt(spread * (1 + 1 / k))
+    half = min(half, MOST_LOG)
+    fewest, most = math.floor(math.exp(centre - half)), math.ceil(math.exp(centre + half))
+    return dataclasses.replace(learnt, fewest=max(1, fewest), most=most)
+
+
 def diff(old: Schema, new: Schema) -> tuple[str, ...]:
     """What changed, a line each, in words: `temp: maximum 61 -> 95`. Empty if nothing did."""
     lines = []
     if old.rows != new.rows:
         lines.append(f"rows a window: {old.rows} -> {new.rows} ({new.rows / old.rows - 1:+.0%})")
-    for field in ("copies", "until"):
+    for field, absent in ABSENT.items():
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
-            lines.append(f"{field}: {_word(before)} -> {_word(after)}")
+            words = (absent if value in (None, "") else _word(value) for value in (before, after))
+            lines.append(f"{field}: {' -> '.join(words)}")
     lines += [f"{name}: column is gone" for name in old.columns if name not in new.columns]
     for name, column in new.columns.items():
         if name not in old.columns:
@@ -193,6 +232,14 @@ def _widened(name: str, one: ColumnSchema, two: ColumnSchema) -> ColumnSchema:
     )
 
 
+def _learnt(one: ColumnSchema, two: ColumnSchema) -> ColumnSchema:
+    if one.kind != two.kind and (one.kind, two.kind) != ("float", "integer"):
+        return one
+    bounds = {b: getattr(one, b) for b in ("minimum", "maximum", "categories", "longest") if getattr(two, b) is None}
+    wide = _widened("", one, dataclasses.replace(two, kind=one.kind, **bounds))
+    return dataclasses.replace(wide, constant=one.constant, infinite=one.infinite)
+
+
 def _looser(pick: Callable[[T, T], T], one: T | None, two: T | None) -> T | None:
     """What both bounds allow; None, which allows anything, is the loosest."""
     return None if one is None or two is None else pick(one, two)
@@ -215,7 +262,7 @@ def _shares(column: Column) -> dict[str, float]:
 
 def _column_diff(old: ColumnSchema, new: ColumnSchema) -> list[str]:
     lines = []
-    for field in ("kind", "role", "missing", "minimum", "maximum", "longest", "constant", "infinite"):
+    for field in ("kind", "role", "missing", "minimum", "maximum", "longest", "constant", "infinite", "unique"):
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
             lines.append(f"{field} {_word(before)} -> {_word(after)}")

@@ -15,18 +15,19 @@ from typing import Any
 from engine import durable
 from engine.errors import DataError
 from engine.plain import to_plain
-from engine.validate.facts import KINDS
+from engine.validate.facts import KINDS, PERIODS
 from engine.validate.schema import FORMAT, SERVING, TRAINING, ColumnSchema, Schema
 
 HEAD = """\
 # What a good window looks like. Made by `tidegate validate --infer`; edit it, and keep it in git.
 # missing: share of rows without a value. Without minimum, maximum, categories or longest anything goes.
+# unique: true where no value may come twice. fewest, most: the band of rows of a window, beside rows.
 # environments: where a column must be; training has labels, serving has not.
 # groups: the share of each group in the population, which the rows ought to represent.
 """
-ROLES = ("id", "time", "feature", "slice", "label")
+ROLES = ("id", "time", "feature", "slice", "cluster", "label")
 ENVIRONMENTS = (TRAINING, SERVING)
-SCHEMA_KEYS = ("format", "reference", "rows", "copies", "until", "columns", "groups")
+SCHEMA_KEYS = ("format", "reference", "rows", "fewest", "most", "copies", "until", "cluster", "columns", "groups")
 NUMBER, INTEGER, TEXT, FLAG, LIST = "a number", "a whole number", "a text", "true or false", "a list"
 COLUMN_KEYS = {
     "kind": TEXT,
@@ -38,6 +39,7 @@ COLUMN_KEYS = {
     "longest": INTEGER,
     "constant": FLAG,
     "infinite": FLAG,
+    "unique": FLAG,
     "environments": LIST,
 }
 TYPES: dict[str, tuple[type, ...]] = {
@@ -54,7 +56,8 @@ def to_yaml(schema: Schema) -> str:
     import yaml
 
     plain = schema.to_dict()
-    text = HEAD + str(yaml.safe_dump({key: plain[key] for key in SCHEMA_KEYS[:-2]}, sort_keys=False))
+    scalars = {key: plain[key] for key in SCHEMA_KEYS[:-2] if plain[key] not in (None, "")}
+    text = HEAD + str(yaml.safe_dump(scalars, sort_keys=False))
     columns = {name: _changed(column) for name, column in schema.columns.items()}
     flow = {"sort_keys": False, "default_flow_style": True, "width": 10**6, "allow_unicode": True}
     for title, entries in (("columns", columns), ("groups", plain["groups"])):
@@ -90,9 +93,15 @@ def from_yaml(text: str, where: str = "schema.yaml") -> Schema:
         if name not in columns:
             raise DataError(f"{where}:groups.{name}", "is no column", "declare it under columns")
         groups[str(name)] = _shares(shares, f"{where}:groups.{name}")
+    band = {key: _rows(data[key], f"{where}:{key}") for key in ("fewest", "most") if data.get(key) is not None}
+    if band.get("fewest", 1) > band.get("most", math.inf):
+        raise DataError(f"{where}:fewest", "is above most", "swap them")
     return Schema(
         reference=str(data.get("reference", "")),
         rows=_rows(data.get("rows"), f"{where}:rows"),
+        fewest=band.get("fewest"),
+        most=band.get("most"),
+        cluster=_cluster(data.get("cluster", ""), columns, f"{where}:cluster"),
         copies=_share(data.get("copies", 0.0), f"{where}:copies"),
         until=_moment(data.get("until", ""), f"{where}:until"),
         columns=columns,
@@ -179,6 +188,12 @@ def _shares(entry: Any, where: str) -> dict[str, float]:
     if sum(shares.values()) > 1 + 1e-6:
         raise DataError(where, f"its shares sum to {sum(shares.values()):.3g}", "let them sum to 1 at most")
     return shares
+
+
+def _cluster(value: Any, columns: Mapping[str, ColumnSchema], where: str) -> str:
+    if value not in ("", *PERIODS, *columns):
+        raise DataError(where, f"{value!r} is no column", f"declare it under columns, or use {', '.join(PERIODS)}")
+    return str(value)
 
 
 def _rows(value: Any, where: str) -> int:

@@ -6,16 +6,16 @@ runs by itself, and one that cannot be computed is UNDECIDABLE, which blocks whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import pyarrow as pa
 
 from engine.records import Check, ValidationReport, Window
-from engine.validate.columns import CHECKS, READS_VALUES, Finding, check_type, undecidable, verdict
+from engine.validate.columns import CHECKS, NEEDS_VALUES, READS_VALUES, Finding, check_type, undecidable, verdict
 from engine.validate.conf import ValidateConf
 from engine.validate.facts import Column
-from engine.validate.leakage import check_leakage, sample
+from engine.validate.leakage import Labelled, check_leakage
 from engine.validate.rows import (
     Rows,
     check_copies,
@@ -63,10 +63,10 @@ def validate(
         schema, founding = reference, False
     environment = TRAINING if window.labelled else SERVING
     due = {name: c for name, c in schema.columns.items() if environment in c.environments}
-    found = {name: Column(name, window.table[name]) for name in due if name in window.table.column_names}
+    found, lost = _read(due, window.table)
     rows = Rows(found, window.n_rows, schema, previous.table if previous else None)
     named = [
-        *_column_checks(due, found, window.table, conf),
+        *_column_checks(due, found, lost, window.table, conf),
         *_row_checks(rows, founding, window.index == 0, conf),
     ]
     if window.labelled:
@@ -77,19 +77,35 @@ def validate(
         fingerprint=window.fingerprint,
         n_rows=window.n_rows,
         checks=tuple(check for check in checks if check is not None),
+        schema="" if founding else schema.fingerprint(),
     )
 
 
+def _read(due: Iterable[str], table: pa.Table) -> tuple[dict[str, Column], dict[str, tuple[str, str]]]:
+    """The columns that are there, and of the others what is there instead and why they cannot be judged."""
+    found, lost = {}, {}
+    for name in due:
+        times = table.column_names.count(name)
+        if times != 1:
+            lost[name] = ("not there", "not delivered") if not times else (f"there {times} times", "which one counts")
+            continue
+        try:
+            found[name] = Column(name, table[name])
+        except (pa.ArrowException, ValueError) as error:
+            lost[name] = ("there", f"cannot be read: {_line(error)}")
+    return found, lost
+
+
 def _column_checks(
-    due: dict[str, ColumnSchema], found: dict[str, Column], table: pa.Table, conf: ValidateConf
+    due: dict[str, ColumnSchema],
+    found: dict[str, Column],
+    lost: dict[str, tuple[str, str]],
+    table: pa.Table,
+    conf: ValidateConf,
 ) -> Iterator[Named]:
     for name, schema in due.items():
-        there = name in found
-        yield (
-            "column",
-            name,
-            partial(verdict, not there, "there" if there else "not there", "there", "not delivered"),
-        )
+        observed, reason = lost.get(name, ("there", ""))
+        yield "column", name, partial(verdict, name in lost, observed, "there, once", reason)
         for check, find, applies in CHECKS:
             if applies(schema):
                 yield check, name, partial(_guarded, check, find, found.get(name), schema, conf)
@@ -105,6 +121,8 @@ def _guarded(
         return undecidable("", "the column is not there")
     if check in READS_VALUES and check_type(column, schema, conf).reason:
         return undecidable("", f"the column is {column.kind}, not {schema.kind}")
+    if check in NEEDS_VALUES and not column.present and schema.missing < 1:
+        return undecidable("", "there are no values to look at")
     return find(column, schema, conf)
 
 
@@ -127,15 +145,14 @@ def _label_checks(rows: Rows, table: pa.Table, conf: ValidateConf) -> Iterator[N
         yield "label", name, partial(check_label, rows, conf)
         if name not in rows.found:
             continue
-        labelled = sample(table, name, conf)
-        label = Column(name, labelled[name])
+        labelled = Labelled(table, name, conf)
         for feature in rows.schema.named("feature"):
             if feature in rows.found:
-                yield (
-                    "leakage",
-                    feature,
-                    partial(check_leakage, Column(feature, labelled[feature]), label, conf),
-                )
+                yield "leakage", feature, partial(_leakage, labelled, feature, conf)
+
+
+def _leakage(labelled: Labelled, feature: str, conf: ValidateConf) -> Finding:
+    return check_leakage(labelled.column(feature), labelled.label, conf)
 
 
 def _run(check: str, column: str, find: Callable[[], Finding], conf: ValidateConf) -> Check | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from engine import founding
 from engine.data.sources import ParquetSource
+from engine.errors import DataError
 from engine.loop_conf import LoopConf
 from tests.engine.world import WINDOWS, World
 
@@ -27,3 +32,16 @@ def test_the_schema_spans_all_of_them(new: World) -> None:
     assert one.columns["noise"].minimum is not None
     assert three.columns["noise"].minimum is not None
     assert three.columns["noise"].minimum < one.columns["noise"].minimum
+
+
+def test_good_windows_pass_the_schema_that_was_made_of_them(new: World) -> None:
+    config, _ = new.config()
+    data = config.need_data
+    windows = [ParquetSource(data).read(name, labelled=True) for name in WINDOWS[:3]]
+    schema = founding.schema_of(windows, data)
+    founding.check_windows(windows, config.validate, data, schema)
+    again = replace(windows[1], table=windows[0].table)
+    with pytest.raises(
+        DataError, match=r"overlap: .+ rows up to .+ - mend the window, or lower validate.severity.over"
+    ):
+        founding.check_windows([windows[0], again], config.validate, data, schema)

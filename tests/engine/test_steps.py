@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from engine.errors import DataError
 from engine.loop import Loop
 from engine.past import Past
 from engine.records import Candidate, Decision, Verdict
-from tests.engine.world import YOUNG, World
+from tests.engine.world import WINDOWS, YOUNG, World
 
 
 def test_the_record_that_the_ledger_holds_counts(grown: World) -> None:
@@ -95,3 +97,47 @@ def test_a_candidate_survives_its_json(young: World) -> None:
         steps = Loop(confs, ports).steps
         found = [steps.recorded(Candidate, row.id) for row in ports.ledger.rows("candidate")]
     assert found == [cycle.candidate]
+
+
+# ---- validate ------------------------------------------------------------------------------------------------------
+
+
+def expected_rows(world: World, *more: str, blocked: Sequence[str] = ()) -> str:
+    """The band of rows that the last window but one is held against."""
+    with world.opened(*more) as (confs, ports):
+        steps = Loop(confs, ports).steps
+        name = steps.names[-2]
+        past = Past(ports.ledger, name)
+        if blocked:
+            past.__dict__["blocked"] = frozenset(blocked)
+        report = steps.validate(steps.read(name, labelled=False), past)
+        return next(check.expected for check in report.checks if check.name == "rows")
+
+
+def test_windows_are_held_against_the_declared_schema(young: World, tmp_path: Path) -> None:
+    path = tmp_path / "schema.yaml"
+    assert young.ask("validate", "--infer", f"validate.schema={path}").code == 0
+    assert expected_rows(young) == "60 to 1200"
+    path.write_text(path.read_text().replace("rows: 600", "rows: 600\nmost: 777"))
+    assert expected_rows(young, f"validate.schema={path}") == "60 to 777"
+
+
+def test_history_is_of_usable_windows_before(young: World) -> None:
+    """Three equal windows give a band; where all but two were blocked, those are too few."""
+    narrow = expected_rows(young, "validate.history=3")
+    low, high = (int(n) for n in narrow.split(" to "))
+    assert 60 < low < 600 < high < 1200
+    assert expected_rows(young, "validate.history=3", blocked=[WINDOWS[0], WINDOWS[-3]]) == narrow
+    assert expected_rows(young, "validate.history=3", blocked=WINDOWS[2:-2]) == "60 to 1200"
+    assert expected_rows(young, "validate.history=2") == "60 to 1200"
+
+
+def test_a_founding_window_that_the_declared_schema_blocks_founds_no_loop(fresh: World, tmp_path: Path) -> None:
+    path = tmp_path / "schema.yaml"
+    words = ("validate.severity.rows=block", f"validate.schema={path}")
+    assert fresh.ask("validate", "--infer", f"validate.schema={path}").code == 0
+    path.write_text(path.read_text().replace("rows: 600", "rows: 600\nfewest: 601"))
+    answer = fresh.ask("loop", *words)
+    assert answer.code == 2
+    assert "rows: 600 rows, expected 601 to 1200 - mend the window, or lower validate.severity.rows" in answer.err
+    assert not (fresh.out / "ledger.db").exists()

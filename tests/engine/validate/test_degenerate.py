@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from engine.errors import DataError
 from engine.records import CheckOutcome, ValidationReport, Window
-from engine.validate import Schema, Severities, ValidateConf, validate
+from engine.validate import Schema, Severities, ValidateConf, infer, validate
+from tests.engine.validate.conftest import COLUMNS
 
 N = 1000
 STRICT = ValidateConf(severity=Severities(**{f.name: "block" for f in dataclasses.fields(Severities)}))
@@ -40,7 +42,20 @@ DEGENERATE: dict[str, Callable[[], Any]] = {
     "binary": lambda: [b"\x00\xff"] * N,
     "lists": lambda: [[1.0]] * N,
     "structs": lambda: [{"a": 1}] * N,
+    "string views": lambda: pa.array(["x", "y"] * (N // 2), pa.string_view()),
+    "runs": lambda: pa.RunEndEncodedArray.from_arrays(pa.array([N], pa.int32()), pa.array([1.0])),
+    "unions": lambda: pa.UnionArray.from_sparse(pa.array([0] * N, pa.int8()), [pa.array([1.0] * N)]),
+    "uuids": lambda: pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16] * N, pa.binary(16))),
+    "wide decimals": lambda: pa.array([1] * N, pa.decimal256(50, 2)),
+    "a time of day": lambda: pa.array([1] * N, pa.time64("us")),
+    "a time beyond all others": lambda: pa.array([2**62] * N, pa.timestamp("s", "UTC")),
+    "the year 1": lambda: pa.array([-62_135_596_800] * N, pa.timestamp("s", "UTC")),
+    "no UTF-8": lambda: pa.Array.from_buffers(
+        pa.string(), N, [None, pa.py_buffer(np.arange(N + 1, dtype=np.int32).tobytes()), pa.py_buffer(b"\xff" * N)]
+    ),
 }
+NO_VALUES = ("all null", "no type", "all NaN", "dictionary of null")
+READ_VALUES = ("infinite", "range", "categories", "length", "constant", "unique", "groups", "label", "leakage")
 
 
 def report(table: pa.Table, schema: Schema, *, labelled: bool) -> ValidationReport:
@@ -76,3 +91,53 @@ def test_hardly_any_rows_are_never_waved_through(good: pa.Table, schema: Schema,
 def test_no_column_at_all_is_never_waved_through(schema: Schema) -> None:
     found = report(pa.table({}), schema, labelled=True)
     assert sum(check.name == "column" for check in found.blocked) == len(schema.columns)
+
+
+@pytest.mark.parametrize("column", ["size", "age", "shop", "note", "region", "y"])
+@pytest.mark.parametrize("kind", NO_VALUES)
+def test_of_no_values_no_check_says_that_they_are_fine(good: pa.Table, schema: Schema, kind: str, column: str) -> None:
+    declared = dataclasses.replace(schema.columns[column], unique=True)
+    strict = dataclasses.replace(schema, columns={**schema.columns, column: declared})
+    spoilt = good.set_column(good.column_names.index(column), column, pa.array(DEGENERATE[kind]()))
+    read = {c.name: c for c in report(spoilt, strict, labelled=True).checks if c.column == column}
+    said = {name: check for name, check in read.items() if name in READ_VALUES}
+    assert "unique" in said
+    assert all(check.outcome is not CheckOutcome.OK and check.reason for check in said.values()), said
+
+
+def test_a_column_that_never_had_values_may_go_on_so(good: pa.Table, schema: Schema) -> None:
+    size = dataclasses.replace(schema.columns["size"], missing=1.0, minimum=None, maximum=None)
+    used = dataclasses.replace(schema, columns={**schema.columns, "size": size})
+    spoilt = good.set_column(good.column_names.index("size"), "size", pa.nulls(N, pa.float64()))
+    blocked = {(check.name, check.column) for check in report(spoilt, used, labelled=False).blocked}
+    assert blocked <= {("label", "y"), ("undeclared", "")}
+
+
+@pytest.mark.parametrize("column", ["size", "shop", "region", "id", "at", "y"])
+def test_a_column_that_is_there_twice_is_none(good: pa.Table, schema: Schema, column: str) -> None:
+    found = report(good.append_column(column, good[column]), schema, labelled=True)
+    twice = next(check for check in found.blocked if (check.name, check.column) == ("column", column))
+    assert (twice.observed, twice.reason) == ("there 2 times", "which one counts")
+    others = {"size", "age", "shop", "note", "region"} - {column}
+    assert not [c for c in found.blocked if c.column in others and c.name != "leakage"]
+    with pytest.raises(DataError, match=f"^{column}: the reference has 2 columns of that name - read it with"):
+        infer(good.append_column(column, good[column]), COLUMNS)
+
+
+SPOILT_BEFORE: dict[str, Callable[[pa.Table], pa.Table]] = {
+    "no times": lambda t: t.set_column(1, "at", pa.nulls(N, pa.timestamp("us", "UTC"))),
+    "texts for times": lambda t: t.set_column(1, "at", pa.array(["x"] * N)),
+    "texts for ids": lambda t: t.set_column(0, "id", pa.array(["x"] * N)),
+    "ids twice": lambda t: t.append_column("id", t["id"]),
+    "no column": lambda t: t.select(["size"]),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT_BEFORE)
+def test_a_window_before_that_cannot_be_read_opens_nothing(good: pa.Table, schema: Schema, kind: str) -> None:
+    before = Window(name="v", index=0, table=SPOILT_BEFORE[kind](good), fingerprint="", path="", labelled=True)
+    window = Window(name="w", index=1, table=good, fingerprint="", path="", labelled=True)
+    found = validate(window, schema, STRICT, previous=before)
+    assert not found.usable
+    assert {check.name for check in found.blocked} & {"overlap", "gap", "repeated"}
+    assert all(check.reason for check in found.blocked)

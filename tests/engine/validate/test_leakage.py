@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from engine.records import Check, CheckOutcome
 from engine.validate import ValidateConf
 from engine.validate.facts import Column
-from engine.validate.leakage import check_leakage, sample
+from engine.validate.leakage import Labelled, check_leakage
 
 Look = Callable[..., dict[tuple[str, str], Check]]
 OK, VIOLATED, UNDECIDABLE = CheckOutcome.OK, CheckOutcome.VIOLATED, CheckOutcome.UNDECIDABLE
@@ -88,11 +88,11 @@ def test_the_limit_is_that_of_the_conf() -> None:
 
 
 def test_only_labelled_rows_are_looked_at_and_not_too_many(good: pa.Table) -> None:
-    assert sample(good, "y", ValidateConf()).num_rows == 1000 - good["y"].null_count
-    few = sample(good, "y", ValidateConf(leakage_rows=100))
-    assert few.num_rows == 100
-    assert few["y"].null_count == 0
-    assert few["id"].to_pylist() == sorted(few["id"].to_pylist())
+    assert Labelled(good, "y", ValidateConf()).label.n == 1000 - good["y"].null_count
+    few = Labelled(good, "y", ValidateConf(leakage_rows=100))
+    assert (few.label.n, few.label.missing) == (100, 0)
+    ids = few.column("id").values.to_pylist()
+    assert ids == sorted(ids)
 
 
 def test_a_window_says_which_feature_leaks(good: pa.Table, look: Look) -> None:

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 
 from engine.errors import DataError
 from engine.records import Window
-from engine.validate import Schema, ValidateConf, diff, infer, validate, widen
+from engine.validate import Schema, ValidateConf, diff, infer, learn, validate, widen
 
 COLUMNS = SimpleNamespace(id="i", time="t", label="y", numeric=["a", "b"], categorical=["c"], slices=["c", "g"])
 
@@ -135,6 +139,16 @@ def test_a_diff_reads_like_a_list_of_changes(rows: pa.Table) -> None:
     assert diff(new, old)[-1] == "g: its groups are now declared"
 
 
+def test_what_is_not_declared_is_said_in_words(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    new = dataclasses.replace(old, fewest=3, cluster="day", until="")
+    assert diff(old, new) == (
+        "fewest: by the config -> 3",
+        "until: 1970-01-01T00:00:03+00:00 -> not known",
+        "cluster: none -> day",
+    )
+
+
 def test_a_wider_schema_accepts_both_windows(reference: pa.Table, good: pa.Table, schema: Schema) -> None:
     columns = SimpleNamespace(
         id="id",
@@ -203,3 +217,69 @@ def test_a_cluster_column_is_known_and_its_values_are_free() -> None:
     found = infer(pa.table(rows | {"day": ["mon", "tue"]}), SimpleNamespace(**names, cluster="day"))
     assert found.columns["day"].role == "cluster"
     assert found.columns["day"].categories is None
+
+
+# ---- what a history teaches ----------------------------------------------------------------------------------------
+
+
+def look(table: pa.Table, **changes: Any) -> Schema:
+    return dataclasses.replace(infer(table, COLUMNS), **changes)
+
+
+def test_good_windows_teach_bounds_and_nothing_else(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    a = dataclasses.replace(old.columns["a"], minimum=-3, missing=0.5, role="slice")
+    b = dataclasses.replace(old.columns["b"], kind="integer", maximum=7, infinite=True)
+    c = dataclasses.replace(old.columns["c"], categories=("z",), longest=4, kind="string")
+    g = dataclasses.replace(old.columns["g"], kind="integer", missing=1.0)
+    seen = look(rows, columns={"a": a, "b": b, "c": c, "g": g, "new": a}, copies=0.5, until="2030-01-01")
+    found = learn(dataclasses.replace(old, columns=old.columns), [seen], 0.99)
+    assert diff(old, found) == (
+        "copies: 0 -> 0.5",
+        "a: missing 0.25 -> 0.5",
+        "a: minimum 1 -> -3",
+        "b: maximum 0.5 -> 7",
+        "c: longest 1 -> 4",
+        "c: categories + z",
+    )
+
+
+def test_a_window_without_values_opens_no_bound(rows: pa.Table) -> None:
+    """Bounds of None allow anything: a column that was empty once must not switch its checks off."""
+    old = infer(rows, COLUMNS)
+    empty = {
+        name: dataclasses.replace(column, minimum=None, maximum=None, categories=None, longest=None)
+        for name, column in old.columns.items()
+    }
+    assert learn(old, [dataclasses.replace(old, columns=empty)], 0.99) == old
+
+
+def test_three_windows_set_the_band_of_rows(rows: pa.Table) -> None:
+    old = infer(rows, COLUMNS)
+    counts = [900, 1000, 1100, 1050]
+    logs = np.log(counts)
+    half = stats.t.ppf(0.995, 3) * logs.std(ddof=1) * np.sqrt(1 + 1 / 4)
+    expected = (math.floor(np.exp(logs.mean() - half)), math.ceil(np.exp(logs.mean() + half)))
+    seen = [look(rows, rows=n) for n in counts]
+    found = learn(old, seen, 0.99)
+    assert (found.fewest, found.most) == expected
+    assert learn(old, seen[:2], 0.99).fewest is None
+    declared = dataclasses.replace(old, fewest=10)
+    assert (learn(declared, seen, 0.99).fewest, learn(declared, seen, 0.99).most) == (10, None)
+    same = learn(old, [look(rows, rows=1000)] * 4, 0.99)  # no less spread than a Poisson count has
+    half = stats.t.ppf(0.995, 3) * np.sqrt(1 / 1000 * 1.25)
+    assert same.fewest == math.floor(1000 * np.exp(-half))
+    assert same.most == math.ceil(1000 * np.exp(half))
+
+
+def test_the_band_of_rows_holds_its_error_rate(rows: pa.Table, record_property: Callable[[str, object], None]) -> None:
+    """Of 2000 histories of 6 windows, 5 % of the next windows lie outside a 95 % band."""
+    rng = np.random.default_rng(3)
+    old, outside = infer(rows, COLUMNS), 0
+    for counts in np.exp(rng.normal(9, 0.2, (2000, 7))).round().astype(int):
+        found = learn(old, [dataclasses.replace(old, rows=int(n)) for n in counts[:6]], 0.95)
+        assert found.fewest is not None
+        assert found.most is not None
+        outside += not found.fewest <= counts[6] <= found.most
+    record_property("good windows outside a 95 % band of rows learnt from 6", f"{outside / 20:.2f} % of 2000")
+    assert abs(outside / 2000 - 0.05) < 0.015  # 3 standard errors

@@ -82,7 +82,7 @@ groups:
         (
             "rows: 500",
             "row: 500",
-            "s.yaml: there is no key 'row' - use format, reference, rows, copies, until, columns, groups",
+            "s.yaml: there is no key 'row' - use format, reference, rows, fewest, ...",
         ),
         (
             "rows: 500",
@@ -113,7 +113,7 @@ groups:
         (
             "role: id",
             "role: key",
-            "s.yaml:columns.id.role: is 'key' - use one of id, time, feature, slice, label",
+            "s.yaml:columns.id.role: is 'key' - use one of id, time, feature, slice, cluster, label",
         ),
         ("role: id", "role: time", "s.yaml:columns: not exactly one has the role id - give it to one"),
         (
@@ -165,3 +165,34 @@ def test_an_edited_schema_judges_windows(schema: Schema, good: pa.Table) -> None
     window = Window(name="w", index=1, table=good.drop_columns(["y"]), fingerprint="", path="", labelled=False)
     report = validate(window, from_yaml(stricter), ValidateConf())
     assert [(c.name, c.column) for c in report.checks if c.outcome.value == "violated"] == [("range", "age")]
+
+
+def test_a_cluster_a_band_and_a_unique_column_are_kept(schema: Schema) -> None:
+    note = dataclasses.replace(schema.columns["note"], unique=True)
+    store = dataclasses.replace(note, role="cluster", unique=False)
+    changed = dataclasses.replace(
+        schema, columns={**schema.columns, "note": note, "store": store}, cluster="store", fewest=10, most=20
+    )
+    text = to_yaml(changed)
+    assert from_yaml(text) == changed
+    assert {"fewest: 10", "most: 20", "cluster: store"} <= set(text.splitlines())
+    assert from_yaml(text.replace("cluster: store", "cluster: week")).cluster == "week"
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "expected"),
+    [
+        ("fewest: 10", "fewest: 30", "s.yaml:fewest: is above most - swap them"),
+        ("most: 20", "most: 0", "s.yaml:most: is 0 - use 1 or more"),
+        ("cluster: day", "cluster: month", "s.yaml:cluster: 'month' is no column - declare it under columns, or use"),
+        ("unique: true", "unique: 1", "s.yaml:columns.note.unique: is 1 - use true or false"),
+    ],
+)
+def test_a_wrong_band_or_cluster_is_refused(schema: Schema, line: str, wrong: str, expected: str) -> None:
+    note = dataclasses.replace(schema.columns["note"], unique=True)
+    columns = {**schema.columns, "note": note}
+    text = to_yaml(dataclasses.replace(schema, cluster="day", fewest=10, most=20, columns=columns))
+    assert line in text
+    with pytest.raises(DataError) as caught:
+        from_yaml(text.replace(line, wrong), "s.yaml")
+    assert str(caught.value).startswith(expected)

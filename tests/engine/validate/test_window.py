@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from engine.records import Check, CheckOutcome, Severity, Window
-from engine.validate import Schema, Severities, ValidateConf, infer, validate
+from engine.validate import Schema, Severities, ValidateConf, from_yaml, infer, to_yaml, validate
+from tests.engine.validate.conftest import COLUMNS, as_window
 
 Look = Callable[..., dict[tuple[str, str], Check]]
 OK, VIOLATED, UNDECIDABLE = CheckOutcome.OK, CheckOutcome.VIOLATED, CheckOutcome.UNDECIDABLE
@@ -27,11 +28,13 @@ def without(checks: dict[tuple[str, str], Check], *outcomes: CheckOutcome) -> se
 
 
 def test_a_good_window_passes_every_check(good: pa.Table, reference: pa.Table, look: Look) -> None:
-    """And every check that has a severity is run."""
+    """And every check that has a severity is run; `unique` where it is declared, `skew` where serving is at hand."""
     serving = look(good, previous=reference)
     labelled = look(good, labelled=True, previous=reference)
     assert without(serving, OK) == without(labelled, OK) == set()
-    assert {name for name, _ in labelled} == {field.name for field in dataclasses.fields(Severities)}
+    assert {name for name, _ in labelled} | {"unique", "skew"} == {
+        field.name for field in dataclasses.fields(Severities)
+    }
     assert {name for name, _ in labelled} - {name for name, _ in serving} == {"label", "leakage"}
 
 
@@ -220,3 +223,13 @@ def test_infer_then_validate_is_clean_at_any_size() -> None:
     for index in range(1, 21):
         report = validate(rows(index, 100 + 30 * index), schema, conf)
         assert report.usable, report.blocked
+
+
+def test_the_report_says_which_schema_it_rests_on(good: pa.Table, schema: Schema) -> None:
+    def held(against: Schema | None) -> str:
+        return validate(as_window(good), against, ValidateConf(), columns=COLUMNS).schema
+
+    assert len(held(schema)) == 64
+    assert held(schema) == held(Schema.from_dict(schema.to_dict())) == held(from_yaml(to_yaml(schema)))
+    assert held(schema) != held(dataclasses.replace(schema, rows=schema.rows + 1))
+    assert held(None) == ""
