@@ -38,11 +38,12 @@ from engine.report.tables import doctor_table, drift_table, validation_table
 from engine.report.terminal import make_console
 from engine.schema import Composer, Config
 from engine.scores import GREATER_IS_BETTER
-from engine.validate import Schema, blocking, cost, diff, infer, learn, skew, to_yaml
-from engine.validate import validate as check_window
-from engine.validate.schema import SERVING, TRAINING
+from engine.validate.history import blocking, cost
+from engine.validate.schema import SERVING, TRAINING, Schema, diff, infer, learn
+from engine.validate.skew import skew
 from engine.validate.text import load as load_schema
-from engine.validate.text import save
+from engine.validate.text import save, to_yaml
+from engine.validate.window import validate as check_window
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3

@@ -10,8 +10,10 @@ from engine.data.tables import concat
 from engine.errors import ConfigError, DataError
 from engine.loop_conf import LoopConf
 from engine.records import Window
-from engine.validate import Schema, ValidateConf, infer, validate
+from engine.validate.conf import ValidateConf
+from engine.validate.schema import Schema, infer
 from engine.validate.text import load
+from engine.validate.window import validate
 
 
 def check_names(names: list[str], loop: LoopConf, data: DataConf) -> None:

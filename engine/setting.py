@@ -26,7 +26,7 @@ from engine.train.conf import SearchConf, TrainConf
 from engine.train.search_space import Space
 from engine.train.sweep import Search
 from engine.train.watched import Onlooker, together
-from engine.validate import ValidateConf
+from engine.validate.conf import ValidateConf
 
 
 @dataclass(frozen=True, kw_only=True)

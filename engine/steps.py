@@ -37,7 +37,8 @@ from engine.records import (
 )
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
-from engine.validate import Schema, infer, learn, validate
+from engine.validate.schema import Schema, infer, learn
+from engine.validate.window import validate
 
 T = TypeVar("T")
 

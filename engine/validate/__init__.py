@@ -12,30 +12,3 @@ window.py    validate: all checks of a window in one report
 skew.py      the same rows seen by training and by serving
 history.py   how often windows were blocked, and what that cost
 """
-
-from __future__ import annotations
-
-from engine.validate.conf import Severities, ValidateConf
-from engine.validate.history import Blocking, blocking, cost
-from engine.validate.schema import ColumnSchema, Schema, diff, infer, learn, widen
-from engine.validate.skew import skew
-from engine.validate.text import from_yaml, to_yaml
-from engine.validate.window import validate
-
-__all__ = [
-    "Blocking",
-    "ColumnSchema",
-    "Schema",
-    "Severities",
-    "ValidateConf",
-    "blocking",
-    "cost",
-    "diff",
-    "from_yaml",
-    "infer",
-    "learn",
-    "skew",
-    "to_yaml",
-    "validate",
-    "widen",
-]

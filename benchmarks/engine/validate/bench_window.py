@@ -25,7 +25,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.records import Window
-from engine.validate import Schema, Severities, ValidateConf, infer, validate
+from engine.validate.conf import Severities, ValidateConf
+from engine.validate.schema import Schema, infer
+from engine.validate.window import validate
 
 ROWS = 1_000_000
 NUMERIC = [f"n{i:02d}" for i in range(36)]

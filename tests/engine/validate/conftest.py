@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from engine.records import Check, Window
-from engine.validate import Schema, ValidateConf, infer, validate
+from engine.validate.conf import ValidateConf
+from engine.validate.schema import Schema, infer
+from engine.validate.window import validate
 
 START = np.datetime64("2024-05-01T00:00:00", "us")
 COLUMNS = SimpleNamespace(

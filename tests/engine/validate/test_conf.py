@@ -8,7 +8,7 @@ from omegaconf.errors import ConfigKeyError
 
 from engine.errors import ConfigError
 from engine.records import Severity
-from engine.validate import Severities, ValidateConf
+from engine.validate.conf import Severities, ValidateConf
 
 
 @pytest.mark.parametrize(

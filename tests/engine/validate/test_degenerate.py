@@ -14,7 +14,9 @@ import pytest
 
 from engine.errors import DataError
 from engine.records import CheckOutcome, ValidationReport, Window
-from engine.validate import Schema, Severities, ValidateConf, infer, validate
+from engine.validate.conf import Severities, ValidateConf
+from engine.validate.schema import Schema, infer
+from engine.validate.window import validate
 from tests.engine.validate.conftest import COLUMNS
 
 N = 1000

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from engine.records import Check, CheckOutcome, Severity, ValidationReport
-from engine.validate import blocking, cost
+from engine.validate.history import blocking, cost
 
 
 def report(window: str, *blocks: str) -> ValidationReport:

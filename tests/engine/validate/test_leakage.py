@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from engine.records import Check, CheckOutcome
-from engine.validate import ValidateConf
+from engine.validate.conf import ValidateConf
 from engine.validate.facts import Column
 from engine.validate.leakage import Labelled, check_leakage
 

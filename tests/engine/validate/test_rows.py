@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from engine.records import Check, CheckOutcome
-from engine.validate import Schema, ValidateConf
+from engine.validate.conf import ValidateConf
 from engine.validate.facts import Column
 from engine.validate.rows import Rows, check_groups
+from engine.validate.schema import Schema
 
 Look = Callable[..., dict[tuple[str, str], Check]]
 OK, VIOLATED, UNDECIDABLE = CheckOutcome.OK, CheckOutcome.VIOLATED, CheckOutcome.UNDECIDABLE

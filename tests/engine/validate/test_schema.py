@@ -14,7 +14,9 @@ from scipy import stats
 
 from engine.errors import DataError
 from engine.records import Window
-from engine.validate import Schema, ValidateConf, diff, infer, learn, validate, widen
+from engine.validate.conf import ValidateConf
+from engine.validate.schema import Schema, diff, infer, learn, widen
+from engine.validate.window import validate
 
 COLUMNS = SimpleNamespace(id="i", time="t", label="y", numeric=["a", "b"], categorical=["c"], slices=["c", "g"])
 

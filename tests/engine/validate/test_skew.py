@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.records import CheckOutcome, Severity
-from engine.validate import skew
+from engine.validate.skew import skew
 
 OK, VIOLATED, UNDECIDABLE = CheckOutcome.OK, CheckOutcome.VIOLATED, CheckOutcome.UNDECIDABLE
 

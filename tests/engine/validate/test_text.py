@@ -9,8 +9,10 @@ import pytest
 
 from engine.errors import DataError
 from engine.records import Window
-from engine.validate import Schema, ValidateConf, from_yaml, to_yaml, validate
-from engine.validate.text import load, save
+from engine.validate.conf import ValidateConf
+from engine.validate.schema import Schema
+from engine.validate.text import from_yaml, load, save, to_yaml
+from engine.validate.window import validate
 
 
 def test_yaml_gives_the_equal_schema_back(schema: Schema, tmp_path: Path) -> None:

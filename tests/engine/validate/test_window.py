@@ -10,7 +10,10 @@ import pyarrow as pa
 import pytest
 
 from engine.records import Check, CheckOutcome, Severity, Window
-from engine.validate import Schema, Severities, ValidateConf, from_yaml, infer, to_yaml, validate
+from engine.validate.conf import Severities, ValidateConf
+from engine.validate.schema import Schema, infer
+from engine.validate.text import from_yaml, to_yaml
+from engine.validate.window import validate
 from tests.engine.validate.conftest import COLUMNS, as_window
 
 Look = Callable[..., dict[tuple[str, str], Check]]
