@@ -54,7 +54,6 @@ from engine.redact import redact
 from engine.scores import direction
 from engine.train import front
 from engine.train.conf import ModelConf, SearchConf, TrainConf
-from engine.train.fit import accelerator
 from engine.train.naming import trial_id
 from engine.train.search_space import Point, Space
 from engine.train.searchers import begin
@@ -225,6 +224,8 @@ def _sweep(decision: Decision, job: SweepJob, recipe: Recipe) -> Sweep:
 
 def _devices(train: TrainConf) -> float:
     """GPUs of a trial, or its CPUs where it trains on none."""
+    from engine.train.fit import accelerator  # torch: Ray starts meanwhile
+
     on_gpu = train.accelerator == "gpu" or accelerator(train) == "gpu"
     return (train.gpus or 1.0) if on_gpu else float(train.threads * train.workers)
 

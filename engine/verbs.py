@@ -176,7 +176,7 @@ def opened(
             _start(search, watch, stack)
         tracker = make_tracker(config.track, config.folder, warn=console.warn)
         stack.callback(_finish, tracker, watch)
-        if checked.space.domains:
+        if checked.space.domains and not alone:  # a loop may never come to search
             console.note(checked.words)
         yield (
             confs,

@@ -97,6 +97,10 @@ class Schedule(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._watch = watch
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its scheduler beside the sweep; nothing of ours is read back from there."""
+        return {}
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on or stop. Tune flattens what it hands to a scheduler; the result itself lies with the trial."""
         why = self._watch.note(trial.config["plan"], result)
@@ -109,6 +113,10 @@ class Suggest(Searcher):  # type: ignore[misc]
     def __init__(self, course: Course, watch: Watch) -> None:
         super().__init__(metric="value", mode=course.job.mode)
         self._course, self._watch = course, watch
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its searcher beside the sweep; nothing of ours is read back from there."""
+        return {}
 
     def suggest(self, trial_id: str) -> Any:
         """The next plan as Tune's config."""

@@ -219,9 +219,9 @@ class Worker:
         job: SweepJob,
         plan: TrialPlan,
         arrays: dict[str, Any],
-        paired: bool = False,
         donor: bytes = b"",
         notes: tuple[str, ...] = (),
+        paired: bool = False,
     ) -> None:
         """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy.
 

@@ -19,6 +19,7 @@ from engine.promote.conf import PromoteConf
 from engine.records import Task
 from engine.scores import GREATER_IS_BETTER
 from engine.train.conf import SearchConf
+from engine.train.search_space import Space
 from tests.engine.tides import make_conf
 
 FLOOR = RuleConf(kind="floor", metric="roc_auc_score", threshold=0.5)
@@ -55,9 +56,10 @@ def test_paired_needs_a_metric_of_rows() -> None:
 
 
 def test_a_searcher_that_cannot_search_the_space() -> None:
-    checks.check_searcher(SearchConf(searcher="tpe", space={"train.lr": "interval(0.1, 0.5)"}))
+    space = Space.of({"train.lr": "interval(0.1, 0.5)"})
+    checks.check_searcher(SearchConf(searcher="tpe"), space)
     with pytest.raises(ConfigError, match=r"^search\.space:train\.lr: an interval has no grid - "):
-        checks.check_searcher(SearchConf(searcher="grid", space={"train.lr": "interval(0.1, 0.5)"}))
+        checks.check_searcher(SearchConf(searcher="grid"), space)
 
 
 def test_a_space_of_groups_and_keys() -> None:

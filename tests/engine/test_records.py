@@ -55,6 +55,8 @@ def strategy(hint: Any) -> st.SearchStrategy[Any]:
         return st.floats(allow_nan=False, allow_infinity=False)
     if origin is tuple:
         return st.lists(strategy(args[0]), max_size=2).map(tuple)
+    if origin is dict:
+        return st.dictionaries(*map(strategy, args), max_size=2)
     if origin in (typing.Union, types.UnionType):
         return st.one_of(*map(strategy, args))
     if dataclasses.is_dataclass(hint):

@@ -164,7 +164,7 @@ def test_scores_come_from_the_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> 
             assert not roots & {"sklearn", "torchmetrics", "torcheval", "scipy", "statsmodels"}, (path, names)
     assert engine.train.fit.score is score
     assert engine.evaluate.report.estimate is engine.intervals.estimate
-    assert engine.evaluate.report.difference is engine.intervals.difference
+    assert engine.evaluate.report.compare is engine.intervals.compare
     assert engine.intervals.bootstrap is kernels.resample.bootstrap
     assert engine.intervals.delong is kernels.resample.delong
     for metric in sorted(GREATER_IS_BETTER):

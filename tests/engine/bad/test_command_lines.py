@@ -101,7 +101,7 @@ OF_TYPE: dict[str, tuple[Any, ...]] = {
 
 def values(composed: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every key of the config with values that it cannot have."""
-    skipped = ("model", "hydra")
+    skipped = ("model", "hydra", "ledgers")  # a list of URLs: [1] is one, refused when it is opened
     plain: Any = OmegaConf.to_container(composed, resolve=False)
 
     def walk(node: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:

@@ -165,7 +165,8 @@ def check(
 @pytest.mark.ray
 def test_the_command_is_killed_and_goes_on(truth: dict[str, Any], tmp_path: Path) -> None:
     _, notes = check(truth, tmp_path / "sweep", "command", [6])
-    assert notes == [[], ["it went on from epoch 1"], []]  # epoch 6 of all is the second of its trial
+    # Epoch 6 of all is the second of its trial; the worker may end it before it hears of its driver's end.
+    assert notes in ([[], [f"it went on from epoch {epoch}"], []] for epoch in (1, 2))
 
 
 @pytest.mark.ray

@@ -10,10 +10,11 @@ import pytest
 
 import conf
 from engine import checks
+from engine.binding import bind
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.records import Epoch, Task, Trial, TrialState
-from engine.schema import compose_config
+from engine.schema import Composer, compose_config
 from engine.train.conf import SearchConf
 from engine.train.search_space import Cell, Domain, Point, Space
 from engine.train.searchers import OptunaSearcher, Seen, begin, fits, objectives, seed_of
@@ -258,8 +259,9 @@ def test_every_question_has_a_seed_of_its_own() -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (Path(conf.__file__).parent / "search").glob("*.yaml")))
 def test_every_search_of_ours_can_begin(name: str) -> None:
     model = ["model=digits"] if name == "digits" else []
-    search = compose_config(["experiment=flights", f"search={name}", *model]).search
-    checks.check_searcher(search)
+    words = ["experiment=flights", f"search={name}", *model]
+    search = compose_config(words).search
+    checks.check_searcher(search, bind(search.space, Composer(words)))
     checks.check_metrics(
         Task.MULTICLASS if name == "digits" else Task.BINARY,
         EvaluateConf(primary="log_loss", metrics=["log_loss"]),

@@ -92,16 +92,18 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
     """Two workers that find the package `rayland`, each on a quarter of a GPU that Ray only believes to be there; ASHA
     may stop a trial after its first epoch.
     """
-    # Two CPUs to spare: what SIGTERM leaves of a sweep holds two until Ray ends.
-    ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **STORE)
     place = tmp_path_factory.mktemp("command")
     (place / "rayland.py").write_text(MODULE)
     conf = SearchConf(workers=2, grace_period=1, reduction_factor=2, max_failures=0)
     made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place),), gpus=0.25)
-    made.start()
+    real = ray.init
+    with pytest.MonkeyPatch.context() as patch:
+        # Two CPUs to spare: what SIGTERM leaves of a sweep holds two until Ray ends.
+        patch.setattr(ray, "init", lambda **words: real(**{**words, "num_cpus": 4, "num_gpus": 1, **STORE}))
+        made.start()
+        made._wait()
     yield made
     made.close()
-    ray.shutdown()
 
 
 class Told:
@@ -223,7 +225,7 @@ def listening(pids: list[int]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(
-    search: RaySearch, tmp_path: Path, word: signal.Signals
+    search: RaySearch, tmp_path: Path, word: signal.Signals, request: pytest.FixtureRequest
 ) -> None:
     job = make_job(tmp_path, *(make_plan(i, max_epochs=40) for i in range(2)))
 
@@ -231,6 +233,9 @@ def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(
         if epoch.epoch == 2:
             os.kill(os.getpid(), word)
 
+    if word is signal.SIGTERM:  # whoever runs the tests may have a handler of their own
+        theirs = signal.signal(word, signal.SIG_DFL)
+        request.addfinalizer(lambda: signal.signal(word, theirs))
     handler = signal.getsignal(word)
     with pytest.raises(KeyboardInterrupt):
         search.run(job, on_epoch=interrupt, on_trial=lambda trial: None)
