@@ -349,6 +349,7 @@ def test_closing_what_was_never_started_costs_nothing(tmp_path: Path) -> None:
     assert made.startup_seconds == 0.0
 
 
+@pytest.mark.slow
 def test_a_trial_on_two_processes(search: RaySearch, tmp_path: Path) -> None:
     """Helpers start from a thread of Ray's own process, and end with the trial."""
     _, (alone,) = run(search, make_job(tmp_path / "one", make_plan(0)))
