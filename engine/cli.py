@@ -46,9 +46,9 @@ VERBS = {
 }
 TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
-HOMES = {"resync": "review", "submit": "submit"}  # where a verb lives that is neither of these nor in desk.py
-SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 SUBMIT = "submit"  # takes what the verb that it hands on takes
+HOMES = {"resync": "review", SUBMIT: "submit"}  # where a verb lives that is neither of these nor in desk.py
+SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
 examples:
   tidegate loop experiment=flights                          a year of flights, month by month

@@ -28,7 +28,6 @@ from engine.records import (
     Outcome,
     Stage,
     StageChange,
-    ValidationReport,
     Verdict,
     Wear,
     digest,
@@ -39,9 +38,9 @@ from engine.scores import GREATER_IS_BETTER
 
 T = TypeVar("T")
 
-# Of a cycle, by the hash of its row: to revive a year of them anew for each window would take longer than the window.
-_METRICS: dict[str, dict[str, float]] = {}
-_USABLE: dict[str, bool] = {}
+# Of a cycle, by the hash of its row: its metrics, and whether its window could be used. To revive a year of cycles anew
+# for each window would take longer than the window.
+_CYCLES: dict[str, tuple[dict[str, float], bool]] = {}
 
 
 def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
@@ -87,12 +86,12 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [_metrics_of(row) for row in self.rows if row.kind == "cycle"]
+        return [_told(row)[0] for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked: nothing is trained or judged on them."""
-        return frozenset(row.window for row in self.rows if row.kind == "cycle" and not _is_usable(row))
+        return frozenset(row.window for row in self.rows if row.kind == "cycle" and not _told(row)[1])
 
     def candidate(self, model: str) -> Candidate | None:
         """How a model was made; None where this loop did not make it."""
@@ -176,16 +175,12 @@ class Past:
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
 
 
-def _metrics_of(cycle: Row) -> dict[str, float]:
-    if cycle.hash not in _METRICS:
-        _METRICS[cycle.hash] = metrics_of(from_plain(Cycle, cycle.payload))
-    return _METRICS[cycle.hash]
-
-
-def _is_usable(cycle: Row) -> bool:
-    if cycle.hash not in _USABLE:
-        _USABLE[cycle.hash] = from_plain(ValidationReport, cycle.payload["validation"]).usable
-    return _USABLE[cycle.hash]
+def _told(cycle: Row) -> tuple[dict[str, float], bool]:
+    """metrics_of a finished cycle, and whether validation let its window through."""
+    if cycle.hash not in _CYCLES:
+        revived = from_plain(Cycle, cycle.payload)
+        _CYCLES[cycle.hash] = metrics_of(revived), revived.validation.usable
+    return _CYCLES[cycle.hash]
 
 
 def wear_of(

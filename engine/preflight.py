@@ -11,6 +11,7 @@ import inspect
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from engine import explain
@@ -31,6 +32,7 @@ class Checked:
     space: Space
     points: int
     size: int | None  # of the space; None where it has no end
+    models: tuple[tuple[Point, ModelConf], ...] = ()  # of each class and set of keys that was met, one, and its point
 
     @property
     def words(self) -> str:
@@ -46,21 +48,37 @@ def check_points(space: Space, search: SearchConf, composer: Composer, resolve: 
 
     ConfigError is the first refusal: of a searched key it reads `search.space:key: ...`.
     """
-    known: set[tuple[str, ...]] = set()
+    models: dict[tuple[str, ...], tuple[Point, ModelConf]] = {}
     count = 0
     for point in _points(space, search):
-        try:
+        with _as_of_the_space(point, space):
             _, model = composer(point)
-            if (told := (str(model["_target_"]), *sorted(model))) not in known:
+            if (told := (str(model["_target_"]), *sorted(model))) not in models:
                 _check_arguments(model, resolve)
-                known.add(told)
-        except Exception as error:
-            refusal = _refusal(error, point, space)
-            if refusal is None:
-                raise
-            raise refusal from error
+                models[told] = point, model
         count += 1
-    return Checked(space, count, space.size)
+    return Checked(space, count, space.size, tuple(models.values()))
+
+
+def check_models(checked: Checked, resolve: Resolve) -> None:
+    """Hold the models of points that were checked against their classes, now that these may be imported; refusals are
+    those of `check_points`.
+    """
+    for point, model in checked.models:
+        with _as_of_the_space(point, checked.space):
+            _check_arguments(model, resolve)
+
+
+@contextmanager
+def _as_of_the_space(point: Point, space: Space) -> Iterator[None]:
+    """What is wrong with a searched key of this point is said of that key."""
+    try:
+        yield
+    except Exception as error:
+        refusal = _refusal(error, point, space)
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 def _points(space: Space, search: SearchConf) -> Iterator[Point]:

@@ -21,7 +21,7 @@ from engine.judging import gate as gate
 from engine.loop import Loop
 from engine.past import Past
 from engine.predictor import load
-from engine.preflight import Checked, check_points
+from engine.preflight import Checked, check_models, check_points
 from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
@@ -163,7 +163,7 @@ def opened(
             if not alone:  # Ray comes up while classes are imported; who may wait for a lease would only keep it idle
                 _start(search, watch, stack)
             if foreign:
-                check_points(checked.space, config.search, composer, lambda target: resolve(target, trusted))
+                check_models(checked, lambda target: resolve(target, trusted))
         confs = confs_of(config, checked.space, trusted)
         if not archive.ledger_exists(config):
             with watch.lap("read"):

@@ -5,7 +5,8 @@ starts from the record on disk, where everything lies that it decides by. All of
 command, in one thread.
 
 What is remembered has the order of the trials' indices. A trial that was interrupted comes first when the
-sweep goes on, with the point it had; a trial that a budget stopped goes on where there is budget left.
+sweep goes on, with the point it had; a trial that a budget stopped is
+trained anew where there is budget left.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The one door to Ray: a sweep on Ray Tune, with workers that start once and stay for the whole loop.
 
-Tune runs the trials and tries failed ones again; which come next and which are stopped is asked of the course
+Tune runs the trials; which come next and which are stopped is asked of the course
 (course.py, through tune_course.py); the workers (worker.py) train; the record (sweep.py) is ours. Ray's own state is a
 cache that nothing is read back from.
 """
