@@ -19,7 +19,7 @@ def forest(result: RuleResult) -> Markup:
     scale = (
         spread((*values, result.bound), 12.0, width - 12.0, margin=0.15) if any(map(math.isfinite, values)) else None
     )
-    label = f"{result.rule}: {words.compared(result)}, bound {words.threshold(result.bound)}"
+    label = f"{result.rule}: {words.compared(result)}, bound {words.bound(result)}"
     if scale is None or estimate is None:
         said = "no number was compared" if estimate is None else words.UNDECIDABLE
         parts: list[object] = [text(width / 2, middle + 5, said, anchor="middle", class_="soft")]

@@ -173,7 +173,7 @@ def _rule_cells(result: RuleResult) -> Sequence[Text]:
         Text(words.clean(result.rule)),
         Text(words.clean(result.metric)),
         Text(words.compared(result)),
-        Text(words.threshold(result.bound)),
+        Text(words.bound(result)),
         styled(result.outcome.value),
         Text(words.about(result.rows_needed)),
         Text(words.clean(result.reason)),

@@ -123,6 +123,11 @@ def threshold(value: float) -> str:
     return f"{value:,.6g}" if math.isfinite(value) else number(value)
 
 
+def bound(result: RuleResult) -> str:
+    """The bound of a rule; `-` where there was nothing to compare with one."""
+    return NONE if result.estimate is None and math.isnan(result.bound) else threshold(result.bound)
+
+
 def brief(text: str) -> str:
     """Text in which whole ids are cut to their heads."""
     return re.sub(r"\b[0-9a-f]{64}\b", lambda found: short(found[0]), text)

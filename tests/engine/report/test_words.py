@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from engine.records import Money, Outcome, Wear
+from engine.records import Money, Outcome, RuleResult, Wear
 from engine.report import words
 from tests.engine.report.fixtures import FIRST, PRIMARY, SECOND, WINDOWS, drift, estimate, validation, year
 
@@ -178,3 +178,12 @@ def test_whole_ids_are_cut_to_their_heads() -> None:
 def test_wear_says_when_to_rotate(wear: Wear | None, text: str) -> None:
     verdict = dataclasses.replace(year()[7].verdicts[0], holdout_uses=2, wear=wear)
     assert words.worn(verdict) == text
+
+
+def test_a_rule_that_compares_nothing_has_no_bound() -> None:
+    asked = RuleResult(
+        rule="artifact[empty]", outcome=Outcome.PASS, metric="", estimate=None, bound=math.nan, reason="256 answers"
+    )
+    assert words.bound(asked) == words.compared(asked) == words.NONE
+    assert words.bound(dataclasses.replace(asked, bound=0.6)) == "0.6"
+    assert words.bound(dataclasses.replace(asked, estimate=estimate(PRIMARY, 0.7, 0.01))) == words.UNDECIDABLE
