@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.markdown import Markdown
 from rich.text import Text
 
 from engine import replay
@@ -200,6 +199,8 @@ def card(config: Config, composer: Composer, quiet: bool = False) -> Answer:
             )
         model = config.artifact or (head.model if head else "")
         made = cards.card(ledger, config.open_store(), model, owner=config.promote.owner)
+    from rich.markdown import Markdown  # a tenth of what a rollback takes, and of use here alone
+
     make_console(quiet).show(Markdown(cards.render(made)))
     return 0, made
 

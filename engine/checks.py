@@ -17,7 +17,6 @@ from engine.gate import COLD, GateConf, RuleConf
 from engine.promote.conf import PromoteConf
 from engine.records import Task
 from engine.scores import check_metric, direction
-from engine.train import paired
 from engine.train.conf import SearchConf
 from engine.train.search_space import Space
 from engine.train.searchers import begin
@@ -36,6 +35,8 @@ def check_metrics(task: Task, evaluate: EvaluateConf, search: SearchConf) -> Non
         check_metric(metric, task, "search.metrics")
         _check_mode("search.metrics", metric, mode)
     if search.scheduler == "paired":
+        from engine.train import paired
+
         paired.check_metric(search.metric, task)
 
 

@@ -1,5 +1,8 @@
 """How predictions become numbers: one place that knows what each kernel metric wants and which way it points.
 
+NumPy and the kernels are imported by those who compute: a verb that only names a metric (a rollback, say) starts
+sooner.
+
 Predictions are what a model gives: probabilities (N,) or (N, C), or values (N,) in regression.
 """
 
@@ -7,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError
 from engine.records import Task
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CLASSIFICATION = {
     "roc_auc_score": True,
@@ -69,13 +73,14 @@ def as_scored(metric: str, task: Task, prediction: np.ndarray) -> np.ndarray:
     if metric not in OF_LABELS or task is Task.REGRESSION:
         return prediction
     if task is Task.MULTICLASS:
-        return np.asarray(np.argmax(prediction, axis=1), dtype=np.int64)
-    return np.asarray(prediction >= 0.5, dtype=np.int64)
+        likeliest: np.ndarray = prediction.argmax(axis=1).astype("int64")
+        return likeliest
+    return (prediction >= 0.5).astype("int64")
 
 
 def as_truth(task: Task, target: np.ndarray) -> np.ndarray:
     """Labels as the metrics take them: class codes int64, or float64 values."""
-    return target.astype(np.float64 if task is Task.REGRESSION else np.int64)
+    return target.astype("float64" if task is Task.REGRESSION else "int64")
 
 
 def options(metric: str, task: Task, classes: int) -> dict[str, Any]:
@@ -87,6 +92,8 @@ def options(metric: str, task: Task, classes: int) -> dict[str, Any]:
     if metric == "roc_auc_score":
         return {"multi_class": "ovr"}
     if metric in BY_ROW:
+        import numpy as np
+
         return {"labels": np.arange(classes)}
     return {"average": "macro"} if metric in AVERAGED else {}
 
@@ -95,6 +102,8 @@ def absent(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) 
     """Why a multiclass metric that looks at every class is undefined on these rows: one has none. Else empty."""
     if task is not Task.MULTICLASS or metric not in EVERY_CLASS:
         return ""
+    import numpy as np
+
     missing = np.setdiff1d(np.arange(prediction.shape[1]), as_truth(task, target))
     return f"no row has the label {missing[0]}" if len(missing) else ""
 
@@ -103,7 +112,7 @@ def score(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -
     """The metric of these rows; NaN where it is undefined (one class only, a class without rows, no rows)."""
     if absent(metric, task, target, prediction):
         return float("nan")
-    from kernels import metrics  # Numba's start is for those who compute, not for those who name a metric
+    from kernels import metrics
 
     function = getattr(metrics, metric)
     more = options(metric, task, prediction.shape[-1])
@@ -115,6 +124,8 @@ def row_losses(metric: str, target: np.ndarray, prediction: np.ndarray) -> np.nd
 
     Resampled as such they need no row of every class, in the window or in any slice of it.
     """
+    import numpy as np
+
     codes = as_truth(Task.MULTICLASS, target)[:, None]
     if metric == "log_loss":
         tiny = np.finfo(prediction.dtype).eps  # the clip of kernels.metrics.log_loss

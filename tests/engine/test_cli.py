@@ -65,6 +65,11 @@ def test_verbs_that_only_look_never_load_torch(ended: tuple[World, Answer]) -> N
     assert not loaded & {"torch", "lightning", "ray", "wandb"}
 
 
+def test_the_verbs_over_the_ledger_load_no_arrays() -> None:
+    """A rollback is over within a second, the start of Python included: a half of that is imports."""
+    assert not modules_after("import engine.archive") & {"numpy", "numba", "kernels", "pyarrow", "torch"}
+
+
 def test_verbs_that_train_load_torch_only_when_ray_has_been_asked_for() -> None:
     """Lightning takes four seconds to import, and Ray and its workers can come up meanwhile."""
     assert not modules_after("import engine.verbs") & {"torch", "lightning", "ray"}
