@@ -161,3 +161,11 @@ class Look:
     most: int
     spending: str  # how alpha is spent: engine/gate/spending.py
     futility: float  # predictive power below which an undecided rule fails
+
+
+def find(estimates: tuple[Estimate, ...], name: str) -> Estimate:
+    """The estimate of that name; KeyError where there is none."""
+    for estimate in estimates:
+        if estimate.name == name:
+            return estimate
+    raise KeyError(name)
