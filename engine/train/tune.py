@@ -25,7 +25,7 @@ from engine.train import watchdog
 from engine.train.conf import SearchConf
 from engine.train.course import Course
 from engine.train.crew import Crew, reached
-from engine.train.sweep import OnEpoch, OnTrial, SweepJob
+from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan
 
 if TYPE_CHECKING:
     from engine.train.tune_course import Watch
@@ -184,13 +184,18 @@ class RaySearch:
         import ray
         from ray import tune
 
-        from engine.train.tune_course import Schedule, Suggest, Watch
+        from engine.train.tune_course import Ahead, Schedule, Suggest, Watch
         from engine.train.tune_trial import TrialActor
 
         job = course.job
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
         light = replace(job, plans=(), further=None, clusters=None, train=_empty(), validation=_empty())
         watch = Watch(course, self.workers)
+        at_once = min(self.conf.max_concurrent or len(self.workers), len(self.workers))
+
+        def begin(worker: Any, owner: str, plan: TrialPlan) -> None:
+            worker.begin.remote(owner, light, plan, arrays, paired=course.paired)
+
         name = f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}"
         storage = (self.scratch / "ray").absolute()
         tuner = tune.Tuner(
@@ -209,9 +214,9 @@ class RaySearch:
                 metric="value",
                 mode=job.mode,
                 num_samples=course.left,
-                search_alg=Suggest(course, watch),
+                search_alg=Suggest(course, watch, Ahead(self.workers[:at_once], begin)),
                 reuse_actors=True,
-                max_concurrent_trials=min(self.conf.max_concurrent or len(self.workers), len(self.workers)),
+                max_concurrent_trials=at_once,
                 scheduler=Schedule(watch),
                 trial_dirname_creator=_trial_folder,
             ),

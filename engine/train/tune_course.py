@@ -5,6 +5,7 @@ All three live in the driver and only pass questions on. Nothing of theirs is ke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from engine.records import Epoch
 from engine.train.course import Course
 from engine.train.crew import reached
 from engine.train.sweep import TrialPlan
-from engine.train.tune_trial import GivenUp
+from engine.train.tune_trial import GivenUp, new_owner
+from engine.train.worker import START_SECONDS
 
 
 class Watch(tune.Callback):  # type: ignore[misc]
@@ -107,12 +109,31 @@ class Schedule(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if why else TrialScheduler.CONTINUE)
 
 
+class Ahead:
+    """Starts the first trial of each worker while the actor that Tune wants for it comes up, which takes seconds."""
+
+    def __init__(self, workers: list[Any], begin: Callable[[Any, str, TrialPlan], None]) -> None:
+        """`begin` starts a trial on a worker that was claimed for this owner, and does not wait."""
+        self._idle = list(enumerate(workers))
+        self._begin = begin
+
+    def start(self, plan: TrialPlan) -> dict[str, Any]:
+        """What the trial's actor must know to take over; nothing where it starts the trial itself."""
+        while self._idle:
+            index, worker = self._idle.pop(0)
+            owner = new_owner(plan)
+            if reached([worker], "claim", owner, START_SECONDS) == [True]:
+                self._begin(worker, owner, plan)
+                return {"ahead": (index, owner)}
+        return {}
+
+
 class Suggest(Searcher):  # type: ignore[misc]
     """Tune's searcher: the course knows the next trial."""
 
-    def __init__(self, course: Course, watch: Watch) -> None:
+    def __init__(self, course: Course, watch: Watch, ahead: Ahead) -> None:
         super().__init__(metric="value", mode=course.job.mode)
-        self._course, self._watch = course, watch
+        self._course, self._watch, self._ahead = course, watch, ahead
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its searcher beside the sweep; nothing of ours is read back from there."""
@@ -127,7 +148,7 @@ class Suggest(Searcher):  # type: ignore[misc]
                 self._watch.fault = error
             else:
                 if plan is not None:
-                    return {"plan": plan}
+                    return {"plan": plan, **self._ahead.start(plan)}
         return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:

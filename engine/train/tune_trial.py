@@ -34,6 +34,11 @@ CHECKPOINT = "trial.checkpoint"
 LOST = (RayActorError, OutOfMemoryError, NodeDiedError, WorkerCrashedError, ActorUnschedulableError, LostLease)
 
 
+def new_owner(plan: TrialPlan) -> str:
+    """Who holds a worker for one attempt at a trial."""
+    return f"{plan.id}-{uuid.uuid4().hex}"
+
+
 class GivenUp(RuntimeError):
     """A trial has failed for good."""
 
@@ -41,7 +46,8 @@ class GivenUp(RuntimeError):
 class TrialActor(tune.Trainable):  # type: ignore[misc]
     """One trial at a time, trained by whichever worker is free, and again where that is lost.
 
-    The trial starts at the first `step`: what `load_checkpoint` brings before that, it goes on from.
+    The trial starts at the first `step`, unless the driver has started it ahead (tune_course.py): what
+    `load_checkpoint` brings before that, it goes on from.
     """
 
     def setup(
@@ -63,6 +69,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _new_trial(self) -> None:
         self._owner = ""
+        self._ahead: tuple[int, str] | None = self.config.get("ahead")  # it runs already: the worker, its owner there
         self._last: dict[str, Any] = {}
         self._donor = b""
         self._notes: list[str] = []
@@ -75,8 +82,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _advance(self) -> Epoch | None:
         """The trial's next epoch; None when it has ended. It is begun where no worker has it."""
+        if self._worker is None and self._ahead is not None:
+            (index, self._owner), self._ahead = self._ahead, None
+            self._worker = self._workers[index]
         if self._worker is None:
-            self._owner = f"{self._plan.id}-{uuid.uuid4().hex}"
+            self._owner = new_owner(self._plan)
             self._worker = self._claim()
             begin = self._worker.begin.remote(
                 self._owner, self._job, self._plan, self._arrays[0], self._donor, tuple(self._notes), self._paired

@@ -5,7 +5,7 @@ that Tune sees are thin (tune.py): they pass every step on to one of these worke
 here and hands over one epoch at a time, waiting for the word to go on: a scheduler can stop it after any epoch.
 
 A worker belongs to one trial at a time, by a lease: an owner that was killed without releasing it loses it after
-LEASE_SECONDS without a call.
+LEASE_SECONDS without a call, or without the first one of an owner that is being started.
 
 A trial that is let go before its end is recorded as stopped only if the driver said that the scheduler ended it
 (`ends`). Otherwise it was interrupted, or its owner died: it leaves a checkpoint and no record, and goes on later.
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.train.checkpoint import Keeper
 
 LEASE_SECONDS = 30.0
+START_SECONDS = 180.0  # that an owner has to come up; a busy machine takes its time
 
 
 class LostLease(RuntimeError):
@@ -170,12 +171,13 @@ class Worker:
         torch.set_num_threads(threads)
         self._lock = threading.Lock()
         self._owner = ""
-        self._last_call = 0.0
+        self._last_call, self._lease = 0.0, LEASE_SECONDS
         self._busy = False
         self._home = home
         self._handoff: Handoff | None = None
         self._outcome: Trial | None = None  # of the trial that ended last
         self._started = False
+        self._begun = threading.Event()
         self._losses: tuple[str, np.ndarray | None] = ("", None)
         self._ended: dict[str, str] = {}  # trials that the scheduler has ended, and why
 
@@ -183,14 +185,15 @@ class Worker:
         """True, once the imports are done."""
         return True
 
-    def claim(self, owner: str) -> bool:
-        """Take this worker for one trial; False while another one holds it."""
+    def claim(self, owner: str, lease: float = LEASE_SECONDS) -> bool:
+        """Take this worker for one trial; False while another one holds it. `lease`: until its first step."""
         with self._lock:
-            expired = not self._busy and time.monotonic() - self._last_call > LEASE_SECONDS
+            expired = not self._busy and time.monotonic() - self._last_call > self._lease
             if self._owner and not expired:
                 return self._owner == owner
             abandoned, self._handoff = self._handoff, None
-            self._owner, self._last_call = owner, time.monotonic()
+            self._owner, self._last_call, self._lease = owner, time.monotonic(), lease
+            self._begun.clear()
         if abandoned is not None:
             abandoned.stop(recorded=False)
         return True
@@ -233,13 +236,16 @@ class Worker:
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
         self._handoff = Handoff(job, plan, donor, notes, self._home, paired=paired)
         self._started = False
+        self._begun.set()
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
         self._check(owner)
+        begun = self._begun.wait(START_SECONDS)  # it was called before, maybe by another process, and needs its rows
         handoff = self._handoff
-        assert handoff is not None  # begin() comes first
-        self._busy = True
+        if not begun or handoff is None:
+            raise LostLease(f"trial {owner} was never begun")
+        self._busy, self._lease = True, LEASE_SECONDS
         try:
             epoch = handoff.next(first=not self._started)
             self._started = True

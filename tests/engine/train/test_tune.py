@@ -18,7 +18,7 @@ import ray
 from engine.errors import ConfigError, InputError, TidegateError
 from engine.records import Epoch, Trial, TrialState
 from engine.scores import score
-from engine.train import weights
+from engine.train import tune_course, weights
 from engine.train.conf import SearchConf
 from engine.train.fit import build, predict
 from engine.train.sweep import LocalSearch, SweepJob, best, read_trial
@@ -128,7 +128,12 @@ def run(search: RaySearch, job: SweepJob) -> tuple[Told, tuple[Trial, ...]]:
     return told, trials
 
 
-def test_two_sweeps_in_one_ray(search: RaySearch, tmp_path: Path) -> None:
+def test_two_sweeps_in_one_ray(search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead: list[tuple[str, dict[str, Any]]] = []
+    start = tune_course.Ahead.start
+    monkeypatch.setattr(
+        tune_course.Ahead, "start", lambda self, plan: ahead.append((plan.id, start(self, plan))) or ahead[-1][1]
+    )
     pids = tmp_path / "pids"
     pids.mkdir()
     signed = {**MODEL, "_target_": "rayland.Signed", "pids": str(pids)}
@@ -152,6 +157,10 @@ def test_two_sweeps_in_one_ray(search: RaySearch, tmp_path: Path) -> None:
             assert trial.reason.startswith(
                 f"stopped by the scheduler after epoch {len(trial.curve)}: below the best 1/2 of "
             )
+
+    # Each worker had its first trial before Tune's actors were up; they took it over, and no worker was lost.
+    assert [(name, given["ahead"][0]) for name, given in ahead if given] == [("trial-000", 0), ("trial-001", 1)]
+    assert not any("lost" in note for trial in trials for note in trial.notes)
 
     # The best holds what its record says.
     winner = best(trials, "max")

@@ -149,6 +149,39 @@ def test_an_owner_that_was_killed_loses_its_lease(
     assert epochs(worker, "next") == [1, 2, 3]
 
 
+def test_an_owner_that_is_being_started_has_longer(
+    job: SweepJob, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert worker.claim("coming", module.START_SECONDS)
+    worker.begin("coming", job, job.plans[0], {"train": vars(job.train), "validation": vars(job.validation)})
+    now = module.time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + module.LEASE_SECONDS + 1)
+    assert not worker.claim("next")
+    worker.step("coming")  # it is there: from now on it has as long as anybody
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + 2 * module.LEASE_SECONDS + 3)
+    assert worker.claim("next")
+
+
+def test_a_step_waits_for_the_begin_of_its_trial(
+    job: SweepJob, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes call: what the driver called first need not come first."""
+    assert worker.claim("coming", module.START_SECONDS)
+    found: list[int] = []
+    stepping = threading.Thread(target=lambda: found.extend(epochs(worker, "coming")))
+    stepping.start()
+    stepping.join(0.1)
+    assert stepping.is_alive()
+    worker.begin("coming", job, job.plans[0], {"train": vars(job.train), "validation": vars(job.validation)})
+    stepping.join(60)
+    assert found == [1, 2, 3]
+    monkeypatch.setattr(module, "START_SECONDS", 0.01)
+    worker.release("coming")
+    assert worker.claim("other")
+    with pytest.raises(LostLease, match=r"^trial other was never begun$"):
+        worker.step("other")
+
+
 def test_a_long_epoch_is_no_lost_lease(job: SweepJob, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
