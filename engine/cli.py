@@ -45,7 +45,7 @@ VERBS = {
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
     "submit": "any verb on a cluster: submit sweep ... cluster=ray|kuberay|slurm (--dry-run, --status ID, --stop ID)",
 }
-TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
+TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
 HOMES = {
@@ -236,7 +236,7 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         return 0
     config, composer = to_config(composed[0]), composed[1]
     composer.searched = space
-    home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else HOMES.get(verb, "desk")
+    home = HOMES.get(verb) or ("verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
     module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     stream = {"say": lambda event: _say(json.dumps(event, allow_nan=False))} if verb in STREAMING and as_json else {}
