@@ -22,8 +22,8 @@ def watch(folder: Path) -> Iterator[Finding]:
         due, where = float(sign["next"]) + PATIENCE, f"process {sign['pid']} on {sign['host']}"
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield warn("watch", f"{folder / SIGN} cannot be read ({type(error).__name__})", "see whether a watch runs")
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        yield warn("watch", f"{folder / SIGN} cannot be read ({type(fault).__name__})", "see whether a watch runs")
         return
     seen = f"{where}, {state}, last sign of life {max(0.0, age):.0f} s ago"
     if state == "ended":
