@@ -33,10 +33,11 @@ from engine.report.tables import styled, verdict_table
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.timing import duration
+from engine.watch.arrival import LANDED
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
-QUIET_KINDS = ("cycle", INPUTS, OPENED)  # rows that history shows when asked for: the loop's own bookkeeping
+QUIET_KINDS = ("cycle", INPUTS, OPENED, LANDED)  # rows that history shows when asked for: the loop's own bookkeeping
 
 
 def ledger_exists(config: Config) -> bool:

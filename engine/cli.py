@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "loop": "the whole sentence: every window validated, monitored, decided on; models trained, gated, promoted",
+    "watch": "the loop that goes on: each window as it lands, late ones and doubles told apart (watch.every=60s)",
     "train": "one trial with the config as it is, on the newest labelled windows",
     "sweep": "many trials: keys given as choice(...), range(...) or interval(...) are searched",
     "evaluate": "a stored model on a labelled window, with intervals, by slice",
@@ -44,15 +45,21 @@ VERBS = {
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
     "submit": "any verb on a cluster: submit sweep ... cluster=ray|kuberay|slurm (--dry-run, --status ID, --stop ID)",
 }
-TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
+TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
-HOMES = {"resync": "review", SUBMIT: "submit"}  # where a verb lives that is neither of these nor in desk.py
-SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
+HOMES = {
+    "resync": "review",
+    SUBMIT: "submit",
+    "watch": "watching",
+}  # where a verb lives that is neither of these nor in desk.py
+STREAMING = ("watch",)  # with --json these say an object for each thing that happens, before the answer
+SEARCHING = ("loop", "sweep", "watch")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
 examples:
   tidegate loop experiment=flights                          a year of flights, month by month
   tidegate loop experiment=flights loop.until=2013-06 track=none
+  tidegate watch experiment=flights watch.grace=1d          and on, for each window that lands
   tidegate sweep experiment=flights train.lr='tag(log, interval(1e-4, 1e-1))' model.width='choice(64, 128)'
   tidegate drift reference=a.parquet live=b.parquet         any two files, no project around them
   tidegate history experiment=flights --json | jq .
@@ -229,10 +236,11 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         return 0
     config, composer = to_config(composed[0]), composed[1]
     composer.searched = space
-    home = "verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else HOMES.get(verb, "desk")
+    home = HOMES.get(verb) or ("verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
     module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
-    code, answer = call(config, composer, quiet=False)
+    stream = {"say": lambda event: _say(json.dumps(event, allow_nan=False))} if verb in STREAMING and as_json else {}
+    code, answer = call(config, composer, quiet=False, **stream)
     if as_json:
         _say(json.dumps(answer, allow_nan=False))
     elif "document" in answer:  # made to be piped on

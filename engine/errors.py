@@ -4,6 +4,7 @@
     |-- InputError (ValueError)   bad input or config; exit code 2; one line `where: what - what to do`
     |   |-- ConfigError           a key, a value, an override
     |   |-- DataError             a window, a column, a label
+    |   |   `-- LabelsError       labels that have not come yet
     |   `-- ArtifactError         a model file that is missing, cut short or altered
     |-- ConflictError             a compare-and-swap was lost; the message says who won
     |   |-- OvertakenError        of a stage: somebody else moved a model first
@@ -61,6 +62,10 @@ class ConfigError(InputError):
 
 class DataError(InputError):
     """A window, column or label that cannot be used."""
+
+
+class LabelsError(DataError):
+    """Labels that have not come yet."""
 
 
 class ArtifactError(InputError):

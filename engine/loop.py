@@ -29,12 +29,17 @@ class Loop:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
         first = self.confs.loop.founding_windows - 1
         names = self.steps.names
-        for index in range(first, len(names)):
-            id = digest("cycle", self.confs.loop.name, names[index])
-            known = self.steps.recorded(Cycle, id)
-            yield known or self.cycle(id, index, founding=index == first)
-            if names[index] == self.confs.loop.until:
+        for name in names[first:]:
+            if name not in self.steps.late:
+                yield self.window(name)
+            if name == self.confs.loop.until:
                 break
+
+    def window(self, name: str) -> Cycle:
+        """The cycle of one window; the one that the ledger knows, where it does."""
+        id, index = digest("cycle", self.confs.loop.name, name), self.steps.at(name)
+        known = self.steps.recorded(Cycle, id)
+        return known or self.cycle(id, index, founding=index == self.confs.loop.founding_windows - 1)
 
     def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
         """One window, from its rows to what must happen because of it."""

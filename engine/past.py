@@ -35,6 +35,7 @@ from engine.records import (
     from_plain,
 )
 from engine.scores import GREATER_IS_BETTER
+from engine.watch.arrival import ARRIVAL, Known
 
 T = TypeVar("T")
 
@@ -90,8 +91,9 @@ class Past:
 
     @cached_property
     def blocked(self) -> frozenset[str]:
-        """Windows that validation has blocked: nothing is trained or judged on them."""
-        return frozenset(row.window for row in self.rows if row.kind == "cycle" and not _told(row)[1])
+        """Windows that validation has blocked, or that were rewritten: nothing is trained or judged on them."""
+        unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row)[1]}
+        return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit
 
     def candidate(self, model: str) -> Candidate | None:
         """How a model was made; None where this loop did not make it."""

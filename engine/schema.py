@@ -38,6 +38,7 @@ from engine.track.port import TrackConf
 from engine.train.conf import ModelConf, ResidualConf, SearchConf, TabularConf, TrainConf
 from engine.train.search_space import Point, quote
 from engine.validate.conf import ValidateConf
+from engine.watch.conf import WatchConf
 
 LONGEST_TEXT = 1000  # characters of one value
 
@@ -116,6 +117,7 @@ class Config:
     act: ActConf = field(default_factory=ActConf)
     track: TrackConf = field(default_factory=TrackConf)
     cluster: ClusterConf = field(default_factory=ClusterConf)
+    watch: WatchConf = field(default_factory=WatchConf)
 
     @property
     def need_data(self) -> DataConf:
@@ -145,7 +147,7 @@ class Config:
         Where something runs is no part of what it is: it goes on elsewhere under the same id.
         """
         values: dict[str, Any] = redact(to_plain(self))
-        for name in ("cluster", "verb", "status", "stop", "environment", "infer", "overwrite", "diff"):
+        for name in ("cluster", "watch", "verb", "status", "stop", "environment", "infer", "overwrite", "diff"):
             values.pop(name)
         return values
 

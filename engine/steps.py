@@ -39,6 +39,7 @@ from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
 from engine.validate.schema import Schema, infer, learn
 from engine.validate.window import validate
+from engine.watch.arrival import ARRIVAL, LANDED, Known
 
 T = TypeVar("T")
 
@@ -48,7 +49,10 @@ class Steps:
 
     def __init__(self, confs: Confs, ports: Ports) -> None:
         self.confs, self.ports = confs, ports
-        self.names: list[str] = ports.source.names()
+        told = [row for kind in (LANDED, ARRIVAL) for row in ports.ledger.rows(kind)]
+        arrivals = Known.of(sorted(told, key=lambda row: row.seq))
+        self.names: list[str] = [name for name in ports.source.names() if name not in arrivals.left_out]
+        self.late = arrivals.late  # trained on, and not decided on
         founding.check_names(self.names, confs.loop, confs.data)
         self.index_of = {name: i for i, name in enumerate(self.names)}
         self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)

@@ -66,7 +66,7 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         console.header(config.loop.name, len(runner.steps.names), config.folder)
         ports.tracker.start(config.loop.name, confs.plain)
         with watch.lap("other"):
-            cycles = [_reviewed(cycle, ports, confs.plain, config.promote.owner) for cycle in runner.run()]
+            cycles = [reviewed(cycle, ports, confs.plain, config.promote.owner) for cycle in runner.run()]
         with watch.lap("track"):
             for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
                 console.warn(fault)
@@ -89,7 +89,7 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if champion else NEGATIVE), answer
 
 
-def _reviewed(cycle: Cycle, ports: Ports, plain: dict[str, Any], owner: str) -> Cycle:
+def reviewed(cycle: Cycle, ports: Ports, plain: dict[str, Any], owner: str) -> Cycle:
     """Show a cycle on the terminal and to the tracker."""
     ports.console.cycle(cycle)
     with ports.watch.lap("track"):

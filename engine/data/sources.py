@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from engine.data import tables
 from engine.data.conf import DataConf
 from engine.data.files import check_regular
-from engine.errors import DataError
+from engine.errors import DataError, LabelsError
 from engine.records import Window
 
 SUFFIX = ".parquet"
+UNFINISHED = (".tmp", ".part", ".partial", ".inprogress")  # endings that writers give a name until they are done
 MIN_ROWS = 2  # one row has no spread: no statistic, no interval, no split is defined on it
 
 
@@ -32,16 +33,25 @@ class ParquetSource:
 
     def names(self) -> list[str]:
         """Names of the windows, in order of time; DataError naming folder and cure if there is none."""
-        filesystem, folder = _open(self.conf.path)
-        try:
-            entries = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(self.conf.path, f"cannot be listed ({_reason(error)})", "set data.path") from None
+        entries = _listing(self.conf.path, "data.path")
         names = sorted(e.base_name.removesuffix(SUFFIX) for e in entries if _is_window(e))
         if not names:
             cure = f"run `{self.conf.prepare}`" if self.conf.prepare else "set data.path, or put windows there"
             raise DataError(self.conf.path, "no windows (*.parquet) there", cure)
         return names
+
+    def windows(self) -> dict[str, str]:
+        """Name -> mark of each window file that is there; the mark is its size and time. None is fine here."""
+        return _marks(_listing(self.conf.path, "data.path"))
+
+    def labels(self) -> dict[str, str] | None:
+        """`windows` of the label files; None where labels are a column of the windows."""
+        return None if self.conf.labels is None else _marks(_listing(self.conf.labels, "data.labels"))
+
+    def beside(self, ending: str) -> list[str]:
+        """The windows beside which a file of that ending lies: `<name><ending>` or `<name>.parquet<ending>`."""
+        files = [str(e.base_name) for e in _listing(self.conf.path, "data.path") if e.type == pafs.FileType.File]
+        return [name.removesuffix(ending).removesuffix(SUFFIX) for name in files if name.endswith(ending)]
 
     def read(self, name: str, *, labelled: bool) -> Window:
         """One window; with its label column (null where a row has none) if `labelled`, else without that
@@ -84,7 +94,7 @@ class ParquetSource:
         where = f"{path}:{self.conf.label}"
         label = tables.label_column(column, self.conf.kind, self.conf.classes, where)
         if label.null_count == len(label):
-            raise DataError(where, "no row has a label", "wait for the labels, or raise data.label_lag")
+            raise LabelsError(where, "no row has a label", "wait for the labels, or raise data.label_lag")
         return label
 
     def _joined_labels(self, name: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -139,9 +149,24 @@ def _open(path: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, str(inner)
 
 
+def _listing(folder: str, key: str) -> list[pafs.FileInfo]:
+    """What lies in a folder; nothing where there is none."""
+    filesystem, inner = _open(folder)
+    try:
+        entries: list[pafs.FileInfo] = filesystem.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(folder, f"cannot be listed ({_reason(error)})", f"set {key}") from None
+    return entries
+
+
+def _marks(entries: list[pafs.FileInfo]) -> dict[str, str]:
+    return {e.base_name.removesuffix(SUFFIX): f"{e.size} {e.mtime_ns}" for e in entries if _is_window(e)}
+
+
 def _is_window(entry: pafs.FileInfo) -> bool:
     name = str(entry.base_name)
-    return entry.type == pafs.FileType.File and name.endswith(SUFFIX) and not name.startswith((".", "_"))
+    whole = not name.removesuffix(SUFFIX).endswith(UNFINISHED) and not name.startswith((".", "_"))
+    return entry.type == pafs.FileType.File and name.endswith(SUFFIX) and whole
 
 
 def _reason(error: BaseException) -> str:

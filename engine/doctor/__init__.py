@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.doctor import devices, ground, packages, services
+from engine.doctor import devices, ground, packages, services, watching
 from engine.doctor.finding import Finding, State
 from engine.doctor.ground import remarked, skewed
 from engine.doctor.packages import version_of, versions
@@ -39,4 +39,5 @@ def examine(folder: Path, version: Callable[[str], str] = version_of, cluster: s
         ground.disk(folder),
         ground.clock(folder),
         ground.sqlite(folder),
+        *watching.watch(folder),
     ]

@@ -141,6 +141,8 @@ def _said(kind: str, said: Mapping[str, Any]) -> tuple[Sequence[str], str]:
         return (str(said.get("action")),), reason
     if kind == "action":
         return (str(said.get("severity")),), f"{said.get('rule')}: {said.get('action')}, {said.get('message', '')}"
+    if kind == "arrival":
+        return (str(said.get("state")),), reason
     if kind == "freeze":
         return ("frozen" if said.get("frozen") else "thawed",), reason
     if kind == "candidate":

@@ -1,0 +1,36 @@
+"""Does somebody watch this loop, and does it live: by the sign of life that a watch leaves beside its records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.doctor.finding import Finding, bad, good, warn
+
+SIGN = "watch.json"  # engine/watching.py writes it at each look
+PATIENCE = 300.0  # seconds beyond the next look that was announced; founding a loop may take longer, and says so
+
+
+def watch(folder: Path) -> Iterator[Finding]:
+    """Nothing where nobody ever watched."""
+    try:
+        sign = json.loads((folder / SIGN).read_text())
+        state, error, waiting = (str(sign[key]) for key in ("state", "error", "waiting"))
+        age = (datetime.now(UTC) - datetime.fromisoformat(sign["at"])).total_seconds()
+        due, where = float(sign["next"]) + PATIENCE, f"process {sign['pid']} on {sign['host']}"
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        yield warn("watch", f"{folder / SIGN} cannot be read ({type(fault).__name__})", "see whether a watch runs")
+        return
+    seen = f"{where}, {state}, last sign of life {max(0.0, age):.0f} s ago"
+    if state == "ended":
+        yield good("watch", f"ended {max(0.0, age):.0f} s ago")
+    elif error:
+        yield bad("watch", f"{seen}: {error.rpartition(' - ')[0] or error}", error.rpartition(" - ")[2])
+    elif age > due and not state.startswith("deciding"):
+        yield bad("watch", seen, "start it again: the same command goes on where it stopped")
+    else:
+        yield good("watch", f"{seen}{', ' if waiting else ''}{waiting}")
