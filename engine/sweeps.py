@@ -34,7 +34,11 @@ def answer(candidate: Candidate) -> dict[str, Any]:
 
 def _winner(candidate: Candidate) -> Trial | None:
     """The trial that became the model."""
-    found = (t for t in candidate.trials if t.params == candidate.params and t.state is TrialState.FINISHED)
+    found = (
+        t
+        for t in candidate.trials
+        if t.params == candidate.params and t.value == candidate.value and t.state is TrialState.FINISHED
+    )
     return next(found, None) if candidate.model else None
 
 

@@ -189,7 +189,9 @@ class RaySearch:
 
         job = course.job
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
-        light = replace(job, plans=(), further=None, clusters=None, train=_empty(), validation=_empty())
+        light = replace(
+            job, plans=(), further=None, population=None, clusters=None, train=_empty(), validation=_empty()
+        )
         watch = Watch(course, self.workers)
         name = f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}"
         storage = (self.scratch / "ray").absolute()
@@ -200,7 +202,7 @@ class RaySearch:
                     workers=self.workers,
                     job=light,
                     arrays=[arrays],
-                    limits=(self.conf.max_failures, self.conf.max_preemptions),
+                    limits=(course.max_failures, self.conf.max_preemptions),
                     paired=course.paired,
                 ),
                 {"cpu": self.threads},
