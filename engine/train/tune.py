@@ -193,6 +193,7 @@ class RaySearch:
             job, plans=(), further=None, population=None, clusters=None, train=_empty(), validation=_empty()
         )
         watch = Watch(course, self.workers)
+        schedule = Schedule(watch)
         name = f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}"
         storage = (self.scratch / "ray").absolute()
         tuner = tune.Tuner(
@@ -214,7 +215,7 @@ class RaySearch:
                 search_alg=Suggest(course, watch),
                 reuse_actors=True,
                 max_concurrent_trials=min(self.conf.max_concurrent or len(self.workers), len(self.workers)),
-                scheduler=Schedule(watch),
+                scheduler=schedule,
                 trial_dirname_creator=_trial_folder,
             ),
             run_config=tune.RunConfig(
@@ -228,6 +229,11 @@ class RaySearch:
         )
         try:
             tuner.fit()
+        except KeyboardInterrupt:
+            if not self._died:
+                self._rest()
+                schedule.end()
+            raise
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
         return self._after(course, watch)

@@ -117,6 +117,16 @@ class Schedule(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
+        self._controller: Any = None  # Tune's own
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Remember who runs the trials."""
+        self._controller = tune_controller
+
+    def end(self) -> None:
+        """Let Tune end the actors of trials and give up the CPUs that it holds: after SIGTERM nobody else does."""
+        if self._controller is not None:
+            self._controller.cleanup()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its scheduler beside the sweep; nothing of ours is read back from there."""

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,8 +102,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
     made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place), str(ROOT)), gpus=0.25)
     real = ray.init
     with pytest.MonkeyPatch.context() as patch:
-        # Two CPUs to spare: what SIGTERM leaves of a sweep holds two until Ray ends.
-        patch.setattr(ray, "init", lambda **words: real(**{**words, "num_cpus": 4, "num_gpus": 1, **STORE}))
+        patch.setattr(ray, "init", lambda **words: real(**{**words, "num_cpus": 2, "num_gpus": 1, **STORE}))
         made.start()
         made._wait()
     yield made
@@ -243,6 +243,10 @@ def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(
     with pytest.raises(KeyboardInterrupt):
         search.run(job, on_epoch=interrupt, on_trial=lambda trial: None)
     assert signal.getsignal(word) is handler
+    deadline = time.monotonic() + 10  # Ray tells of free CPUs with a delay
+    while ray.available_resources().get("CPU", 0.0) < 2.0:
+        assert time.monotonic() < deadline, "actors of the sweep hold CPUs"
+        time.sleep(0.1)
     assert signal.alarm(0) == 0  # Ray's own handler would abort this process three seconds after SIGTERM
     ended = [read_trial(tmp_path, plan.id, failed=True) for plan in job.plans]
     assert None in ended
