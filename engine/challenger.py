@@ -57,7 +57,8 @@ from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.naming import trial_id
 from engine.train.search_space import Point, Space
 from engine.train.searchers import begin
-from engine.train.sweep import Further, Search, SweepJob, TrialPlan
+from engine.train.shapes import check_shapes
+from engine.train.sweep import Further, Population, Search, SweepJob, TrialPlan
 from engine.train.watched import Watch, run_watched, write_sweep
 
 PACKAGES = ("torch", "lightning", "ray", "numpy", "numba", "pyarrow", "safetensors", "hydra-core")
@@ -150,12 +151,17 @@ def train(
         further = Further(
             searcher=searcher, plan=lambda i, point: _plan(i, point, recipe.compose), size=recipe.search.num_samples
         )
+    population = None
+    if recipe.search.scheduler == "pbt" and not keep:
+        population = Population(domains=recipe.space.domains, plan=lambda i, point: _plan(i, point, recipe.compose))
+        check_shapes(population, plans[0], encoder.spec, recipe.trusted)
     id = _job_id(decision, rows, recipe, plans, further is not None, encoder, keep)
     modes = tuple(direction(metric) for metric in (recipe.search.metric, *recipe.search.further))
     job = SweepJob(
         id=id,
         plans=plans,
         further=further,
+        population=population,
         spec=encoder.spec,
         train=encoder.transform(fit_rows, labelled=True),
         validation=encoder.transform(validation_rows, labelled=True),
@@ -260,6 +266,7 @@ def _job_id(
         list(conf.further),
         [[plan.params, plan.train, plan.model] for plan in plans],
         chooses if grows else [],
+        *([[recipe.space.texts, conf.population]] if conf.scheduler == "pbt" else []),
         encoder.to_dict(),
         keep.predictor.artifact if keep else "",
     )

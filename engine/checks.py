@@ -18,6 +18,7 @@ from engine.promote.conf import PromoteConf
 from engine.records import Task
 from engine.scores import check_metric, direction
 from engine.train.conf import SearchConf
+from engine.train.population import check_space as check_population
 from engine.train.search_space import Space
 from engine.train.searchers import begin
 
@@ -50,6 +51,8 @@ def _check_mode(key: str, metric: str, mode: str | None) -> None:
 def check_searcher(search: SearchConf, space: Space) -> None:
     """The searcher can search this space, with the packages that are installed."""
     begin(search, space, None)
+    if search.scheduler == "pbt":
+        check_population(space)
 
 
 def check_space(keys: Iterable[str]) -> None:

@@ -219,7 +219,7 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
         if verb == "sweep":
             print(SWEEP)
-    asked = _asked_for_config(flags) if verb == "sweep" else None
+    asked = _asked_for_config(flags) if verb in SEARCHING else None
     composed = _compose(verb, asked.others if asked else flags, overrides)
     if composed is None:  # Hydra has shown what was asked for
         return 0

@@ -18,6 +18,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_search_path import SearchPathElement
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,7 +28,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from engine.checks import OF_A_TRIAL
-from engine.train.search_space import quote
 
 CONF = "engine.conf"
 
@@ -38,8 +39,8 @@ class Composition:
         """`searchpath` holds folders of a user's own configs as URLs (`file:///home/ada/conf`); `name` is the primary
         config. Raises what Hydra raises.
         """
-        with _hydra():
-            self.root: DictConfig = compose(name, overrides=[*overrides, *_paths(searchpath)], return_hydra_config=True)
+        with _hydra(searchpath):
+            self.root: DictConfig = compose(name, overrides=list(overrides), return_hydra_config=True)
         with open_dict(self.root):
             self.choices: dict[str, Any] = dict(
                 self.root.pop("hydra").runtime.choices
@@ -106,22 +107,25 @@ class Composition:
 
 def options(group: str, searchpath: Sequence[str] = (), name: str = "config") -> list[str]:
     """The options of a config group, without the schemas of our own; empty where there is no such group."""
-    with _hydra():
+    with _hydra(searchpath):
         loader = GlobalHydra.instance().config_loader()
-        found = loader.get_group_options(group, ObjectType.CONFIG, config_name=name, overrides=_paths(searchpath))
+        found = loader.get_group_options(group, ObjectType.CONFIG, config_name=name, overrides=[])
     return [option for option in found if not option.endswith("_schema")]
 
 
 @contextmanager
-def _hydra() -> Iterator[None]:
-    """Hydra over our own configs; works also while Hydra's main is not running."""
+def _hydra(searchpath: Sequence[str]) -> Iterator[None]:
+    """Hydra over our own configs and these folders; works also while Hydra's main is not running.
+
+    As --config-dir has it, and not as hydra.searchpath: the primary config itself may lie there.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_module(config_module=CONF, version_base="1.3"):
+        loader: Any = GlobalHydra.instance().config_loader()
+        for path in searchpath:  # what the schemas are in stays last
+            loader.config_search_path.get_path().insert(-1, SearchPathElement("command-line", path))
+        loader.repository = ConfigRepository(loader.config_search_path)
         yield
-
-
-def _paths(searchpath: Sequence[str]) -> list[str]:
-    return [f"hydra.searchpath={quote(list(searchpath))}"] if searchpath else []
 
 
 @lru_cache(4096)

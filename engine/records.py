@@ -210,6 +210,15 @@ class Epoch:
 
 
 @record
+class Stretch:
+    """Epochs of one trial under the same hyperparameters, until the next stretch."""
+
+    after: int  # epochs trained before it
+    trial: str  # who trained it
+    params: dict[str, Any]
+
+
+@record
 class Trial:
     """One trial of a sweep, however it ended."""
 
@@ -224,6 +233,7 @@ class Trial:
     weights: str = ""  # path of the safetensors file of best_epoch, empty where there is none
     config: dict[str, Any] = field(default_factory=dict)  # train and model config of this point, secrets hidden
     notes: tuple[str, ...] = ()  # what befell it on the way: resumed from a checkpoint, its worker taken away
+    schedule: tuple[Stretch, ...] = ()  # how its weights were trained; empty where its hyperparameters never changed
 
 
 @record

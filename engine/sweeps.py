@@ -34,7 +34,11 @@ def answer(candidate: Candidate) -> dict[str, Any]:
 
 def _winner(candidate: Candidate) -> Trial | None:
     """The trial that became the model."""
-    found = (t for t in candidate.trials if t.params == candidate.params and t.state is TrialState.FINISHED)
+    found = (
+        t
+        for t in candidate.trials
+        if t.params == candidate.params and t.value == candidate.value and t.state is TrialState.FINISHED
+    )
     return next(found, None) if candidate.model else None
 
 
@@ -45,12 +49,28 @@ def unfinished(trials: Sequence[Trial]) -> str:
     return "no trial finished" + (f": all {len(trials)} failed for one reason" if alike else "")
 
 
+def lineage(trial: Trial) -> str:
+    """Whose hyperparameters trained its weights, from which epoch on: of each stretch the keys that changed."""
+    told, before = [], dict[str, Any]()
+    for stretch in trial.schedule:
+        changed = [f"{key}={_value(value)}" for key, value in stretch.params.items() if before.get(key) != value]
+        told.append(f"{stretch.trial} from epoch {stretch.after + 1} ({', '.join(changed) or 'as before'})")
+        before = stretch.params
+    return ", ".join(told)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def show(console: Console, candidate: Candidate) -> None:
     """The table of the best trials, the model's trial in words; a warning where trials failed or none finished."""
     console.swept(candidate)
     winner = _winner(candidate)
     if winner is not None:
         console.note(f"best: {winner.id}, epoch {winner.best_epoch}")
+        if winner.schedule:
+            console.note(f"its weights were trained by {lineage(winner)}")
     if candidate.front:
         console.note(f"no other is better in all metrics: {', '.join(candidate.front)}")
     total = len(candidate.trials)

@@ -71,8 +71,15 @@ def describe_trial(sweep: Sweep, trial: Trial) -> Description:
         config=trial_config(sweep, trial.id, trial.params, trial.config),
         numbers=numbers,
         facts=facts,
-        tables={},
+        tables={"schedule": _schedule(trial)} if trial.schedule else {},
     )
+
+
+def _schedule(trial: Trial) -> Table:
+    """Which hyperparameters its weights were trained with, a stretch a row."""
+    names = sorted({name for stretch in trial.schedule for name in stretch.params})
+    rows = ((s.after, s.trial, *(_scalar(s.params.get(name)) for name in names)) for s in trial.schedule)
+    return Table(("after epoch", "trial", *names), tuple(rows))
 
 
 def trial_config(sweep: Sweep, trial: str, params: Mapping[str, Any], composed: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ distributed.py on several processes; checkpoint.py what it goes on from;
 weights.py its weights as bytes; naming.py what trials are called.
 
 sweep.py many trials in this process, and the record of them; course.py which trial comes next and which must stop,
-asking searchers.py, schedulers.py, paired.py and budget.py; front.py which one is chosen; watched.py who looks on.
+asking searchers.py, schedulers.py, paired.py and budget.py; population.py who takes over from whom, rounds.py where the
+members stand, shapes.py what they cannot search; front.py which one is chosen; watched.py who looks on.
 tune.py many trials on Ray Tune, with tune_course.py its searcher and scheduler, tune_trial.py what Tune holds of a
 trial, worker.py the process that trains it, crew.py all of them, home.py where those of other machines send their
 files, patience.py how often a trial is tried again and watchdog.py whether Ray lives.

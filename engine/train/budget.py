@@ -77,5 +77,5 @@ class Budget:
 
 
 def of_the_budget(reason: str) -> bool:
-    """Was a trial with this reason stopped by a budget: it is trained anew where there is a larger one."""
+    """Was a trial with this reason stopped by a budget: it goes on where there is a larger one."""
     return reason.startswith("stopped: the budget is used up")

@@ -5,7 +5,7 @@ safetensors, whose metadata holds the structure around the tensors as JSON. No p
 has two such files that are written in turn, so the one before is there until the newest is whole.
 
 A checkpoint belongs to one trial of one job, by a digest of all that shapes it; what another one wrote is refused. To
-start a trial from another one's state on purpose (population based training), `Keeper.adopt` takes its bytes over.
+start a trial from another one's state on purpose (population-based training), `Keeper.adopt` takes its bytes over.
 """
 
 from __future__ import annotations
@@ -152,12 +152,13 @@ class Keeper:
         owner: the digest that a checkpoint must carry.
         every: seconds between two of them, at least, and long enough that writing takes at most a twentieth of the
             time; 0: one after every epoch.
+        since: epochs that the trial must have behind it, in a population: without them it has failed.
 
     `notes` are lines for people on what was found and done.
     """
 
-    def __init__(self, folder: Path | None, owner: str, every: float = 0.0) -> None:
-        self.folder, self.owner, self.every = folder, owner, every
+    def __init__(self, folder: Path | None, owner: str, every: float = 0.0, since: int = 0) -> None:
+        self.folder, self.owner, self.every, self.since = folder, owner, every, since
         self.notes: list[str] = []
         self.found: Checkpoint | None = None  # what `newest` gave
         self._born = self._since = time.perf_counter()
@@ -168,7 +169,10 @@ class Keeper:
         self._kept = 0  # the epoch of the newest one
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; None where there is none. What is wrong with the others becomes a note."""
+        """The newest whole checkpoint; None where there is none. What is wrong with the others becomes a note.
+
+        ArtifactError where there must be one.
+        """
         if self.folder is None:
             return None
         found, faults, missing = [], [], []
@@ -185,8 +189,10 @@ class Keeper:
             faults.append("its checkpoints are gone")
         if best is not None and best.count > 1 and missing and not best.adopted:
             faults.append(f"{missing[0]} is gone")
+        if best is None and self.since:
+            raise ArtifactError(str(self.folder), f"the checkpoint of epoch {self.since} is gone", CURE)
         goes_on = f"it went on from epoch {best.epoch}" if best else "it started anew"
-        if best is not None or faults:
+        if (best is not None and best.epoch != (self.since or None)) or faults:
             self.notes.append("; ".join([*faults, goes_on]))
         if best is not None:
             self._count, self._kept, self._earlier = best.count, best.epoch, best.seconds
@@ -239,34 +245,50 @@ class Keeper:
         self._pending = None
 
     def refuse(self, reason: str) -> None:
-        """The checkpoint that was found is of no use: the trial starts anew."""
+        """The checkpoint that was found is of no use: the trial starts anew. ArtifactError where it must not."""
         self.forget()
+        if self.since:
+            raise ArtifactError(
+                str(self.folder), f"its checkpoint {reason}", "keep what changes it out of search.space"
+            )
         self.notes[-1] = f"its checkpoint {reason}; it started anew"
         self.found = None
 
-    def adopt(self, data: bytes) -> None:
+    def adopt(self, data: bytes, seconds: float = 0.0) -> None:
         """Let the trial go on from these bytes of another one: with its state, and with hyperparameters of its own.
 
-        Its own bytes change nothing: what lies on disk may be newer. ArtifactError where they are no whole checkpoint;
-        InputError where the disk refuses.
+        Its own bytes change nothing: what lies on disk may be newer. `seconds` is what the trial has taken so far,
+        where no checkpoint in its folder tells. ArtifactError where they are no whole checkpoint; InputError where the
+        disk refuses.
         """
         given = unpack(data, "the checkpoint to adopt")
         if given.owner == self.owner:
             return
-        counts = [0]
-        for slot in range(2):
+        count = 1
+        for slot in range(2):  # of this trial, whatever its hyperparameters were
             with contextlib.suppress(OSError, ArtifactError):
-                counts.append(self._read(self._path(slot)).count)
-        count = max(counts) + 1
-        mine = replace(given, owner=self.owner, count=count, seconds=self._earlier, adopted=True)
+                before = unpack(self._path(slot).read_bytes(), "")
+                count, seconds = max(count, before.count + 1), max(seconds, before.seconds)
+        mine = replace(given, owner=self.owner, count=count, seconds=seconds, adopted=True)
         durable.write_bytes(self._path(count % 2), pack(mine))
         if self._path((count + 1) % 2).exists():  # of before
             durable.remove(self._path((count + 1) % 2))
 
-    def newest_bytes(self) -> bytes:
-        """The newest whole checkpoint as it lies on disk, for `adopt`; empty where there is none."""
-        best = Keeper(self.folder, self.owner).newest()
-        return self._path(best.count % 2).read_bytes() if best else b""
+    def bytes_of(self, epoch: int) -> bytes:
+        """The whole checkpoint after this very epoch as it lies on disk, for `adopt`. ArtifactError where there is
+        none.
+        """
+        for slot in range(2):
+            with contextlib.suppress(OSError, ArtifactError):
+                if self._read(self._path(slot)).epoch == epoch:
+                    return self._path(slot).read_bytes()
+        raise ArtifactError(str(self.folder), f"there is no whole checkpoint of epoch {epoch}", CURE)
+
+    def must_hold(self, epoch: int) -> None:
+        """InputError unless the checkpoint after this epoch was written: whoever rests cannot do without."""
+        if self._kept != epoch:
+            what = self.notes[-1] if self.notes else f"no checkpoint after epoch {epoch}"
+            raise InputError(str(self.folder), what, "see to that, and run the same command again")
 
     def forget(self) -> None:
         """Remove the checkpoints: the trial has ended, or must start anew."""

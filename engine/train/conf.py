@@ -13,7 +13,7 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")
 SCHEDULES = ("cosine", "constant")
 SEARCHERS = ("random", "grid", "tpe", "gp")
-SCHEDULERS = ("none", "asha", "hyperband", "median", "paired")
+SCHEDULERS = ("none", "asha", "hyperband", "median", "paired", "pbt")
 SEEDS = 2**32
 MOST = 2**31 - 1  # what is above is a slip, and would overflow far from here
 
@@ -213,7 +213,8 @@ class SearchConf:
     compute_hours: float | None = None
     """Hours of GPUs (of CPUs where no trial has a GPU) of all trials together; counted and kept as time_budget."""
     scheduler: str = "asha"
-    """Which trials are stopped early: none, asha, hyperband, median, or paired (worse than the best, row by row)."""
+    """Which trials are stopped early: none, asha, hyperband, median, or paired (worse than the best, row by row). Or
+    pbt, population-based training: none is stopped, the worst take over weights and hyperparameters of the best."""
     grace_period: int = 2
     """Epochs before a trial may be stopped."""
     reduction_factor: int = 2
@@ -224,8 +225,18 @@ class SearchConf:
     """median: other trials that must have come as far before one is stopped."""
     alpha: float = 0.05
     """paired: the chance, over its whole run, that a trial as good as the best is stopped."""
+    perturbation_interval: int = 2
+    """pbt: epochs of every trial between two rounds of taking over."""
+    quantile: float = 0.25
+    """pbt: share of the population that takes over in a round, and that is taken over."""
+    perturbation: float = 0.2
+    """pbt: a hyperparameter that was taken over is multiplied by 1 minus or plus this, within its interval; of a list
+    its neighbour is taken."""
+    resample: float = 0.25
+    """pbt: chance that it is drawn anew instead."""
     max_failures: int = 1
-    """How often a failed trial is tried again within one command; the same command later tries it anew."""
+    """How often a failed trial is tried again within one command; the same command later tries it anew. pbt tries none
+    again: a trial that failed takes over from a better one when the others have come as far."""
     max_preemptions: int = 16
     """How often a trial goes on after its worker was taken away: that is no failure, unless it happens twice in the
     same epoch, as it does where memory is short."""
@@ -250,6 +261,7 @@ class SearchConf:
             ("grace_period", MOST),
             ("brackets", 10),
             ("min_trials", MOST),
+            ("perturbation_interval", MOST),
         ):
             value = getattr(self, name)
             require(value >= 1, f"search.{name}", f"{value} is below 1", "choose a positive number")
@@ -270,6 +282,7 @@ class SearchConf:
             f"{self.alpha} is no error rate below a half",
             "choose a number such as 0.05",
         )
+        self._check_population()
         hours = self.compute_hours
         require(
             hours is None or 0 < hours < inf,
@@ -291,11 +304,32 @@ class SearchConf:
             twice = len(self.further) < len(self.metrics)
             require(not twice, "search.metrics", "a metric is named twice", "name each of them once")
 
+    def _check_population(self) -> None:
+        require(0 < self.quantile <= 0.5, "search.quantile", f"{self.quantile} is no share up to a half", "choose 0.25")
+        require(
+            0 < self.perturbation < 1,
+            "search.perturbation",
+            f"{self.perturbation} is not between 0 and 1",
+            "choose a number such as 0.2",
+        )
+        require(0 <= self.resample <= 1, "search.resample", f"{self.resample} is no chance", "choose one from 0 to 1")
+        if self.scheduler != "pbt":
+            return
+        what = f"{self.searcher} chooses points from what earlier trials gave, and a population begins at once"
+        require(self.searcher in ("random", "grid"), "search.searcher", what, "choose random or grid")
+        enough = self.num_samples > 1 or self.searcher == "grid"
+        require(enough, "search.num_samples", "a population of one has nobody to learn from", "choose 4 or more")
+
     @property
     def further(self) -> dict[str, str | None]:
         """`metrics` by name, each with the direction that is written behind it; None where none is."""
         pairs = (text.partition(":") for text in self.metrics)
         return {name: mode if colon else None for name, colon, mode in pairs}
+
+    @property
+    def population(self) -> tuple[float, ...]:
+        """What shapes the rounds of pbt, besides the points."""
+        return (self.perturbation_interval, self.quantile, self.perturbation, self.resample, self.seed)
 
     @property
     def seconds(self) -> float | None:

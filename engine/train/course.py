@@ -5,8 +5,8 @@ starts from the record on disk, where everything lies that it decides by. All of
 command, in one thread.
 
 What is remembered has the order of the trials' indices. A trial that was interrupted comes first when the
-sweep goes on, with the point it had; a trial that a budget stopped is
-trained anew where there is budget left.
+sweep goes on, with the point it had, and so does a trial that a budget stopped where there is budget left. In a
+population (rounds.py) a trial comes again and again, a stretch at a time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import numpy as np
 from engine.errors import one_line
 from engine.records import Epoch, Trial, TrialState
 from engine.train import paired
-from engine.train.budget import Budget, of_the_budget
+from engine.train.budget import Budget
 from engine.train.conf import SearchConf
 from engine.train.naming import index_of, trial_id
+from engine.train.rounds import Rounds
 from engine.train.schedulers import Rule, make_rule
 from engine.train.search_space import Point
 from engine.train.searchers import Seen
 from engine.train.sweep import (
+    REST,
     OnEpoch,
     OnTrial,
     SweepJob,
@@ -33,6 +35,7 @@ from engine.train.sweep import (
     best,
     failed_trial,
     forget_trial,
+    may_go_on,
     read_point,
     read_trial,
     taken_up,
@@ -57,12 +60,18 @@ class Course:
         self._running: dict[str, TrialPlan] = {}
         self._exhausted = False
         self._rules: dict[int, Rule] = {}
+        self._rounds = Rounds(conf, job) if job.population and len(job.plans) > 1 else None
         self._recover()
 
     @property
     def paired(self) -> bool:
         """Does the scheduler look at the losses of single rows."""
         return self.conf.scheduler == "paired"
+
+    @property
+    def max_failures(self) -> int:
+        """How often a failed trial is tried again; in a population it takes over from another one instead."""
+        return 0 if self._rounds else self.conf.max_failures
 
     # ---- which trial comes next ------------------------------------------------------------------------------------
 
@@ -72,11 +81,23 @@ class Course:
         while (point := self._known(len(self._points))) is not None:
             index = len(self._points)
             self._points.append(point)
+            if self._rounds and self._stands(self._rounds, trial_id(index)):
+                continue
             trial = taken_up(self.job.folder, trial_id(index))
-            if trial is None or (left and trial.state is TrialState.STOPPED and of_the_budget(trial.reason)):
+            if trial is None or (left and may_go_on(trial)):
                 self._waiting.append(index)
             else:
                 self._remember(trial)
+
+    def _stands(self, rounds: Rounds, trial: str) -> bool:
+        """Does a member of a population rest, or has it failed for good: it has no checkpoint to begin again from."""
+        failed = None if rounds.resting(trial) else read_trial(self.job.folder, trial, failed=True)
+        if failed is not None and failed.state is TrialState.FAILED and rounds.plan(trial).since:
+            if rounds.last:
+                self._remember(failed)
+                return True
+            rounds.fell(failed)  # a kill came between the two
+        return rounds.resting(trial)
 
     def _known(self, index: int) -> Point | None:
         """A point that needs no searcher: of the job's own plans, or kept when its trial began."""
@@ -86,11 +107,14 @@ class Course:
         return read_point(self.job.folder, trial_id(index)) if further and index < further.size else None
 
     def next(self) -> TrialPlan | None:
-        """The next trial to run; None where none is left, or nothing may be used any more.
+        """The next trial to run; None where none is left, nothing may be used any more, or those that rest wait for
+        those that run (`waits`).
 
         A point that composes to no trial (no check before the start has met it) is recorded as a failed one.
         """
         while not self.budget.over():
+            if self._rounds and not self._waiting:
+                self._turn(self._rounds)
             index = self._waiting.popleft() if self._waiting else self._suggested()
             if index is None:
                 break
@@ -100,6 +124,18 @@ class Course:
                 self._running[plan.id] = plan
                 return plan
         return None
+
+    def _turn(self, rounds: Rounds) -> None:
+        """Let the next stretch of a population begin, where all have come as far."""
+        on, gone = rounds.turn(self._trials)
+        self._waiting.extend(map(index_of, on))
+        for trial in gone:
+            failed = read_trial(self.job.folder, trial, failed=True)
+            if failed is None:
+                plan = rounds.plan(trial)
+                failed = failed_trial(trial, plan.params, "its checkpoint is gone", plan.config)
+                write_trial(self.job.folder, failed, b"")
+            self._remember(failed)
 
     def _suggested(self) -> int | None:
         """The index of a new point; None where there is none."""
@@ -116,6 +152,8 @@ class Course:
         return index
 
     def _plan(self, index: int) -> TrialPlan | None:
+        if self._rounds:
+            return self._rounds.plan(trial_id(index))
         if index < len(self.job.plans):
             return self.job.plans[index]
         assert self.job.further is not None  # or there would be no such index
@@ -128,16 +166,25 @@ class Course:
 
     @property
     def left(self) -> int:
-        """Trials that may still begin, at most."""
+        """Trials that may still begin, at most; in a population their stretches."""
         if self.budget.over():
             return 0
+        if self._rounds:
+            open_ = (plan.id for plan in self.job.plans if plan.id not in self._trials)
+            return sum(map(self._rounds.stretches, open_)) - len(self._running)
         new = 0 if self._exhausted else self.job.size - len(self._points)
         return len(self._waiting) + new
+
+    @property
+    def waits(self) -> bool:
+        """Is there more to come, once a trial that runs has come as far as those that rest."""
+        return self._rounds is not None and bool(self._running) and self.left > 0
 
     # ---- which one must stop ---------------------------------------------------------------------------------------
 
     def after(self, plan: TrialPlan, epoch: Epoch, losses: Callable[[], np.ndarray | None]) -> str:
-        """An epoch ended: why its trial must stop now; empty where it goes on. `losses` gives those of its rows.
+        """An epoch ended: why its trial must stop now, or REST; empty where it goes on. `losses` gives those of its
+        rows.
 
         An epoch that was told before takes the place of what followed it: the trial was started anew.
         """
@@ -148,8 +195,11 @@ class Course:
         self._on_epoch(plan.id, epoch)
         if self.paired and (found := losses()) is not None:
             paired.write_losses(self.job.folder, plan.id, epoch.epoch, found)
+        rest = self._rounds is not None and self._rounds.after(plan.id, epoch)
         if epoch.epoch >= plan.train.max_epochs:
             return ""
+        if self._rounds:
+            return self.budget.over() or (REST if rest else "")
         return self.budget.over() or self._rule(plan)(plan.id, self._curves)
 
     def _rule(self, plan: TrialPlan) -> Rule:
@@ -169,6 +219,12 @@ class Course:
             clusters=self.job.clusters,
         )
 
+    def rests(self, plan: TrialPlan) -> None:
+        """A member of a population has left its checkpoint, and gives its place to others."""
+        assert self._rounds is not None
+        del self._running[plan.id]
+        self._rounds.rests(plan.id)
+
     # ---- which have ended ------------------------------------------------------------------------------------------
 
     def ended(self, plan: TrialPlan) -> bool:
@@ -176,8 +232,12 @@ class Course:
         trial = read_trial(self.job.folder, plan.id, failed=True)
         if trial is None or self._running.pop(plan.id, None) is None:
             return trial is not None
-        self.budget.ended(plan.id)
-        self._remember(trial)
+        if not may_go_on(trial):
+            self.budget.ended(plan.id)
+        if self._rounds and trial.state is TrialState.FAILED and not self._rounds.last:
+            self._rounds.fell(trial)
+        else:
+            self._remember(trial)
         return True
 
     def taken_away(self, plan: TrialPlan) -> None:
@@ -208,6 +268,14 @@ class Course:
         return list(self._running.values())
 
     def close(self) -> tuple[Trial, ...]:
-        """The run is over: all trials that ended, in order."""
+        """The run is over: all trials that ended, in order. Members of a population for whose next stretch no budget is
+        left are stopped by it.
+        """
         self.budget.write()
+        if self._rounds and (why := self.budget.over()):
+            for trial in [plan.id for plan in self.job.plans if plan.id not in self._trials]:
+                failed = read_trial(self.job.folder, trial, failed=True) if self._rounds.lost(trial) else None
+                told = failed or self._rounds.unfinished(trial, why)
+                if told.curve or failed:
+                    self._remember(failed or write_trial(self.job.folder, told, b""))
         return tuple(self._trials[name] for name in sorted(self._trials, key=index_of))

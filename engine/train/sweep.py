@@ -3,8 +3,8 @@
 Every trial that ends leaves a folder `<job folder>/<trial id>/` with trial.json (written whole or not at all) and, if
 it finished, the weights of its best epoch. The best trial is chosen from that record: never one that failed, was cut
 short by the scheduler, or has no finite value; and its weights are those of the epoch that gave the value. A trial that
-was interrupted leaves its newest checkpoint. A job that was killed is run again with the same command: trials that
-ended stay ended, and the others go on from their checkpoints.
+was interrupted, or stopped by a budget, leaves its newest checkpoint. A job that was killed is run again with the same
+command: trials that ended stay ended, and the others go on from their checkpoints.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
 from engine.errors import ArtifactError, TidegateError
-from engine.records import Dataset, Epoch, FeatureSpec, Trial, TrialState, digest, from_plain, to_plain
+from engine.records import Dataset, Epoch, FeatureSpec, Stretch, Trial, TrialState, digest, from_plain, to_plain
 from engine.redact import redact, redact_text
+from engine.train.budget import of_the_budget
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.naming import index_of
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from engine.train.checkpoint import Keeper
     from engine.train.course import Course
     from engine.train.fit import Fitted
+    from engine.train.search_space import Domain
     from engine.train.searchers import Searcher
 
 
@@ -42,6 +44,8 @@ class TrialPlan:
     params: dict[str, Any]
     train: TrainConf
     model: ModelConf
+    since: int = 0  # epochs that it has behind it, in a population: it goes on from its checkpoint and tells no others
+    schedule: tuple[Stretch, ...] = ()  # of those epochs and the next, where hyperparameters changed
 
     @property
     def config(self) -> dict[str, Any]:
@@ -57,6 +61,14 @@ class Further:
     searcher: Searcher
     plan: Callable[[int, dict[str, Any]], TrialPlan]  # composes the point of the trial with this index; may raise
     size: int  # trials at most, the known plans among them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """Trials that take over from each other while they train (population.py)."""
+
+    domains: tuple[Domain, ...]
+    plan: Callable[[int, dict[str, Any]], TrialPlan]  # composes other hyperparameters of the trial with this index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +88,7 @@ class SweepJob:
     trusted: tuple[str, ...] = ()
     warm_start: bytes = b""  # safetensors of the champion, loaded where shapes agree; empty: start cold
     further: Further | None = None
+    population: Population | None = None
     others: tuple[str, ...] = ()  # further metrics
     devices: float = 1.0  # GPUs of a trial, or its CPUs where there is no GPU: what an hour of it counts
     clusters: np.ndarray | None = None  # (N,) codes of the validation rows: rows of a cluster are not independent
@@ -122,6 +135,10 @@ class Search(Protocol):
         """Seconds spent so far on starting workers and on scheduling, rather than on training."""
 
 
+REST = "rests until the others have come as far"
+"""A member of a population is to rest: what a search is told in place of a reason to stop."""
+
+
 class Interrupted(BaseException):
     """Raised by `on_epoch`: the trial ends at once and without a record, and goes on from its checkpoint later."""
 
@@ -146,26 +163,39 @@ class LocalSearch:
 
         course = Course(self.conf, job, on_epoch, on_trial)
         while (plan := course.next()) is not None:
-            for _ in range(self.conf.max_failures + 1):
+            for _ in range(course.max_failures + 1):
                 trial = self._run(course, plan)
-                if trial.state is not TrialState.FAILED:
+                if trial is None or trial.state is not TrialState.FAILED:
                     break
-            course.ended(plan)
+            if trial is not None:
+                course.ended(plan)
         return course.close()
 
-    def _run(self, course: Course, plan: TrialPlan) -> Trial:
-        why, losses = "", None
+    def _run(self, course: Course, plan: TrialPlan) -> Trial | None:
+        """The trial that ended; None for a member of a population that rests now."""
+        why, losses, newest = "", None, 0
+        keeper = make_keeper(course.job, plan)
 
         def on_rows(found: np.ndarray) -> None:
             nonlocal losses
             losses = found
 
         def after(epoch: Epoch) -> bool:
-            nonlocal why
+            nonlocal why, newest
+            newest = epoch.epoch
             why = course.after(plan, epoch, lambda: losses)
+            if why == REST:
+                raise Interrupted
             return not why
 
-        return run_trial(course.job, plan, after, why=lambda: why, on_rows=on_rows if course.paired else None)
+        try:
+            return run_trial(
+                course.job, plan, after, keeper, why=lambda: why, on_rows=on_rows if course.paired else None
+            )
+        except Interrupted:
+            keeper.must_hold(newest)
+            course.rests(plan)
+            return None
 
 
 def make_keeper(job: SweepJob, plan: TrialPlan) -> Keeper:
@@ -173,7 +203,7 @@ def make_keeper(job: SweepJob, plan: TrialPlan) -> Keeper:
     from engine.train.checkpoint import Keeper
 
     owner = digest("checkpoint", job.id, plan.id, plan.params, plan.train, plan.model)
-    return Keeper(job.folder / plan.id, owner, plan.train.checkpoint_seconds)
+    return Keeper(job.folder / plan.id, owner, plan.train.checkpoint_seconds, plan.since)
 
 
 def run_trial(
@@ -187,8 +217,9 @@ def run_trial(
 ) -> Trial:
     """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record.
 
-    It goes on from its newest checkpoint, where there is one, and removes its checkpoints in the end. `why` tells the
-    reason of a stop. `on_rows` is given the losses of the validation rows (paired.influence) after each epoch, before
+    It goes on from its newest checkpoint, where there is one, and removes its checkpoints in the end, unless a budget
+    stopped it: a larger one lets it go on. Epochs up to `plan.since` are told by nobody. `why` tells the reason of a
+    stop. `on_rows` is given the losses of the validation rows (paired.influence) after each epoch, before
     `on_epoch`; without it they are not computed.
 
     Raises:
@@ -203,7 +234,9 @@ def run_trial(
 
     def after(epoch: Epoch) -> bool:
         nonlocal stopped
-        stopped = not on_epoch(epoch)
+        stopped = epoch.epoch > plan.since and not on_epoch(epoch)
+        if stopped and of_the_budget(why()):
+            keeper.keep()
         return not stopped
 
     def rows(prediction: np.ndarray) -> None:
@@ -229,9 +262,11 @@ def run_trial(
         seconds=keeper.spent(),
         config=plan.config,
         notes=tuple(keeper.notes),
+        schedule=plan.schedule,
     )
     trial = write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
-    keeper.forget()
+    if not may_go_on(trial):
+        keeper.forget()
     return trial
 
 
@@ -324,11 +359,16 @@ def read_trial(folder: Path, trial: str, *, failed: bool = False) -> Trial | Non
 
 
 def taken_up(folder: Path, trial: str) -> Trial | None:
-    """`read_trial` at the start of a sweep: of a trial that ended, what it needed to go on is removed."""
+    """`read_trial` at the start of a sweep: of a trial that ended for good, what it needed to go on is removed."""
     found = read_trial(folder, trial)
-    if found is not None:
+    if found is not None and not may_go_on(found):
         forget_checkpoints(folder / trial)
     return found
+
+
+def may_go_on(trial: Trial) -> bool:
+    """Was it stopped by a budget: where there is a larger one, it goes on from its checkpoint."""
+    return trial.state is TrialState.STOPPED and of_the_budget(trial.reason)
 
 
 def write_point(folder: Path, trial: str, params: dict[str, Any]) -> None:

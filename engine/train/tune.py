@@ -189,8 +189,11 @@ class RaySearch:
 
         job = course.job
         arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
-        light = replace(job, plans=(), further=None, clusters=None, train=_empty(), validation=_empty())
+        light = replace(
+            job, plans=(), further=None, population=None, clusters=None, train=_empty(), validation=_empty()
+        )
         watch = Watch(course, self.workers)
+        schedule = Schedule(watch)
         at_once = min(self.conf.max_concurrent or len(self.workers), len(self.workers))
 
         def begin(worker: Any, owner: str, plan: TrialPlan) -> None:
@@ -205,7 +208,7 @@ class RaySearch:
                     workers=self.workers,
                     job=light,
                     arrays=[arrays],
-                    limits=(self.conf.max_failures, self.conf.max_preemptions),
+                    limits=(course.max_failures, self.conf.max_preemptions),
                     paired=course.paired,
                 ),
                 {"cpu": self.threads},
@@ -217,7 +220,7 @@ class RaySearch:
                 search_alg=Suggest(course, watch, Ahead(self.workers[:at_once], begin)),
                 reuse_actors=True,
                 max_concurrent_trials=at_once,
-                scheduler=Schedule(watch),
+                scheduler=schedule,
                 trial_dirname_creator=_trial_folder,
             ),
             run_config=tune.RunConfig(
@@ -231,6 +234,11 @@ class RaySearch:
         )
         try:
             tuner.fit()
+        except KeyboardInterrupt:
+            if not self._died:
+                self._rest()
+                schedule.end()
+            raise
         finally:
             shutil.rmtree(storage / name, ignore_errors=True)
         return self._after(course, watch)

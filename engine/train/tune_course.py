@@ -13,10 +13,11 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from engine.errors import TidegateError
 from engine.records import Epoch
 from engine.train.course import Course
 from engine.train.crew import reached
-from engine.train.sweep import TrialPlan
+from engine.train.sweep import REST, TrialPlan
 from engine.train.tune_trial import GivenUp, new_owner
 from engine.train.worker import START_SECONDS
 
@@ -36,6 +37,11 @@ class Watch(tune.Callback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its callbacks beside the sweep; nothing of ours is read back from there."""
         return {}
+
+    def begins(self, plan: TrialPlan) -> None:
+        """A trial begins, or the next stretch of one: what was told of an earlier one does not count."""
+        self.over.discard(plan.id)
+        self.away.pop(plan.id, None)
 
     def note(self, plan: TrialPlan, result: dict[str, Any]) -> str:
         """Tell the course of an epoch, once; why the trial must stop now, empty where it goes on."""
@@ -74,9 +80,24 @@ class Watch(tune.Callback):  # type: ignore[misc]
         """
         plan = trial.config["plan"]
         self.over.add(plan.id)
-        if self.fault is None and not self._course.ended(plan):
-            reached(self._workers, "ends", plan.id, self._why.get(plan.id, ""))
-            self._course.ended(plan)
+        if self.fault is not None or self._course.ended(plan):
+            return
+        why = self._why.get(plan.id, "")
+        if why == REST:
+            self._rests(plan)
+            return
+        reached(self._workers, "ends", plan.id, why)
+        self._course.ended(plan)
+
+    def _rests(self, plan: TrialPlan) -> None:
+        """A member of a population has come as far as it may; without its checkpoint the sweep ends."""
+        faults = [fault for fault in reached(self._workers, "rests", plan.id) if fault]
+        try:
+            if faults:
+                raise TidegateError(faults[0])
+            self._course.rests(plan)
+        except Exception as error:  # Tune would log it and go on
+            self.fault = error
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial failed for good, or its thin actor was lost: with its node, say."""
@@ -98,6 +119,16 @@ class Schedule(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
+        self._controller: Any = None  # Tune's own
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Remember who runs the trials."""
+        self._controller = tune_controller
+
+    def end(self) -> None:
+        """Let Tune end the actors of trials and give up the CPUs that it holds: after SIGTERM nobody else does."""
+        if self._controller is not None:
+            self._controller.cleanup()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its scheduler beside the sweep; nothing of ours is read back from there."""
@@ -148,7 +179,10 @@ class Suggest(Searcher):  # type: ignore[misc]
                 self._watch.fault = error
             else:
                 if plan is not None:
+                    self._watch.begins(plan)
                     return {"plan": plan, **self._ahead.start(plan)}
+                if self._course.waits:
+                    return None  # Tune asks again
         return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -30,7 +29,6 @@ from engine.train.worker import LostLease
 CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
 ANSWER_SECONDS = 5.0  # a worker answers in milliseconds, unless its process is being started
 LAST_NOTES = 8  # that are kept
-CHECKPOINT = "trial.checkpoint"
 LOST = (RayActorError, OutOfMemoryError, NodeDiedError, WorkerCrashedError, ActorUnschedulableError, LostLease)
 
 
@@ -46,8 +44,7 @@ class GivenUp(RuntimeError):
 class TrialActor(tune.Trainable):  # type: ignore[misc]
     """One trial at a time, trained by whichever worker is free, and again where that is lost.
 
-    The trial starts at the first `step`, unless the driver has started it ahead (tune_course.py): what
-    `load_checkpoint` brings before that, it goes on from.
+    The trial starts at the first `step`, unless the driver has started it ahead (tune_course.py).
     """
 
     def setup(
@@ -71,7 +68,6 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._owner = ""
         self._ahead: tuple[int, str] | None = self.config.get("ahead")  # it runs already: the worker, its owner there
         self._last: dict[str, Any] = {}
-        self._donor = b""
         self._notes: list[str] = []
         self._patience = Patience(*self._limits)
 
@@ -89,7 +85,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self._owner = new_owner(self._plan)
             self._worker = self._claim()
             begin = self._worker.begin.remote(
-                self._owner, self._job, self._plan, self._arrays[0], self._donor, tuple(self._notes), self._paired
+                self._owner, self._job, self._plan, self._arrays[0], tuple(self._notes), self._paired
             )
             ray.get(begin)
         epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))
@@ -140,7 +136,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
                 "done": False,
             }
             # After the last one let the trial write its record before Tune hears of its end.
-            if self.iteration < epoch.epoch < self._plan.train.max_epochs:
+            if self._plan.since + self.iteration < epoch.epoch < self._plan.train.max_epochs:
                 return dict(self._last)
 
     def _outcome(self) -> Trial | None:
@@ -179,16 +175,3 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         """Give the worker back; a trial that the scheduler cut short writes its record on the way."""
         self._let_go()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Where the trial stands, for another one to go on from. The trial itself does not need it: its own checkpoints
-        lie in its folder.
-        """
-        data = b"" if self._worker is None else ray.get(self._worker.checkpoint.remote(self._owner))
-        (Path(checkpoint_dir) / CHECKPOINT).write_bytes(data)
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Go on from what `save_checkpoint` of another trial wrote, with the hyperparameters of this one. What this
-        trial itself wrote changes nothing.
-        """
-        self._donor = (Path(checkpoint_dir) / CHECKPOINT).read_bytes()

@@ -13,7 +13,6 @@ A trial that is let go before its end is recorded as stopped only if the driver 
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -35,7 +34,6 @@ from engine.train.sweep import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.train.checkpoint import Keeper
 
 LEASE_SECONDS = 30.0
 START_SECONDS = 180.0  # that an owner has to come up; a busy machine takes its time
@@ -48,15 +46,14 @@ class LostLease(RuntimeError):
 class Handoff:
     """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did.
 
-    `donor` is a checkpoint of another trial, to go on from its state; `notes` are put in the record; `home` names where
-    files go from a machine that is not the driver's (home.py); `paired`: the losses of single rows are kept.
+    `notes` are put in the record; `home` names where files go from a machine that is not the driver's (home.py);
+    `paired`: the losses of single rows are kept.
     """
 
     def __init__(
         self,
         job: SweepJob,
         plan: TrialPlan,
-        donor: bytes = b"",
         notes: tuple[str, ...] = (),
         home: str = "",
         *,
@@ -68,23 +65,20 @@ class Handoff:
         self._paired, self._why = paired, ""
         self._epochs: queue.Queue[Epoch | None] = queue.Queue()
         self._words: queue.Queue[str] = queue.Queue()
-        self._checkpoints: queue.Queue[bytes] = queue.Queue()
-        self._recorded = True
-        self._thread = threading.Thread(
-            target=self._run, args=(job, plan, donor, notes, home), daemon=True, name=plan.id
-        )
+        self._recorded, self._rests = True, False
+        self._thread = threading.Thread(target=self._run, args=(job, plan, notes, home), daemon=True, name=plan.id)
         self._thread.start()
 
-    def _run(self, job: SweepJob, plan: TrialPlan, donor: bytes, notes: tuple[str, ...], home: str) -> None:
+    def _run(self, job: SweepJob, plan: TrialPlan, notes: tuple[str, ...], home: str) -> None:
         try:
             with placed(job, plan.id, home) as place:
                 try:
-                    ended = self._trained(place, plan, donor, notes)
+                    ended = self._trained(place, plan, notes)
                 finally:  # what an interrupted trial leaves comes home, too
                     place.send()
             self.ended = ended
         except Interrupted:
-            self.fault = "it was interrupted"
+            self.fault = "" if self._rests else "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
             self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         finally:
@@ -93,45 +87,42 @@ class Handoff:
     def _keep(self, losses: np.ndarray) -> None:
         self.losses = losses
 
-    def _trained(self, place: Place, plan: TrialPlan, donor: bytes, notes: tuple[str, ...]) -> Trial:
+    def _trained(self, place: Place, plan: TrialPlan, notes: tuple[str, ...]) -> Trial:
         recorded = read_trial(place.job.folder, plan.id)
         if recorded is not None:  # the worker before was lost after the record was written
             return recorded
         forget_trial(place.job.folder, plan.id)  # of an attempt that failed
         keeper = make_keeper(place.job, plan)
         keeper.notes.extend(notes)
-        if donor:
-            keeper.adopt(donor)
-        return run_trial(
-            place.job,
-            plan,
-            lambda epoch: self._after(epoch, keeper, place),
-            keeper,
-            why=lambda: self._why,
-            on_rows=self._keep if self._paired else None,
-        )
+        newest = 0
 
-    def _after(self, epoch: Epoch, keeper: Keeper, place: Place) -> bool:
+        def after(epoch: Epoch) -> bool:
+            nonlocal newest
+            newest = epoch.epoch
+            return self._after(epoch, place)
+
+        try:
+            return run_trial(
+                place.job,
+                plan,
+                after,
+                keeper,
+                why=lambda: self._why,
+                on_rows=self._keep if self._paired else None,
+            )
+        except Interrupted:
+            if self._rests:
+                keeper.must_hold(newest)
+            raise
+
+    def _after(self, epoch: Epoch, place: Place) -> bool:
         place.send()
         self._epochs.put(epoch)
-        while (word := self._words.get()) == "checkpoint":
-            keeper.keep()
-            self._checkpoints.put(keeper.newest_bytes())
-        if word == "go on":
+        if self._words.get() == "go on":
             return True
         if not self._recorded:
             raise Interrupted
         return False
-
-    def checkpoint(self) -> bytes:
-        """A checkpoint of where the trial rests after the epoch that was handed over last; empty where none can be
-        made.
-        """
-        self._words.put("checkpoint")
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                return self._checkpoints.get(timeout=0.1)
-        return b""
 
     def next(self, first: bool) -> Epoch | None:
         """The next epoch; None when the trial has ended."""
@@ -139,11 +130,11 @@ class Handoff:
             self._words.put("go on")
         return self._epochs.get()
 
-    def stop(self, *, recorded: bool, why: str = "") -> None:
-        """End the trial after its current epoch and wait for it; as one stopped for this reason, or without a
-        record.
+    def stop(self, *, recorded: bool, why: str = "", rests: bool = False) -> None:
+        """End the trial after its current epoch and wait for it; as one stopped for this reason, or without a record.
+        `rests`: it must leave the checkpoint of that epoch, or `fault` says why there is none.
         """
-        self._recorded, self._why = recorded, why
+        self._recorded, self._why, self._rests = recorded, why, rests
         self._words.put("stop")
         self._thread.join()
 
@@ -211,6 +202,18 @@ class Worker:
             self._handoff = None
         handoff.stop(recorded=True, why=why)
 
+    def rests(self, trial: str) -> str:
+        """This member of a population rests after the epoch that `step` gave last, and its checkpoint is on disk. Why
+        it is not; empty also where the trial does not run here.
+        """
+        with self._lock:
+            handoff = self._handoff
+            if handoff is None or handoff.trial != trial or self._busy:
+                return ""
+            self._handoff = None
+        handoff.stop(recorded=False, rests=True)
+        return handoff.fault
+
     def losses(self, trial: str) -> np.ndarray | None:
         """Those of the validation rows (N,) in the newest epoch of this trial; None where it was not trained here."""
         name, losses = self._losses
@@ -222,19 +225,18 @@ class Worker:
         job: SweepJob,
         plan: TrialPlan,
         arrays: dict[str, Any],
-        donor: bytes = b"",
         notes: tuple[str, ...] = (),
         paired: bool = False,
     ) -> None:
         """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy.
 
-        It goes on from its newest checkpoint, or from that of another trial, `donor`. `notes` are put in its record;
-        `paired`: the losses of single rows are kept.
+        It goes on from its newest checkpoint. `notes` are put in its record; `paired`: the losses of single rows are
+        kept.
         """
         self._check(owner)
         self._ended.pop(plan.id, None)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff = Handoff(job, plan, donor, notes, self._home, paired=paired)
+        self._handoff = Handoff(job, plan, notes, self._home, paired=paired)
         self._started = False
         self._begun.set()
 
@@ -263,14 +265,6 @@ class Worker:
         """The record of the trial that has just ended; None where it left none."""
         self._check(owner)
         return self._outcome
-
-    def checkpoint(self, owner: str) -> bytes:
-        """The trial as it stands after the epoch that `step` gave last, for `begin` as a donor; empty where that cannot
-        be told.
-        """
-        self._check(owner)
-        handoff = self._handoff
-        return handoff.checkpoint() if handoff is not None and self._started else b""
 
     def release(self, owner: str) -> None:
         """Give the worker back. A trial that still runs ends: recorded if the scheduler wished it so."""

@@ -82,3 +82,13 @@ def test_a_space_that_names_nothing_is_refused(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "search.space:model: there is no option 'resnt' - did you mean 'resnet'?\n"
     assert cli.run([*WORDS[:2], "--cfg", "job", "-p", "nope"]) == 2
     assert capsys.readouterr().err == "command line:--package nope: there is no such package - see --cfg job\n"
+
+
+def test_a_loop_shows_the_space_that_it_would_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that the command line sets is not searched; and the primary config may lie in a folder of one's own."""
+    said = shown(capsys, "loop", "experiment=flights", "train.lr=0.1", "--cfg", "job", "-p", "search.space")
+    assert yaml.safe_load(said) == {"model.dropout": "interval(0.0, 0.3)", "model.width": "choice(64, 128, 256)"}
+    write(tmp_path / "mine.yaml", "defaults: [config, {override data: flights}, _self_]\ntrain: {lr: 0.25}\n")
+    for verb in ("loop", "sweep"):
+        said = shown(capsys, verb, "--config-dir", str(tmp_path), "--config-name", "mine", "--cfg", "job")
+        assert yaml.safe_load(said)["train"]["lr"] == 0.25

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine import sweeps
-from engine.records import Candidate, Trial, TrialState
+from engine.records import Candidate, Stretch, Trial, TrialState
 from engine.report.terminal import Console
 
 FINISHED, STOPPED, FAILED = TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED
@@ -100,3 +100,21 @@ def test_a_sweep_goes_on_under_another_budget_and_not_under_another_space() -> N
     assert one == {"search": {"space": {"a": "b"}, "seed": 0}, "train": {"lr": 1}}
     assert sweeps.inputs({"search": {**search, "time_budget": "2m", "workers": 4}, "train": {"lr": 1}}) == one
     assert sweeps.inputs({"search": {**search, "seed": 1}, "train": {"lr": 1}}) != one
+
+
+def test_the_schedule_of_the_best_is_told() -> None:
+    """Of two trials with the same hyperparameters the one that gave the value is the best."""
+    schedule = (
+        Stretch(after=0, trial="trial-002", params={"train.lr": 0.0123456, "train.batch_size": 64}),
+        Stretch(after=4, trial="trial-001", params={"train.lr": 0.01, "train.batch_size": 64}),
+    )
+    winner = replace(trial(1, 0.4), schedule=schedule)
+    other = replace(trial(0, 0.6), params=winner.params)
+    made = candidate(other, winner, winner=winner)
+    assert (
+        "its weights were trained by trial-002 from epoch 1 (train.lr=0.0123, train.batch_size=64), "
+        "trial-001 from epoch 5 (train.lr=0.01)"
+    ) in shown(made)
+    best = sweeps.answer(made)["best"]
+    assert best["id"] == "trial-001"
+    assert [stretch["after"] for stretch in best["schedule"]] == [0, 4]  # for programs, in full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,26 @@ def test_a_sweep_over_two_models_trains_each_with_its_own_keys(fresh: World, tmp
     assert answer.err.splitlines()[0] == "the space has 3 points, all of them checked"
     assert answer.value["space"]["points"] == 3
     assert answer.value["space"]["keys"]["model"] == "choice(tabular, resnet)"
+
+
+def test_a_population_is_a_sweep(fresh: World) -> None:
+    words = ["search=pbt", "search.backend=local", "search.num_samples=4", "search.perturbation_interval=1"]
+    answer = fresh.ask("sweep", *words, "train.max_epochs=3")
+    assert answer.code == 0
+    candidate, best = answer.value["candidate"], answer.value["best"]
+    assert [trial["state"] for trial in candidate["trials"]] == ["finished"] * 4
+    (folder,) = fresh.out.rglob("population.json")
+    rounds = json.loads(folder.read_text())["takeovers"]
+    assert [takeover["after"] for takeover in rounds] == [1, 2]
+    bred = [trial for trial in candidate["trials"] if trial["schedule"]]
+    assert bred
+    assert best["value"] == candidate["value"]
+    refused = fresh.ask("sweep", *words, "train.lr=interval(0.01, 0.1)", "model.width=choice(4, 6)")
+    assert refused.code == 2
+    assert refused.err.splitlines()[-1].startswith("search.space:model.width: pbt hands weights on, and this key chan")
+    refused = fresh.ask("sweep", *words, "train.schedule=choice(cosine, constant)")
+    assert refused.code == 2
+    assert "search.space:train.schedule: pbt changes numbers alone, and these values are none" in refused.err
 
 
 @pytest.mark.parametrize("backend", ["ray", "local"])

@@ -8,13 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.records import Sweep, Trial, TrialState
+from engine.records import Stretch, Sweep, Trial, TrialState
 from engine.track import BEST, TrackConf, make_tracker, settings, tell_sweep
+from engine.track.describe import describe_trial
 from engine.track.runs import group_of, run_id
 from engine.track.weights_and_biases import WandbTracker
 from tests.engine.report.sweeps import METRIC, make_epoch, make_sweep, make_trial
@@ -344,3 +346,28 @@ def test_what_it_costs(tracker: WandbTracker, record_property: pytest.RecordProp
     figure = f"{1e3 * driver / 30:.1f} ms of the driver, {1e3 * spent / 30:.0f} ms CPU beside it, a trial of 8 epochs"
     record_property("W&B keeps no sweep waiting", figure)
     assert driver / 30 < 0.1
+
+
+def test_a_trial_of_a_population_has_a_table_of_its_hyperparameters() -> None:
+    schedule = (
+        Stretch(after=0, trial="trial-002", params={"train.lr": 0.02}),
+        Stretch(after=4, trial="trial-001", params={"train.lr": 0.016}),
+    )
+    trial = Trial(
+        id="trial-001",
+        params={"train.lr": 0.016},
+        state=TrialState.FINISHED,
+        reason="",
+        curve=(),
+        best_epoch=5,
+        value=0.9,
+        seconds=1.0,
+        schedule=schedule,
+    )
+    sweep = Sweep(
+        id="s", loop="l", window="w", policy="", action="", decision="", metric="roc_auc_score", mode="max", config={}
+    )
+    found = describe_trial(sweep, trial).tables["schedule"]
+    assert found.columns == ("after epoch", "trial", "train.lr")
+    assert found.rows == ((0, "trial-002", 0.02), (4, "trial-001", 0.016))
+    assert describe_trial(sweep, replace(trial, schedule=())).tables == {}

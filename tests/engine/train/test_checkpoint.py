@@ -175,7 +175,7 @@ def test_that_of_another_trial_is_refused_unless_it_is_adopted(tmp_path: Path) -
         f"checkpoint-0 is {fault}; checkpoint-1 is {fault}; it started anew",
     ]
     keep(tmp_path / "b", 1, 2, 3, 4, 5, 6, owner="b")
-    Keeper(tmp_path / "b", "b").adopt(Keeper(tmp_path / "a", "a").newest_bytes())
+    Keeper(tmp_path / "b", "b").adopt(Keeper(tmp_path / "a", "a").bytes_of(3))
     assert found(tmp_path / "b", "b") == (3, ["it went on from epoch 3"])  # not from its own newest one
     mine = Keeper(tmp_path / "b", "b")
     newest = mine.newest()

@@ -57,7 +57,24 @@ SEARCH = [
     ({"max_failures": -1}, "search.max_failures: -1 is negative - choose 0 or more"),
     ({"max_concurrent": -1}, "search.max_concurrent: -1 is negative - choose 0 or more"),
     ({"searcher": "bohb"}, "search.searcher: 'bohb' is unknown - choose random, grid, tpe or gp"),
-    ({"scheduler": "pbt"}, "search.scheduler: 'pbt' is unknown - choose none, asha, hyperband, median or paired"),
+    (
+        {"scheduler": "pb2"},
+        "search.scheduler: 'pb2' is unknown - choose none, asha, hyperband, median, paired or pbt",
+    ),
+    ({"perturbation_interval": 0}, "search.perturbation_interval: 0 is below 1 - choose a positive number"),
+    ({"quantile": 0.6}, "search.quantile: 0.6 is no share up to a half - choose 0.25"),
+    ({"quantile": math.nan}, "search.quantile: nan is no share up to a half - choose 0.25"),
+    ({"perturbation": 1.0}, "search.perturbation: 1.0 is not between 0 and 1 - choose a number such as 0.2"),
+    ({"resample": -0.1}, "search.resample: -0.1 is no chance - choose one from 0 to 1"),
+    (
+        {"scheduler": "pbt", "searcher": "tpe"},
+        "search.searcher: tpe chooses points from what earlier trials gave, and a population begins at once"
+        " - choose random or grid",
+    ),
+    (
+        {"scheduler": "pbt", "num_samples": 1},
+        "search.num_samples: a population of one has nobody to learn from - choose 4 or more",
+    ),
     ({"startup": 0}, "search.startup: 0 is below 1 - choose a positive number"),
     ({"brackets": 0}, "search.brackets: 0 is below 1 - choose a positive number"),
     ({"brackets": 11}, "search.brackets: 11 is above 10 - choose a smaller number"),

@@ -168,14 +168,22 @@ def test_a_budget_ends_the_sweep_with_its_best_so_far(
         budget = {"time_budget": f"{seconds}s"} if key == "time_budget" else {"compute_hours": seconds / 3600}
         return SearchConf(backend="local", scheduler="none", **budget)  # type: ignore[arg-type]
 
-    job = make_job(tmp_path, *plans)
+    job = make_job(tmp_path / "job", *plans)
     trials = run(conf(100), job)
     assert [(t.state.value, len(t.curve)) for t in trials] == [("finished", 4), ("finished", 4), ("stopped", 2)]
     assert trials[2].reason.startswith(f"stopped: the budget is used up (search.{key}=")
     assert best(trials, "max") == trials[0]  # the longest trained ones alone
+    assert {path.parent.name for path in job.folder.rglob("checkpoint-*")} == {"trial-002"}  # where it can go on
     again = run(conf(100), job)  # nothing is left: nothing runs
     assert again == trials
     more = run(conf(300), job)
+    assert more[2].notes == ("it went on from epoch 2",)
+    assert list(job.folder.rglob("checkpoint-*")) == []
+    monkeypatch.setattr(Course, "after", real)
+    alone = run(SearchConf(backend="local", scheduler="none"), make_job(tmp_path / "alone", plans[2]))
+    assert Path(more[2].weights).read_bytes() == Path(alone[0].weights).read_bytes()
+    if key == "compute_hours":
+        assert json.loads((job.folder / "spent.json").read_text())["compute"] == 160.0  # no epoch was paid twice
     assert [(t.state.value, len(t.curve)) for t in more] == [("finished", 4)] * 4
     assert more[:2] == trials[:2]
 

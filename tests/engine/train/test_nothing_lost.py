@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,42 @@ def test_the_command_is_killed_in_its_first_seconds(
     assert answer["outcome"] == truth["outcome"]
     assert len(sweep.lines()) <= WHOLE + 5
     record_property("a sweep killed in its first seconds ends as undisturbed", "5 of 5 kills")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The record of the sweep on a disk of its own, of one megabyte."""
+    place = tmp_path / "sweep" / "job"
+    place.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tidegate-test", str(place)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a disk of its own needs the right to mount one")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.ray
+def test_a_disk_that_is_full_ends_the_command_and_loses_nothing(
+    truth: dict[str, Any], small_disk: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sweep = Sweep(small_disk.parent, 0.4)
+    sweep.start()
+    sweep.wait_for(6)  # the second epoch of the second trial
+    with contextlib.suppress(OSError), open(small_disk / "ballast", "wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    code, _, err = sweep.end()
+    assert code not in (0, 130)
+    assert err.count("\n") == 1, err
+    assert "cannot be written: No space left on device" in err
+    finished = (small_disk / "trial-000" / "trial.json").read_bytes()
+    (small_disk / "ballast").unlink()
+    code, answer, err = sweep.run()
+    assert code == 0, err
+    assert answer["outcome"] == truth["outcome"]
+    assert (small_disk / "trial-000" / "trial.json").read_bytes() == finished
+    rates = [float(rate) for rate, *_ in sweep.lines()]
+    assert [rates.count(rate) for rate in (0.01, 0.03)] == [4, 4]  # neither a finished trial nor a new one twice
+    extra = len(rates) - WHOLE
+    assert extra <= 4
+    record_property("a sweep whose disk is full ends as undisturbed", f"1 of 1, {extra} epochs trained twice")

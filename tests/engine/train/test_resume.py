@@ -342,7 +342,7 @@ def test_a_trial_that_adopts_a_state_keeps_its_own_hyperparameters(
         with pytest.raises(Killed):
             run_trial(job, plan, lambda epoch: True)
     donor = make_keeper(job, better)
-    make_keeper(job, worse).adopt(donor.newest_bytes())
+    make_keeper(job, worse).adopt(donor.bytes_of(2))
     kept = donor.newest()
     assert kept is not None
     rates.clear()

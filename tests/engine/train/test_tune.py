@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +26,11 @@ from engine.train.fit import build, predict
 from engine.train.sweep import LocalSearch, SweepJob, best, read_trial
 from engine.train.tune import RaySearch
 from tests.engine.cluster.nodes import descendants
+from tests.engine.train import breeding
 from tests.engine.train.made import MODEL, SPACE, adaptive, ignore_epoch, make_job, make_plan, make_rows, outcome
 
 pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[3]
 STORE = {"object_store_memory": 200_000_000}
 
 MODULE = """\
@@ -95,11 +99,10 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
     place = tmp_path_factory.mktemp("command")
     (place / "rayland.py").write_text(MODULE)
     conf = SearchConf(workers=2, grace_period=1, reduction_factor=2, max_failures=0)
-    made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place),), gpus=0.25)
+    made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(place), str(ROOT)), gpus=0.25)
     real = ray.init
     with pytest.MonkeyPatch.context() as patch:
-        # Two CPUs to spare: what SIGTERM leaves of a sweep holds two until Ray ends.
-        patch.setattr(ray, "init", lambda **words: real(**{**words, "num_cpus": 4, "num_gpus": 1, **STORE}))
+        patch.setattr(ray, "init", lambda **words: real(**{**words, "num_cpus": 2, "num_gpus": 1, **STORE}))
         made.start()
         made._wait()
     yield made
@@ -249,6 +252,10 @@ def test_an_interrupted_trial_is_not_taken_for_a_stopped_one(
     with pytest.raises(KeyboardInterrupt):
         search.run(job, on_epoch=interrupt, on_trial=lambda trial: None)
     assert signal.getsignal(word) is handler
+    deadline = time.monotonic() + 10  # Ray tells of free CPUs with a delay
+    while ray.available_resources().get("CPU", 0.0) < 2.0:
+        assert time.monotonic() < deadline, "actors of the sweep hold CPUs"
+        time.sleep(0.1)
     assert signal.alarm(0) == 0  # Ray's own handler would abort this process three seconds after SIGTERM
     ended = [read_trial(tmp_path, plan.id, failed=True) for plan in job.plans]
     assert None in ended
@@ -281,6 +288,42 @@ def test_one_trial_at_a_time_is_the_same_sweep_on_ray(
         search.run(adaptive(tmp_path / "ray", conf, **of), on_epoch=interrupt, on_trial=lambda trial: None)
     there = search.run(adaptive(tmp_path / "ray", conf, **of), on_epoch=ignore_epoch, on_trial=lambda trial: None)
     assert outcome(there) == outcome(here)
+
+
+def test_a_population_on_two_workers_is_the_same_as_in_one_process(
+    search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four members, two places, interrupted in the second stretch: each adopter begins with the very weights and
+    moments that its donor ended the round with, in another process or at another time.
+    """
+    conf = breeding.conf(backend="ray")
+    here = LocalSearch(conf).run(
+        breeding.breeding(tmp_path / "here", conf, told=tmp_path / "told"),
+        on_epoch=ignore_epoch,
+        on_trial=lambda trial: None,
+    )
+    monkeypatch.setattr(
+        search, "conf", replace(search.conf, scheduler="pbt", num_samples=4, seed=conf.seed, max_failures=1)
+    )
+    job = breeding.breeding(tmp_path / "ray", conf, told=tmp_path / "told")
+    (tmp_path / "told").unlink()
+
+    def interrupt(trial: str, epoch: Epoch) -> None:
+        if epoch.epoch == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        search.run(job, on_epoch=interrupt, on_trial=lambda trial: None)
+    told: list[str] = []
+    there = search.run(job, on_epoch=ignore_epoch, on_trial=lambda trial: told.append(trial.id))
+    assert outcome(there) == outcome(here)
+    assert [trial.schedule for trial in there] == [trial.schedule for trial in here]
+    assert sorted(told) == [plan.id for plan in job.plans]
+    rounds = json.loads((job.folder / "population.json").read_text())["takeovers"]
+    assert [takeover["after"] for takeover in rounds] == [2, 4]
+    for begun, ended in breeding.handed_on(tmp_path / "told", job, rounds):
+        assert len(begun) == 1
+        assert begun == ended
 
 
 def test_a_budget_stops_what_runs(search: RaySearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from engine import durable
 from engine.records import TrialState
 from engine.train import worker as module
-from engine.train.sweep import SweepJob, TrialPlan, read_trial, run_trial
+from engine.train.sweep import SweepJob, TrialPlan, make_keeper, read_trial, run_trial
 from engine.train.worker import Handoff, LostLease, Worker
 from tests.engine.train.made import make_job, make_plan
 
@@ -250,26 +252,41 @@ def test_a_failed_record_is_no_end(job: SweepJob, worker: Worker) -> None:
     assert read_trial(job.folder, plan.id) is not None
 
 
-def test_a_trial_goes_on_from_the_state_of_another_one(tmp_path: Path, worker: Worker) -> None:
-    """What population based training asks for, through the worker."""
+def test_a_member_of_a_population_rests_with_the_checkpoint_of_that_epoch(tmp_path: Path, worker: Worker) -> None:
     job = make_job(tmp_path, make_plan(0, lr=0.05, max_epochs=4), make_plan(1, lr=0.01, max_epochs=4))
-    begin(worker, "better", job, job.plans[0])
-    assert worker.checkpoint("better") == b""  # no epoch yet
-    values = [worker.step("better"), worker.step("better")]
-    donor = worker.checkpoint("better")
-    assert donor == worker.checkpoint("better")  # asking changes nothing
-    assert epochs(worker, "better") == [3, 4]
-    assert worker.checkpoint("better") == b""  # it has ended
-
-    arrays = {"train": vars(job.train), "validation": vars(job.validation)}
-    worker.begin("better", job, job.plans[1], arrays, donor, ("it was cloned",))
-    assert [worker.step("better"), worker.step("better")] == values
-    assert epochs(worker, "better") == [3, 4]
-    trial = read_trial(job.folder, "trial-001")
+    begin(worker, "first", job, job.plans[0])
+    told = [worker.step("first"), worker.step("first")]
+    assert worker.rests("trial-001") == ""  # it does not run here
+    assert worker.rests("trial-000") == ""
+    assert read_trial(tmp_path, "trial-000", failed=True) is None
+    adopter = replace(job.plans[1], since=2)
+    data = make_keeper(job, job.plans[0]).bytes_of(2)
+    make_keeper(job, adopter).adopt(data)
+    begin(worker, "first", job, adopter)
+    assert epochs(worker, "first") == [3, 4]  # those of before are told by nobody
+    trial = read_trial(tmp_path, "trial-001")
     assert trial is not None
-    assert trial.notes == ("it was cloned", "it went on from epoch 2")
+    assert list(trial.curve[:2]) == told
+    assert trial.notes == ()
     alone = run_trial(replace(job, folder=tmp_path / "alone"), job.plans[1], lambda epoch: True)
     assert trial.curve[2].value != alone.curve[2].value
+
+
+def test_a_member_that_leaves_no_checkpoint_does_not_rest(
+    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(step: durable.Step, execute: Callable[[], None]) -> None:
+        if step.operation == "write" and "checkpoint" in str(step.path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        execute()
+
+    job = make_job(tmp_path, make_plan(0, max_epochs=4))
+    begin(worker, "first", job, job.plans[0])
+    worker.step("first")
+    with durable.intercept(full):
+        said = worker.rests("trial-000")
+    assert said.startswith(f"InputError: {tmp_path / 'trial-000'}: no checkpoint after epoch 1: ")
+    assert "No space left on device" in said
 
 
 def test_its_process_finds_the_packages_beside_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
