@@ -7,7 +7,8 @@ A rule compares the bound of an interval, never a bare estimate:
     noninferiority   the same difference is not worse than `margin`
     calibration      the true calibration error is at most `threshold`
     fairness         the largest gap between the groups of a column is at most `threshold`
-    robustness       under noise, without a column or in the next window the metric is not worse than `margin`
+    robustness       under noise or without a column the metric is not worse than `margin`; in the window before or
+                     after it is not worse than the champion's there
     latency, memory, size, answers    budgets and good manners of the artifact in a fresh process (gate.cold)
 
 With `slice` a rule holds on every level of a column, or of the crossing of several.
