@@ -99,7 +99,7 @@ def _listed(row: Row) -> dict[str, Any]:
 
 def live(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """What was in production at a moment, since when, and the verdicts or people that brought it there."""
-    moment = _moment(config.at) if config.at else utc_now()
+    moment = moment_of(config.at) if config.at else utc_now()
     if moment > utc_now():
         raise ConfigError(
             "at", f"{config.at} lies in the future", "name a moment that has been, or leave it out for now"
@@ -130,7 +130,7 @@ def _leaves(row: Row, model: str) -> bool:
     return row.payload["target"] == production or (row.model == model and row.payload["source"] == production)
 
 
-def _moment(at: str) -> datetime:
+def moment_of(at: str) -> datetime:
     """What a person wrote; without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(at.strip())

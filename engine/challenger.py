@@ -332,7 +332,8 @@ def judge_rows(
     asked: Asked = NOTHING,
     beside: Mapping[int, Window] = NO_WINDOWS,
 ) -> EvaluationReport:
-    """Both models on the labelled rows of one window; the challenger also on perturbed ones, where rules ask for it.
+    """Both models on the labelled rows of one window, and where rules ask for it of one beside it; the challenger also
+    on perturbed ones.
 
     `beside` holds the labelled windows next to this one by their shift: -1 the one before, 1 the one after.
     """
@@ -353,7 +354,9 @@ def judge_rows(
         conf=conf,
         asked=asked,
         features=features_of(table, data, conf),
-        predictions={p.name: _perturbed(challenger, table, p, data, conf, beside) for p in perturbations(asked)},
+        predictions={
+            p.name: _perturbed(challenger, champion, table, p, data, conf, beside) for p in perturbations(asked)
+        },
     )
 
 
@@ -384,6 +387,7 @@ def rows_of(model: Predictor, table: pa.Table, data: DataConf) -> Rows:
 
 def _perturbed(
     model: Predictor,
+    champion: Predictor | None,
     table: pa.Table,
     what: Perturbation,
     data: DataConf,
@@ -397,7 +401,7 @@ def _perturbed(
     if what.shift not in beside:
         return f"too few windows: there is no labelled {what.name}"
     other = labelled_rows(beside[what.shift], data)
-    return Elsewhere(rows_of(model, other, data), model.predict(other))
+    return Elsewhere(rows_of(model, other, data), model.predict(other), champion.predict(other) if champion else None)
 
 
 def levels(table: pa.Table, column: str) -> np.ndarray:

@@ -6,6 +6,7 @@ archive.py.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine import archive, durable, founding, outside
 from engine import doctor as checkup
-from engine import durable, founding
 from engine.archive import existing_ledger, ledger_exists
-from engine.data import tables
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, DataError, TidegateError
 from engine.monitor import shards
 from engine.monitor.drift import Reference, compare
+from engine.promote.entries import OPENED
 from engine.promote.ledger import Ledger
 from engine.records import (
     Check,
@@ -40,7 +41,6 @@ from engine.schema import Composer, Config
 from engine.scores import GREATER_IS_BETTER
 from engine.validate.history import blocking, cost
 from engine.validate.schema import SERVING, TRAINING, Schema, diff, infer, learn
-from engine.validate.skew import skew
 from engine.validate.text import load as load_schema
 from engine.validate.text import save, to_yaml
 from engine.validate.window import validate as check_window
@@ -68,17 +68,18 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     source = ParquetSource(data)
     names = source.names()
     window = source.read(config.window or names[-1], labelled=config.environment == TRAINING)
-    before = _reports(config)
-    schema = founding.declared(conf, data)
+    before, came = _reports(config)
+    schema, ages = founding.declared(conf, data), list[float]()
     if schema is None and window.index >= founding.reference_windows(config.loop):
         schema = _reference(config, source, labelled=False)
     if schema is not None and conf.history:
         blocked = {report.window for report in before or () if not report.usable}
         usable = [name for name in names[: window.index] if name not in blocked][-conf.history :]
         seen = [infer(source.read(name, labelled=False).table, data, reference=name) for name in usable]
-        schema = learn(schema, seen, conf.confidence_level)
+        schema, ages = learn(schema, seen, conf.confidence_level), outside.ages_of(seen, came)
     previous = source.read(names[window.index - 1], labelled=False) if window.index else None
-    report = check_window(window, schema, conf, columns=data, previous=previous)
+    now = archive.moment_of(config.at) if config.at else dt.datetime.now(dt.UTC)
+    report = check_window(window, schema, conf, columns=data, previous=previous, now=now, ages=ages)
     report = replace(report, checks=(*report.checks, *_skew(config, window)))
     console = make_console(quiet)
     console.show(validation_table(report))
@@ -88,15 +89,16 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if report.usable else NEGATIVE), {**to_plain(report), "blocking": to_plain(found)}
 
 
-def _reports(config: Config) -> list[ValidationReport] | None:
-    """What the checks of the loop said so far, oldest window first; None where no ledger tells."""
+def _reports(config: Config) -> tuple[list[ValidationReport] | None, dict[str, str]]:
+    """What the checks of the loop said so far, oldest window first, None where no ledger tells; and when each came."""
     if not ledger_exists(config):
-        return None
+        return None, {}
     try:
         with Ledger.open(config.ledger_url, config.loop.name) as ledger:
-            return [from_plain(ValidationReport, row.payload["validation"]) for row in ledger.rows("cycle")]
+            reports = [from_plain(ValidationReport, row.payload["validation"]) for row in ledger.rows("cycle")]
+            return reports, {row.window: row.at for row in ledger.rows(OPENED)}
     except TidegateError:  # a window is looked at with the server of the ledger down; the doctor says so
-        return None
+        return None, {}
 
 
 def _reference(config: Config, source: ParquetSource, *, labelled: bool) -> Schema:
@@ -140,29 +142,10 @@ def _compare_schemas(config: Config) -> Answer:
 
 
 def _skew(config: Config, window: Window) -> tuple[Check, ...]:
-    """The window's features against what serving saw of the same ids, where a file of that is named."""
-    data, path, severity = config.need_data, config.live, config.validate.severity.of("skew")
-    if path is None or severity is None:
-        return ()
-    served, columns = open_table(path), {}
-    for name, read in (
-        (data.id, tables.id_column),
-        *((name, tables.numeric_column) for name in data.numeric),
-        *((name, tables.categorical_column) for name in data.categorical),
-    ):
-        if name in served.column_names:
-            columns[name] = read(served[name], f"{path}:{name}")
-    if data.id not in columns:
-        raise DataError(f"{path}:{data.id}", "there is no such column", "rows of serving are paired by data.id")
-    return skew(
-        window.table,
-        pa.table(columns),
-        data.id,
-        [*data.numeric, *data.categorical],
-        tolerance=config.validate.skew_tolerance,
-        confidence_level=config.validate.confidence_level,
-        severity=severity,
-    )
+    """The window's features against what serving saw of the same ids: the file `live`, else as the loop finds it."""
+    if config.live is None:
+        return outside.against_serving(window, config.need_data, config.validate)
+    return outside.against_log(window, config.live, config.need_data, config.validate)
 
 
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:

@@ -74,11 +74,13 @@ class Perturbation:
 
 @record
 class Perturbed:
-    """A metric of the challenger under a perturbation, minus the same metric on the rows as they are."""
+    """A metric of the challenger under a perturbation, minus the same metric on the rows as they are; of another window
+    minus the champion's on its rows.
+    """
 
     perturbation: str
     estimate: Estimate
-    difference: Estimate  # paired by row; of another window, which shares no row, made of two intervals
+    difference: Estimate  # paired by row; of another window without a champion, made of two intervals
 
 
 @record

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from engine import scores
+from engine.agreement import agreement
 from engine.records import Estimate, Task
 from engine.scores import AVERAGED, BY_ROW, absent, as_scored, as_truth, row_losses, score
 from kernels.resample import BootstrapResult, MetricOptions, bootstrap, delong
@@ -58,8 +59,11 @@ def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf
 
 
 def difference(metric: str, rows: Rows, champion: np.ndarray, challenger: np.ndarray, conf: IntervalConf) -> Estimate:
-    """metric(challenger) - metric(champion), paired by row; NaN with its reason as for `estimate`."""
-    return _interval(metric, rows, champion, challenger, conf)
+    """metric(challenger) - metric(champion), paired by row; NaN with its reason as for `estimate`.
+
+    Where the models differ on few rows or none, no narrower than engine/agreement.py knows it.
+    """
+    return _honest(_interval(metric, rows, champion, challenger, conf), rows, (champion, challenger))
 
 
 def compare(
@@ -81,13 +85,28 @@ def compare(
         ends = [(v, max(v - h, 0.0), min(v + h, 1.0)) for v, h in zip(found.estimates, halves, strict=True)]
         both = (found.estimate, found.low, found.high)
         one, first, second = (_estimate(metric, rows, conf, *numbers, "DeLong") for numbers in (both, *ends))
-        return one, first, second
+        return _honest(one, rows, (champion, challenger)), first, second
     result = _bootstrap(metric, rows, champion, challenger, conf, each=True)
     values = [score(metric, rows.task, rows.target, prediction) for prediction in (champion, challenger)]
     models = zip(values, result.models, strict=True)
     first, second = (_estimate(metric, rows, conf, v, m.low, m.high, _method(rows, conf, m.note)) for v, m in models)
     method = _method(rows, conf, result.note)
-    return _estimate(metric, rows, conf, result.estimate, result.low, result.high, method), first, second
+    one = _estimate(metric, rows, conf, result.estimate, result.low, result.high, method)
+    return _honest(one, rows, (champion, challenger)), first, second
+
+
+def _honest(found: Estimate, rows: Rows, models: tuple[np.ndarray, np.ndarray]) -> Estimate:
+    """A paired difference, its interval no narrower than the few rows allow on which the models differ."""
+    if found.reason:
+        return found
+    certain, level = found.low == found.high, found.confidence_level
+    few = agreement(found.name, rows.task, rows.target, rows.cluster, models, level=level, certain=certain)
+    if few is None:
+        return found
+    if few.reason:
+        return replace(found, low=math.nan, high=math.nan, reason=few.reason)
+    low, high = min(found.low, found.value - few.below), max(found.high, found.value + few.above)
+    return replace(found, low=low, high=high, method=f"{found.method}; {few.note}")
 
 
 def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None, conf: IntervalConf) -> Estimate:

@@ -54,6 +54,8 @@ class Past:
 
     def __init__(self, ledger: Ledger, window: str) -> None:
         rows = ledger.history()
+        # When each window came, ISO 8601 in UTC: what a run after a kill reads, too, and not the clock of that run.
+        self.came: dict[str, str] = {row.window: row.at for row in reversed(rows) if row.kind == OPENED}
         opened = next((row.seq for row in rows if row.kind == OPENED and row.window == window), len(rows) + 1)
         # Rows of the window itself may be older than its opening only where an earlier release began it.
         self.rows: list[Row] = [row for row in rows if row.seq < opened and row.window != window]

@@ -133,6 +133,16 @@ class Check:
 
 
 @record
+class Freshness:
+    """What is looked at to tell whether a window is fresh: enough to decide it again."""
+
+    newest: str  # time of the newest row, ISO 8601 in UTC; empty: no row has one
+    now: str  # when the window came
+    limit_hours: float
+    taught_by: int = 0  # windows before, which taught the limit; 0: a person declared it
+
+
+@record
 class ValidationReport:
     """Is the window fit for use."""
 
@@ -141,6 +151,7 @@ class ValidationReport:
     n_rows: int
     checks: tuple[Check, ...]
     schema: str = ""  # hash of the schema that it was held against; empty: judged by itself
+    fresh: Freshness | None = None  # None: nobody asked how old its rows may be
 
     @property
     def blocked(self) -> tuple[Check, ...]:

@@ -15,14 +15,17 @@ from engine.decide import DecideConf, Evidence, decide
 from engine.errors import InputError
 from engine.gate import RuleConf, judge, judge_look, judge_worn, untrained
 from engine.promote.chain import Row
-from engine.promote.entries import DECISION, STAGE, VERDICT, inputs_id
+from engine.promote.entries import DECISION, STAGE, VALIDATION, VERDICT, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.transition import DISPLACED
 from engine.records import (
     Candidate,
     Decision,
     EvaluationReport,
+    Freshness,
     Look,
+    Severity,
+    ValidationReport,
     Verdict,
     Wear,
     canonical,
@@ -30,8 +33,10 @@ from engine.records import (
     record,
     to_plain,
 )
+from engine.validate.fresh import as_check
 
-KINDS = (DECISION, VERDICT, STAGE)  # what there is a why to
+KINDS = (DECISION, VERDICT, STAGE, VALIDATION)  # what there is a why to
+RECORDS: Mapping[str, type] = {DECISION: Decision, VERDICT: Verdict, VALIDATION: ValidationReport}
 COLD = "cold"
 
 
@@ -86,24 +91,38 @@ def replay(ledger: Ledger, row: Row) -> Replay:
     """Make a decision or verdict again from what the ledger holds, and compare it with the row."""
     found = ledger.find(inputs_id(row.id))
     if found is None:
-        measured = row.payload.get("gate") == COLD
+        measured = "a cold start is measured, not computed" if row.payload.get("gate") == COLD else ""
+        measured = "rows were looked at, which the ledger does not hold" if row.kind == VALIDATION else measured
         state = Replayed.MEASURED if measured else Replayed.UNRECORDED
-        detail = (
-            "a cold start is measured, not computed" if measured else "an earlier release did not record its inputs"
-        )
+        detail = measured or "an earlier release did not record its inputs"
         return Replay(id=row.id, state=state, detail=detail, inputs={})
     inputs = found.payload
     try:
-        again = _decision(inputs) if row.kind == DECISION else _verdict(ledger, inputs)
-        from_plain(Decision if row.kind == DECISION else Verdict, row.payload)  # else a field without default is gone
+        again = _again(ledger, row, inputs)
+        from_plain(RECORDS[row.kind], row.payload)  # else a field without default is gone
         again = _as_recorded(again, row.payload)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         detail = f"its inputs cannot be read by this release: {' '.join(str(error).split())}"
         return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
     if canonical(again) == canonical(row.payload):
-        return Replay(id=row.id, state=Replayed.EQUAL, detail="made again from its inputs, bit for bit", inputs=inputs)
+        part = "how fresh its rows are, made" if row.kind == VALIDATION else "made"
+        detail = f"{part} again from its inputs, bit for bit"
+        return Replay(id=row.id, state=Replayed.EQUAL, detail=detail, inputs=inputs)
     detail = f"{_first_difference(row.payload, again)}; made by tidegate {inputs.get('version', 'unknown')}"
     return Replay(id=row.id, state=Replayed.DIFFERENT, detail=detail, inputs=inputs)
+
+
+def _again(ledger: Ledger, row: Row, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    if row.kind == VALIDATION:
+        return _validation(inputs, row.payload)
+    return _decision(inputs) if row.kind == DECISION else _verdict(ledger, inputs)
+
+
+def _validation(inputs: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with its check of freshness made again; all others looked at rows."""
+    fresh: Any = to_plain(as_check(from_plain(Freshness, inputs["fresh"]), Severity(inputs["severity"])))
+    checks = [fresh if check["name"] == "fresh" else check for check in recorded["checks"]]
+    return {**recorded, "checks": checks, "fresh": inputs["fresh"]}
 
 
 def _decision(inputs: Mapping[str, Any]) -> dict[str, Any]:

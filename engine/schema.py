@@ -87,7 +87,8 @@ class Config:
     of: str | None = None
     """why: a window, or the beginning of the id of a decision, verdict, stage change or model."""
     at: str | None = None
-    """live: a moment, such as 2026-03-01T12:00; without a zone it is UTC; null: now."""
+    """live: a moment, such as 2026-03-01T12:00; without a zone it is UTC; null: now. validate: as of then rows are
+    fresh or stale."""
     kind: str | None = None
     """history: rows of this kind alone, such as verdict or stage."""
     limit: int | None = None

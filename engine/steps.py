@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from engine import __version__, challenger, founding
+from engine import __version__, challenger, founding, outside
 from engine.act import act
 from engine.challenger import Recipe, TrainingRows
 from engine.data.tables import join
@@ -141,8 +141,15 @@ class Steps:
 
     def validate(self, window: Window, past: Past) -> ValidationReport:
         """Is the window fit for use, held against the declared schema or what the founding windows look like, and
-        against the usable windows before it where `validate.history` asks for them.
+        against the usable windows before it where `validate.history` asks for them; the clock is that of the row which
+        opened the window.
+
+        What a clock or a log of serving had a part in is recorded at once: it may be otherwise when a killed cycle
+        runs again.
         """
+        known = outside.recorded(self.ports.ledger, window.name)
+        if known is not None:
+            return known
         if self._schema is None:
             self._schema = self._founding_schema()
         at, conf = self.at(window.name), self.confs.validate
@@ -150,7 +157,14 @@ class Steps:
         usable = [name for name in self.names[:at] if name not in past.blocked]
         seen = [self._look(name) for name in usable[max(0, len(usable) - conf.history) :]] if conf.history else []
         with self.ports.watch.lap("validate"):
-            return validate(window, learn(self._schema, seen, conf.confidence_level), conf, previous=previous)
+            came, schema = past.came, learn(self._schema, seen, conf.confidence_level)
+            now, ages = outside.moment(came.get(window.name, "")), outside.ages_of(seen, came)
+            found = validate(window, schema, conf, previous=previous, now=now, ages=ages)
+            skewed = outside.against_serving(window, self.confs.data, conf)
+        if found.fresh is None and not skewed:
+            return found
+        with self.ports.watch.lap("ledger"):
+            return outside.record(self.ports.ledger, replace(found, checks=(*found.checks, *skewed)))
 
     def _look(self, name: str) -> Schema:
         """What a window looks like, its label apart: the same whenever it is asked."""

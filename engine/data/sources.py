@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from engine.data import tables
 from engine.data.conf import DataConf
-from engine.data.files import check_regular
+from engine.data.files import check_regular, open_table
 from engine.errors import DataError, LabelsError
 from engine.records import Window
 
@@ -110,13 +110,30 @@ class ParquetSource:
         return labels.take(at)
 
 
-def _read_columns(path: str, wanted: dict[str, str]) -> pa.Table:
-    """The wanted columns (column -> the config key that wants it) of one Parquet file."""
+def served(path: str, conf: DataConf) -> pa.Table:
+    """What serving saw: its ids, and those features that it kept, in the types of a window.
+
+    A local file of any format that `open_table` reads, or a Parquet file by URI. DataError where it cannot be read, has
+    no ids, or a column of another kind.
+    """
+    raw = open_table(path) if "://" not in path else _read_columns(path, None)
+    if conf.id not in raw.column_names:
+        raise DataError(f"{path}:{conf.id}", "there is no such column", "rows of serving are paired by data.id")
+    columns = {conf.id: tables.id_column(raw[conf.id], f"{path}:{conf.id}")}
+    for read, names in ((tables.numeric_column, conf.numeric), (tables.categorical_column, conf.categorical)):
+        columns |= {name: read(raw[name], f"{path}:{name}") for name in names if name in raw.column_names}
+    return pa.table(columns)
+
+
+def _read_columns(path: str, wanted: dict[str, str] | None) -> pa.Table:
+    """The wanted columns (column -> the config key that wants it; None: all) of one Parquet file."""
     filesystem, file = _open(path)
     check_regular(path, "write it, or set data.labels / data.path")
     try:
         with filesystem.open_input_file(file) as stream:
             parquet = pq.ParquetFile(stream, page_checksum_verification=True)  # where the writer left checksums
+            if wanted is None:
+                return parquet.read()
             _check_present(path, parquet.schema_arrow.names, wanted)
             return parquet.read(columns=list(wanted))
     except DataError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import DataError
 from engine.evaluate.conf import EvaluateConf
-from engine.intervals import Rows, difference, estimate
+from engine.intervals import Rows, compare, difference, estimate
 from engine.records import AskedPerturbed, AskedSlice, Estimate, Perturbation, Perturbed, SliceEstimate
 
 POOLED = "(small ones together)"
@@ -19,10 +19,11 @@ POOLED = "(small ones together)"
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Labelled rows of another window, and what the model predicts for them."""
+    """Labelled rows of another window, and what the model and its champion predict for them."""
 
     rows: Rows
     prediction: np.ndarray
+    champion: np.ndarray | None = None  # there is none
 
 
 Predictions = Mapping[str, np.ndarray | Elsewhere | str]
@@ -73,12 +74,20 @@ def crossed(columns: list[np.ndarray]) -> np.ndarray:
 def perturbed(
     asked: AskedPerturbed, rows: Rows, prediction: np.ndarray, predictions: Predictions, conf: EvaluateConf
 ) -> Perturbed:
-    """A metric under a perturbation, and its difference to the rows as they are."""
+    """A metric under a perturbation, and its difference to the rows as they are.
+
+    Of another window: its difference to the champion on those same rows, paired; what the window itself makes harder is
+    then no fault of the model. Where there is no champion, the difference of the windows.
+    """
     name, metric = asked.perturbation.name, asked.metric
     other = predictions.get(name, "it was not tried")
     if isinstance(other, str):
         nothing = unknown(metric, len(rows), conf, other)
         return Perturbed(perturbation=name, estimate=nothing, difference=nothing)
+    if isinstance(other, Elsewhere) and other.champion is not None:
+        both, _, there = compare(metric, other.rows, other.champion, other.prediction, conf)
+        both = replace(both, method=f"{both.method}; beside the champion, on the {name}")
+        return Perturbed(perturbation=name, estimate=there, difference=both)
     if isinstance(other, Elsewhere):
         here, there = estimate(metric, rows, prediction, conf), estimate(metric, other.rows, other.prediction, conf)
         return Perturbed(perturbation=name, estimate=there, difference=independent(there, here))

@@ -7,7 +7,8 @@ A rule compares the bound of an interval, never a bare estimate:
     noninferiority   the same difference is not worse than `margin`
     calibration      the true calibration error is at most `threshold`
     fairness         the largest gap between the groups of a column is at most `threshold`
-    robustness       under noise, without a column or in the next window the metric is not worse than `margin`
+    robustness       under noise or without a column the metric is not worse than `margin`; in the window before or
+                     after it is not worse than the champion's there
     latency, memory, size, answers    budgets and good manners of the artifact in a fresh process (gate.cold)
 
 With `slice` a rule holds on every level of a column, or of the crossing of several.
@@ -17,7 +18,8 @@ with the rows that would decide where that can be told. A gate passes only if ev
 needs a smaller alpha (intersection-union; Berger 1982). Missing metrics, slices, baselines and rules FAIL, and so does
 an undecidable estimate, but for one with too few rows or clusters, which is INCONCLUSIVE: more may cure it. An
 interval at confidence level c gives each rule a one-sided error rate of (1 - c) / 2; below MIN_ROWS rows no interval
-keeps that, so none passes.
+keeps that, so none passes. Two models that agree on almost every row have the exact interval of the few on which they
+do not (engine/agreement.py): a margin is cleared from about ln(2 / (1 - c)) / margin rows on.
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ class RuleConf:
     scale: float = 0.1
     """robustness by noise: in standard deviations of the training rows."""
     shift: int = -1
-    """robustness by a shifted window: -1 the labelled window before, 1 the one after."""
+    """robustness by a shifted window: -1 the labelled window before (offline the challenger was trained on it), 1 the
+    one after; the challenger beside the champion on its rows, and a first model beside itself."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

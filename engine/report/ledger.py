@@ -154,6 +154,11 @@ def _said(kind: str, said: Mapping[str, Any]) -> tuple[Sequence[str], str]:
     if kind == "cold":
         bad = sum(not answer["fine"] for answer in said.get("answers", ()))
         return (), f"a fresh process answered {len(said.get('answers', ()))} requests, {bad} of them not as it should"
+    if kind == "validation":
+        found = [c for c in said.get("checks", ()) if c["outcome"] != "ok"]
+        stops = any(c["severity"] == "block" for c in found)
+        told = "; ".join(f"{c['name']} {c['column']}".strip() + f": {c['observed'] or c['reason']}" for c in found)
+        return ("blocked" if stops else "usable",), told or f"{len(said.get('checks', ()))} checks hold"
     if kind == "cycle":
         return (), f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
     return (), ""

@@ -95,7 +95,7 @@ def _claim(result: RuleResult) -> str:
         found = f"where {level.removesuffix(']')}" if level else "in any part of the rows"
         return f"{found} the new model's loss exceeds the champion's by at most {bound}"
     if result.kind == "robustness":
-        return f"the new model loses at most {bound} in {metric} under the test {name!r}"
+        return f"the new model is at most {bound} worse in {metric} under the test {name!r}"
     return f"the rule {result.rule!r} holds"  # of an earlier release, which did not record the kind
 
 

@@ -54,6 +54,8 @@ class Severities:
     """Rows lie before the end of the window before, or of the reference."""
     gap: str = "warn"
     """Time passed between the end of the window before and this one's begin, of which there are no rows."""
+    fresh: str = "warn"
+    """The newest row is older than the schema declares or the windows before teach, or of the future."""
     label: str = "warn"
     """All labels of a labelled window are the same."""
     leakage: str = "block"
@@ -61,7 +63,7 @@ class Severities:
     groups: str = "warn"
     """A group has another share of the rows than declared."""
     skew: str = "warn"
-    """Serving saw another value of a feature than the window has for the same id."""
+    """Serving saw another value of a feature than the window has for the same id, or `serving` holds no log of it."""
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -87,7 +89,10 @@ class ValidateConf:
     the founding windows look like."""
     history: int = 0
     """Usable windows before the one at hand that are good examples too: ranges, categories, lengths, missing rates and
-    copies allow what they had, and three or more set the band of rows; 0: the schema alone."""
+    copies allow what they had, and three or more set the band of rows and the age of rows; 0: the schema alone."""
+    serving: str | None = None
+    """Folder, or URI, of what serving saw: <window>.parquet with data.id and the features; the loop compares each
+    window with it, row by row. null: not compared."""
     confidence_level: float = 0.99
     """Of the bounds of shares: a small window must not be blocked by chance."""
     missing_tolerance: float = 0.05
@@ -120,6 +125,8 @@ class ValidateConf:
         for key in (*(f"{share}_tolerance" for share in shares), "rows_low"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"validate.{key}", f"is {getattr(self, key)}", "use a share from 0 to 1")
+        if self.serving is not None and not self.serving:
+            raise ConfigError("validate.serving", "is empty", "name the folder of the serving logs, or null")
         if not 0.5 <= self.confidence_level < 1:
             raise ConfigError("validate.confidence_level", f"is {self.confidence_level}", "use 0.5 to 0.9999")
         if not 0.5 < self.leakage_auroc < 1:

@@ -20,7 +20,15 @@ T = TypeVar("T")
 
 FORMAT = 1
 TRAINING, SERVING = "training", "serving"
-ABSENT = {"fewest": "by the config", "most": "by the config", "copies": "", "until": "not known", "cluster": "none"}
+ABSENT = {
+    "fewest": "by the config",
+    "most": "by the config",
+    "copies": "",
+    "until": "not known",
+    "cluster": "none",
+    "max_age_hours": "not declared",
+}
+LATER = ("max_age_hours",)  # keys that came after the first ledgers
 MIN_HISTORY = 3  # windows that set a band of rows
 MOST_LOG = 10.0  # a band of e^10 to either side is none
 MAX_CATEGORIES = 1000  # more distinct values than this are no closed set: ids, free text
@@ -66,6 +74,7 @@ class Schema:
     copies: float = 0.0  # share of rows that equal an earlier one in every feature
     until: str = ""  # time of the last row, ISO 8601; empty: not known
     cluster: str = ""  # what rows that share their luck have in common: a column, or hour, day, week of the time
+    max_age_hours: float | None = None  # of the newest row when the window comes; None: nobody declared it
     columns: dict[str, ColumnSchema]
     groups: dict[str, dict[str, float]]  # column -> group -> its share of the rows
 
@@ -78,8 +87,11 @@ class Schema:
         return dict(to_plain(self))
 
     def fingerprint(self) -> str:
-        """sha256 of what it says: the same for 0 and 0.0, which a file does not tell apart."""
-        return digest("schema", Schema.from_dict(self.to_dict()).to_dict())
+        """sha256 of what it says: the same for 0 and 0.0, which a file does not tell apart, and as it was before there
+        were keys that it does not use.
+        """
+        said = Schema.from_dict(self.to_dict()).to_dict()
+        return digest("schema", {key: value for key, value in said.items() if key not in LATER or value is not None})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Schema:

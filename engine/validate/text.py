@@ -21,13 +21,15 @@ from engine.validate.schema import FORMAT, SERVING, TRAINING, ColumnSchema, Sche
 HEAD = """\
 # What a good window looks like. Made by `tidegate validate --infer`; edit it, and keep it in git.
 # missing: share of rows without a value. Without minimum, maximum, categories or longest anything goes.
+# max_age_hours: how old the newest row may be when its window comes; left out: not checked.
 # unique: true where no value may come twice. fewest, most: the band of rows of a window, beside rows.
 # environments: where a column must be; training has labels, serving has not.
 # groups: the share of each group in the population, which the rows ought to represent.
 """
 ROLES = ("id", "time", "feature", "slice", "cluster", "label")
 ENVIRONMENTS = (TRAINING, SERVING)
-SCHEMA_KEYS = ("format", "reference", "rows", "fewest", "most", "copies", "until", "cluster", "columns", "groups")
+SCALARS = ("format", "reference", "rows", "fewest", "most", "copies", "until", "cluster", "max_age_hours")
+SCHEMA_KEYS = (*SCALARS, "columns", "groups")
 NUMBER, INTEGER, TEXT, FLAG, LIST = "a number", "a whole number", "a text", "true or false", "a list"
 COLUMN_KEYS = {
     "kind": TEXT,
@@ -56,7 +58,7 @@ def to_yaml(schema: Schema) -> str:
     import yaml
 
     plain = schema.to_dict()
-    scalars = {key: plain[key] for key in SCHEMA_KEYS[:-2] if plain[key] not in (None, "")}
+    scalars = {key: plain[key] for key in SCALARS if plain[key] not in (None, "")}
     text = HEAD + str(yaml.safe_dump(scalars, sort_keys=False))
     columns = {name: _changed(column) for name, column in schema.columns.items()}
     flow = {"sort_keys": False, "default_flow_style": True, "width": 10**6, "allow_unicode": True}
@@ -104,6 +106,7 @@ def from_yaml(text: str, where: str = "schema.yaml") -> Schema:
         cluster=_cluster(data.get("cluster", ""), columns, f"{where}:cluster"),
         copies=_share(data.get("copies", 0.0), f"{where}:copies"),
         until=_moment(data.get("until", ""), f"{where}:until"),
+        max_age_hours=_hours(data.get("max_age_hours"), f"{where}:max_age_hours"),
         columns=columns,
         groups=groups,
     )
@@ -194,6 +197,14 @@ def _cluster(value: Any, columns: Mapping[str, ColumnSchema], where: str) -> str
     if value not in ("", *PERIODS, *columns):
         raise DataError(where, f"{value!r} is no column", f"declare it under columns, or use {', '.join(PERIODS)}")
     return str(value)
+
+
+def _hours(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if not 0 < _typed(value, NUMBER, where) < math.inf:
+        raise DataError(where, f"is {value}", "use hours above 0, such as 36")
+    return float(value)
 
 
 def _rows(value: Any, where: str) -> int:

@@ -6,15 +6,17 @@ runs by itself, and one that cannot be computed is UNDECIDABLE, which blocks whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
 
-from engine.records import Check, ValidationReport, Window
+from engine.records import Check, Freshness, ValidationReport, Window
 from engine.validate.columns import CHECKS, NEEDS_VALUES, READS_VALUES, Finding, check_type, undecidable, verdict
 from engine.validate.conf import ValidateConf
 from engine.validate.facts import Column
+from engine.validate.fresh import check_fresh, freshness
 from engine.validate.leakage import Labelled, check_leakage
 from engine.validate.rows import (
     Rows,
@@ -41,6 +43,8 @@ def validate(
     *,
     columns: Columns | None = None,
     previous: Window | None = None,
+    now: dt.datetime | None = None,
+    ages: Sequence[float] = (),
 ) -> ValidationReport:
     """Is the window fit for use, judged by the schema of the reference.
 
@@ -51,6 +55,8 @@ def validate(
         conf: severities and tolerances.
         columns: which column is what, needed where `reference` is None.
         previous: the window before, where at hand: rows that come again, overlap and gaps in time.
+        now: when the window came, where that matters: how old its rows are; the report records it.
+        ages: hours, how old the rows of usable windows before were when those came: engine/validate/fresh.py.
 
     Cost: one pass over each column, a sort of ids and one of row hashes; leakage sorts a sample of each
     feature.
@@ -71,6 +77,9 @@ def validate(
     ]
     if window.labelled:
         named += _label_checks(rows, window.table, conf)
+    fresh = None if founding or conf.severity.of("fresh") is None else _freshness(rows, now, ages, conf)
+    if fresh is not None:
+        named.append(("fresh", "", partial(check_fresh, fresh)))
     checks = (_run(check, column, find, conf) for check, column, find in named)
     return ValidationReport(
         window=window.name,
@@ -78,7 +87,27 @@ def validate(
         n_rows=window.n_rows,
         checks=tuple(check for check in checks if check is not None),
         schema="" if founding else schema.fingerprint(),
+        fresh=fresh,
     )
+
+
+def _freshness(rows: Rows, now: dt.datetime | None, ages: Sequence[float], conf: ValidateConf) -> Freshness | None:
+    """The age of the newest row; a column of times that is not there, or cannot be read, has none."""
+    try:
+        oldest, newest = map(_moment, rows.one("time").extremes)
+    except (KeyError, TypeError, ValueError, ArithmeticError, pa.ArrowException):
+        return freshness(None, now, rows.schema.max_age_hours, ages=ages)
+    slack = conf.max_gap * ((newest - oldest) / dt.timedelta(hours=1))
+    return freshness(newest, now, rows.schema.max_age_hours, ages=ages, slack=slack)
+
+
+def _moment(value: dt.date) -> dt.datetime:
+    """A date is its first moment, and a time without a zone is UTC; TypeError for what is no time."""
+    if not isinstance(value, dt.date):
+        raise TypeError(f"{value!r} is no time")
+    if not isinstance(value, dt.datetime):
+        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
+    return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
 
 
 def _read(due: Iterable[str], table: pa.Table) -> tuple[dict[str, Column], dict[str, tuple[str, str]]]:

@@ -108,13 +108,13 @@ def test_live_before_the_first_promotion(ended: tuple[World, Answer]) -> None:
     ],
 )
 def test_a_time_without_a_zone_is_utc(written: str, meant: str) -> None:
-    assert archive._moment(written).isoformat() == meant
+    assert archive.moment_of(written).isoformat() == meant
 
 
 @pytest.mark.parametrize("written", ["yesterday", "2026-13-01", "12:00", "2026-03-01T25:00", "0001-01-01T00:00+14:00"])
 def test_a_time_that_is_none_is_refused(written: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        archive._moment(written)
+        archive.moment_of(written)
     assert str(refused.value).startswith(f"at: {written!r} is no time - write 2026-03-01T12:00, or ")
 
 

@@ -17,7 +17,7 @@ from engine.errors import DataError
 from engine.evaluate.conf import EvaluateConf
 from engine.predictor import Predictor, load
 from engine.promote.store import Store
-from engine.records import Action, Candidate, Epoch, Trial, TrialState
+from engine.records import Action, Asked, AskedPerturbed, Candidate, Epoch, Perturbation, Trial, TrialState
 from engine.scores import score
 from engine.train import weights
 from engine.train.conf import SearchConf
@@ -296,6 +296,16 @@ def test_both_models_are_judged_on_the_labelled_rows(tmp_path: Path, store: Stor
     assert "cluster" in difference.method
     assert [s.level for s in report.slices] == ["(missing)", "blue", "green", "red"]
     assert "too few rows" in report.slices[0].estimate.reason
+    before = AskedPerturbed(perturbation=Perturbation(kind="shifted", shift=-1), metric="log_loss")
+    asked, near = Asked(perturbed=(before,)), {-1: make_window(2)}
+    (shifted,) = judge_rows(new, old, window, data, conf, asked, near).robustness
+    there = judge_rows(new, old, near[-1], data, conf)
+    assert (shifted.estimate.value, shifted.difference.value) == (
+        there.metric("log_loss").value, there.differences[1].value,
+    )  # fmt: skip
+    assert shifted.difference.method.endswith("; beside the champion, on the window before")
+    (first,) = judge_rows(new, None, window, data, conf, asked, near).robustness
+    assert "MOVER" in first.difference.method
     alone = judge_rows(new, None, window, data, conf)
     assert (alone.champion, alone.differences) == ("", ())
     assert alone.metrics == report.metrics

@@ -182,6 +182,26 @@ def test_of_two_windows_the_difference_is_made_of_their_intervals() -> None:
     assert (math.isnan(lost.low), lost.reason) == (True, "too few rows (1)")
 
 
+def test_both_models_are_judged_on_the_rows_of_the_other_window() -> None:
+    """Paired there: as narrow as that is, and blind to how hard the window is."""
+    here, one, _ = rows_of(2000, seed=1)
+    there, two, three = rows_of(1000, seed=2)
+    near = np.clip(two + 0.01 * np.random.default_rng(0).normal(size=1000), 1e-3, 1 - 1e-3)
+    asked = AskedPerturbed(perturbation=BEFORE, metric="log_loss")
+    for champion in (three, near):
+        found = perturbed(asked, here, one, {BEFORE.name: Elsewhere(there, two, champion)}, CONF)
+        paired = difference("log_loss", there, champion, two, CONF)
+        assert found.estimate == estimate("log_loss", there, two, CONF)
+        assert replace(found.difference, method=paired.method) == paired
+        assert found.difference.method == f"{paired.method}; beside the champion, on the window before"
+    alone = perturbed(asked, here, one, {BEFORE.name: Elsewhere(there, two)}, CONF).difference
+    assert found.difference.high - found.difference.low < 0.1 * (alone.high - alone.low)
+    harder = replace(there, target=np.where(np.arange(1000) % 3 == 0, 1 - there.target, there.target))
+    hard = perturbed(asked, here, one, {BEFORE.name: Elsewhere(harder, two, near)}, CONF).difference
+    assert hard.low < 0.0 < hard.high
+    assert perturbed(asked, here, one, {BEFORE.name: Elsewhere(harder, two)}, CONF).difference.low > 0.1
+
+
 def test_the_difference_of_two_windows_covers_as_stated() -> None:
     """Each end of AUROC differences between windows of equal truth; a normal law with both variances."""
     rng = np.random.default_rng(6)

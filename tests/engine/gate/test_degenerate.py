@@ -195,6 +195,16 @@ ROW_KINDS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], list[str]
     "no rows": (taken(0), OFF, "too few rows|no slice"),
     "one row": (taken(1), OFF, "too few rows|no slice|one group"),
     "twenty rows": (taken(20), OFF, "too few rows|rests on 20 rows|no slice"),
+    "sixty rows of one model twice": (
+        lambda rows: (few := taken(60)(rows)) | {"champion_prediction": few["prediction"]},
+        list(RELATIVE),
+        "straddles|too few rows|no slice",
+    ),
+    "sixty rows that nothing changes": (
+        lambda rows: (few := taken(60)(rows)) | {"predictions": dict.fromkeys(few["predictions"], few["prediction"])},
+        ["noise", "missing column"],
+        "straddles",
+    ),
     "NaN among the predictions": (spoiled(NAN, "prediction"), OFF, "a prediction is not finite"),
     "infinity among the predictions": (spoiled(INF, "prediction"), OFF, "a prediction is not finite"),
     "NaN among the champion's": (spoiled(NAN, "champion_prediction"), list(RELATIVE), "a prediction is not finite"),

@@ -115,7 +115,7 @@ SENTENCES = {
     f"measured 0.2, 95 % sure of 0.17 to 0.23, {ON}.",
     "demographic parity": "Yes, the shares of positive predictions of any two groups differ by at most 0.2: "
     f"measured 0.05, 95 % sure of 0.03 to 0.07, {ON}.",
-    "missing column": "Yes, the new model loses at most 0.1 in ranking quality (AUROC) under the test "
+    "missing column": "Yes, the new model is at most 0.1 worse in ranking quality (AUROC) under the test "
     f"'missing column': measured -0.01, 95 % sure of -0.02 to +0, {ON}.",
     "single call": "Yes, 99 of 100 calls with one row are answered within 20 ms: "
     "measured 9, 95 % sure of 7 to 11, on 1,000 calls.",

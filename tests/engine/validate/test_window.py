@@ -31,11 +31,13 @@ def without(checks: dict[tuple[str, str], Check], *outcomes: CheckOutcome) -> se
 
 
 def test_a_good_window_passes_every_check(good: pa.Table, reference: pa.Table, look: Look) -> None:
-    """And every check that has a severity is run; `unique` where it is declared, `skew` where serving is at hand."""
+    """And every check that has a severity is run; `unique` and `fresh` where they are declared, `skew` where serving is
+    at hand.
+    """
     serving = look(good, previous=reference)
     labelled = look(good, labelled=True, previous=reference)
     assert without(serving, OK) == without(labelled, OK) == set()
-    assert {name for name, _ in labelled} | {"unique", "skew"} == {
+    assert {name for name, _ in labelled} | {"unique", "fresh", "skew"} == {
         field.name for field in dataclasses.fields(Severities)
     }
     assert {name for name, _ in labelled} - {name for name, _ in serving} == {"label", "leakage"}
