@@ -30,13 +30,19 @@ def expected_roc_auc_score(y_prob: Array, y_score: Array, *, sample_weight: Arra
     """P(score of a positive > score of a negative) + P(tie) / 2 over pairs of different rows: binary, y_prob (M,) or
     (R, M), y_score (M,). NaN where no pair of a positive and a negative is possible."""
     rows = _binary(y_prob, y_score, sample_weight)
-    xp, (order, start, stop) = rows.xp, _ordered(rows.xp, rows.score)
-    positive, negative = rows.positive[:, order], rows.negative[:, order]
-    below = _running(xp, negative)
-    pairs = 0.5 * (positive * (below[:, start] + below[:, stop])).sum(axis=1)
-    itself = (positive * negative).sum(axis=1)  # tied with itself, half of it was counted
-    possible = positive.sum(axis=1) * negative.sum(axis=1) - itself
-    return rows.result(moments.mean(pairs - 0.5 * itself, possible), y_prob)
+    order, start, stop = _ordered(rows.xp, rows.score)
+    positive = rows.positive[:, order]
+    # Of two positive rows one is above the other: their pairs, which are none, are half of all pairs of positives.
+    if rows.weight is None:
+        above = positive @ (0.5 * (start + stop - 1))  # rows below, ties half
+    else:
+        weight = rows.weight[..., order] + 0.0 * positive
+        below = _running(rows.xp, weight)
+        above = (positive * (0.5 * (below[:, start] + below[:, stop] - weight))).sum(axis=1)
+    total, squares = positive.sum(axis=1), (positive * positive).sum(axis=1)
+    pairs = above - 0.5 * (total * total - squares)
+    itself = (positive * rows.negative[:, order]).sum(axis=1) if rows.weight is not None else total - squares
+    return rows.result(moments.mean(pairs, total * (rows.total - total) - itself), y_prob)
 
 
 def expected_average_precision_score(y_prob: Array, y_score: Array, *, sample_weight: Array | None = None) -> Any:
@@ -45,10 +51,15 @@ def expected_average_precision_score(y_prob: Array, y_score: Array, *, sample_we
     A positive row is above itself for certain: it counts 1 in its own precision, not its probability.
     """
     rows = _binary(y_prob, y_score, sample_weight)
-    xp, (order, _, stop) = rows.xp, _ordered(rows.xp, -rows.score)
-    positive, negative = rows.positive[:, order], rows.negative[:, order]
-    true, all_ = _running(xp, positive)[:, stop], _running(xp, positive + negative)[:, stop]
-    gained = (positive * moments.mean(true + negative, all_)).sum(axis=1)
+    order, start, _ = _ordered(rows.xp, rows.score)
+    positive, itself = rows.positive[:, order], rows.negative[:, order]
+    below = _running(rows.xp, positive)
+    true = below[:, -1:] - below[:, start]
+    if rows.weight is None:
+        gained = ((true + itself) * positive) @ (1.0 / (positive.shape[1] - start))
+    else:
+        heavier = _running(rows.xp, rows.weight[..., order] + 0.0 * positive)
+        gained = (positive * moments.mean(true + itself, heavier[:, -1:] - heavier[:, start])).sum(axis=1)
     return rows.result(moments.mean(gained, positive.sum(axis=1)), y_prob)
 
 
@@ -60,7 +71,7 @@ def expected_log_loss(y_prob: Array, y_score: Array, *, sample_weight: Array | N
     if score.ndim == 2:
         loss = -(rows.positive * rows.xp.log(score)).sum(axis=(1, 2))
     else:
-        loss = rows.positive @ -rows.xp.log(score) + rows.negative @ -rows.xp.log1p(-score)
+        loss = rows.sum_of(-rows.xp.log(score), -rows.xp.log1p(-score))
     return rows.result(moments.mean(loss, rows.total), y_prob)
 
 
@@ -73,7 +84,7 @@ def expected_brier_score_loss(y_prob: Array, y_score: Array, *, sample_weight: A
         apart = (score * score).sum(axis=1, keepdims=True) - 2.0 * score + 1.0  # (M, C): of a row of each class
         loss = (rows.positive * apart).sum(axis=(1, 2)) / (2.0 if score.shape[1] == 2 else 1.0)
     else:
-        loss = rows.positive @ ((1.0 - score) ** 2) + rows.negative @ (score * score)
+        loss = rows.sum_of((1.0 - score) ** 2, score * score)
     return rows.result(moments.mean(loss, rows.total), y_prob)
 
 
@@ -95,7 +106,9 @@ def expected_confusion_matrix(y_prob: Array, y_pred: Array, *, sample_weight: Ar
     hit = (codes[:, None] == device.arange(count)[None, :]).astype(np.float64)  # (M, C)
     if several:
         return rows.result(device.einsum("rmt,mp->rtp", rows.positive, hit), y_prob)
-    return rows.result(device.stack([rows.negative @ hit, rows.positive @ hit], axis=1), y_prob)
+    true = rows.positive @ hit
+    every = hit.sum(axis=0)[None] if rows.weight is None else rows.weight @ hit
+    return rows.result(device.stack([every - true, true], axis=1), y_prob)
 
 
 class _Rows:
@@ -107,12 +120,17 @@ class _Rows:
         self.score = score.astype(np.float64, copy=False) if score.dtype.kind == "f" else score
         self.positive = prob if weight is None else prob * weight.reshape(*weight.shape, *(1,) * (prob.ndim - 2))
         self.total = np.full_like(prob, len(score), shape=(1,)) if weight is None else weight.sum(axis=-1).reshape(-1)
-        self._weight = weight
+        self.weight = weight
+
+    def sum_of(self, positive: Any, negative: Any) -> Any:
+        """Sum (R,) of what a row (M,) adds when it is positive, and when it is negative."""
+        rest = negative.sum() if self.weight is None else self.weight @ negative
+        return self.positive @ (positive - negative) + rest
 
     @property
     def negative(self) -> Any:
         """Weight (R, M) of the negatives."""
-        return (1.0 if self._weight is None else self._weight) - self.positive
+        return (1.0 if self.weight is None else self.weight) - self.positive
 
     def result(self, value: Any, template: Array) -> Any:
         """Without the axis of sets where none was given."""
@@ -161,8 +179,9 @@ def _rows(xp: Any, prob: Any, score: Any, sample_weight: Array | None, *, classe
 
 
 def _ordered(xp: Any, score: Any) -> tuple[Any, Any, Any]:
-    """Order (M,) by rising score, and where the ties of each row in that order begin and end."""
-    order = xp.argsort(score)
+    """Order (M,) by rising score, a slice where they rise already, and where the ties of each row begin and end."""
+    rises = bool((score[1:] >= score[:-1]).all())  # synchronises; rows in order need not be copied
+    order = slice(None) if rises else xp.argsort(score)
     sorted_ = score[order]
     return order, xp.searchsorted(sorted_, sorted_, side="left"), xp.searchsorted(sorted_, sorted_, side="right")
 
