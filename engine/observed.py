@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import math
 
-from engine.estimates import Estimate, find, record
+from engine.estimates import Estimate, SliceEstimate, find, record
 
 
 class DriftOutcome(enum.Enum):
@@ -58,16 +58,80 @@ class DriftReport:
 
 @record
 class Performance:
-    """Realised performance of a model on a window whose labels are in."""
+    """Realised performance of a model on the labelled rows of a window."""
 
     model: str
     window: str
-    n_rows: int
+    n_rows: int  # labelled
     metrics: tuple[Estimate, ...]
+    unlabelled: int = 0  # rows whose label is not in
+    reason: str = ""  # why the labelled rows do not speak for the window: then no metric is trusted, and all are NaN
+    slices: tuple[SliceEstimate, ...] = ()  # the primary metric by the levels of data.slices
+    labels: str = ""  # digest of ids and labels: what tells that some were corrected
 
     def metric(self, name: str) -> Estimate:
         """The estimate of that name; KeyError where it was not computed."""
         return find(self.metrics, name)
+
+
+@record
+class Correction:
+    """Labels of an earlier window have changed since its performance was recorded: what it comes to now."""
+
+    performance: Performance  # with the labels as they are
+    before: tuple[Estimate, ...]  # as the ledger had it
+    labels: str  # digest of the labels before
+
+
+@record
+class EstimatedPerformance:
+    """What the metrics of a window are expected to be whose labels are not in, each with an interval of its realised
+    value; where an assumption fails every metric is NaN, and `reason` says which.
+    """
+
+    model: str
+    window: str
+    n_rows: int
+    reference: str  # the labelled window that the model was not trained on
+    method: str
+    metrics: tuple[Estimate, ...]
+    reason: str = ""  # why it is undecidable; empty: it is an estimate
+    checked: str = ""  # the newest labelled window, on which the assumption was checked
+    calibration: Estimate | None = None  # the calibration error there; regression: of the mean loss, as a share of it
+    outside: float = math.nan  # share of rows with a value outside the reference's
+    effective_rows: float = math.nan  # reference rows that speak for this window
+
+    def metric(self, name: str) -> Estimate:
+        """The estimate of that name; KeyError where it was not computed."""
+        return find(self.metrics, name)
+
+
+@record
+class Scored:
+    """An estimate that was made without labels, and what came out once they were in."""
+
+    window: str
+    model: str
+    metric: str
+    estimated: float
+    low: float
+    high: float
+    realised: float
+
+    @property
+    def inside(self) -> bool:
+        """Did the interval hold the realised value."""
+        return self.low <= self.realised <= self.high
+
+
+@record
+class EstimateScore:
+    """How good the estimates of a metric have been so far."""
+
+    metric: str
+    n: int  # windows
+    mean_absolute_error: float
+    coverage: float  # share of windows whose interval held the realised value
 
 
 @record
@@ -79,3 +143,7 @@ class MonitorReport:
     baseline: DriftReport
     consecutive: DriftReport | None
     performance: Performance | None  # of the newest window whose labels are in; None while none is
+    estimated: EstimatedPerformance | None = None  # of this window, without its labels
+    scored: tuple[Scored, ...] = ()  # earlier estimates whose labels have come in
+    scores: tuple[EstimateScore, ...] = ()  # all of them so far, by metric
+    corrections: tuple[Correction, ...] = ()  # earlier windows whose labels have changed

@@ -30,10 +30,14 @@ from engine.estimates import Wear as Wear
 from engine.estimates import find as find
 from engine.estimates import record as record
 from engine.observed import ColumnDrift as ColumnDrift
+from engine.observed import Correction as Correction
 from engine.observed import DriftOutcome as DriftOutcome
 from engine.observed import DriftReport as DriftReport
+from engine.observed import EstimatedPerformance as EstimatedPerformance
+from engine.observed import EstimateScore as EstimateScore
 from engine.observed import MonitorReport as MonitorReport
 from engine.observed import Performance as Performance
+from engine.observed import Scored as Scored
 from engine.plain import canonical as canonical
 from engine.plain import digest as digest
 from engine.plain import from_plain as from_plain

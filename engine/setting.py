@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.act import ActConf
 from engine.challenger import Compose
@@ -27,6 +27,9 @@ from engine.train.search_space import Space
 from engine.train.sweep import Search
 from engine.train.watched import Onlooker, together
 from engine.validate.conf import ValidateConf
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,9 @@ class Source(Protocol):
 
     def read(self, name: str, *, labelled: bool) -> Window:
         """One window, with its labels or without."""
+
+    def labels(self, name: str) -> pa.Table:
+        """Ids and labels of one window, as they are now."""
 
 
 @dataclass(frozen=True, kw_only=True)

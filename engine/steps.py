@@ -13,7 +13,7 @@ from engine.data.tables import join
 from engine.decide import Evidence, decide
 from engine.errors import DataError, InputError, OvertakenError
 from engine.gate import asked
-from engine.monitor.performance import Mature
+from engine.maturity import Maturity
 from engine.monitor.report import Monitor
 from engine.past import Past
 from engine.predictor import Predictor, load
@@ -56,6 +56,7 @@ class Steps:
         founding.check_names(self.names, confs.loop, confs.data)
         self.index_of = {name: i for i, name in enumerate(self.names)}
         self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
+        self._maturity = Maturity(confs, ports, self.model)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
         self._declared = founding.declared(confs.validate, confs.data)
@@ -194,27 +195,19 @@ class Steps:
         reference = [self.read(name, labelled=True) for name in made.training_windows]
         holdout = self.read(made.holdout_window, labelled=True)
         previous = self.read(self.names[cycle.index - 1], labelled=cycle.index - 1 <= mature)
-        settled = self._mature(model, mature)
+        newest = self.read(self.names[mature], labelled=True) if mature >= 0 else None
         with self.ports.watch.lap("monitor"):
+            live = model.predict(window.table)
             report = self._monitor.report(
                 model=made.model,
                 window=window,
                 reference=reference,
                 previous=previous,
-                predictions=(model.predict(holdout.table), model.predict(window.table)),
-                mature=settled,
+                predictions=(model.predict(holdout.table), live),
+                mature=self._maturity.mature(model, newest) if newest else None,
             )
-        return replace(cycle, monitor=report)
-
-    def _mature(self, model: Predictor, mature: int) -> Mature | None:
-        """The newest labelled window with the model's predictions on its labelled rows."""
-        if mature < 0:
-            return None
-        window = self.read(self.names[mature], labelled=True)
-        with self.ports.watch.lap("monitor"):
-            table = challenger.labelled_rows(window, self.confs.data)
-            rows = challenger.rows_of(model, table, self.confs.data)
-            return Mature(window=window.name, rows=rows, prediction=model.predict(table))
+            report = replace(report, estimated=self._maturity.estimated(model, holdout, newest, window, live))
+        return replace(cycle, monitor=self._maturity.settled(report, past, self.names[: mature + 1]))
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
         """Is acting worth it. A window is decided once: also where somebody edits the config before it is over."""

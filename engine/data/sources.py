@@ -90,6 +90,16 @@ class ParquetSource:
             labelled=labelled,
         )
 
+    def labels(self, name: str) -> pa.Table:
+        """Ids and labels of one window as its files hold them now, null where a row has none: what `read` gives,
+        without the other columns."""
+        conf, path = self.conf, posixpath.join(self.conf.path, name + SUFFIX)
+        inline = conf.labels is None
+        raw = _read_columns(path, {conf.id: "data.id"} | ({conf.label: "data.label"} if inline else {}))
+        ids = tables.id_column(raw[conf.id], f"{path}:{conf.id}")
+        label = self._label(raw[conf.label], path) if inline else self._joined_labels(name, ids)
+        return pa.table({conf.id: ids, conf.label: label})
+
     def _label(self, column: pa.ChunkedArray, path: str) -> pa.ChunkedArray:
         where = f"{path}:{self.conf.label}"
         label = tables.label_column(column, self.conf.kind, self.conf.classes, where)

@@ -155,6 +155,13 @@ def fingerprint(table: pa.Table) -> str:
     return sha.hexdigest()
 
 
+def label_digest(table: pa.Table, id: str, label: str) -> str:
+    """sha256, hexadecimal, of the labels of rows by their ids: the same in whatever order they come; a row without a
+    label does not count."""
+    known = table.select([id, label]).filter(table.column(label).is_valid())
+    return fingerprint(known.sort_by(id).combine_chunks())
+
+
 def split_by_time(table: pa.Table, time_column: str, fraction: float) -> tuple[pa.Table, pa.Table]:
     """Cut a table into its earlier rows, about `fraction` of them, and its later ones, both in order of time.
 

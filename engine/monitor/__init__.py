@@ -4,4 +4,8 @@ conf.py alarm thresholds; columns.py Arrow columns as the kernels take them;
 drift.py features and predictions against a reference; performance.py realised performance once labels are in; report.py
 both in one MonitorReport; shards.py the drift of files larger than memory, in shards that processes or Ray (ray_map.py)
 may share.
+
+labelfree.py is performance before labels are in: of a classifier from calibrated probabilities (classified.py,
+calibrator.py, expected.py), of a regression from a model of its loss (losses.py), both on a basis of the row
+(basis.py), where live rows lie in the reference's support (support.py). labelled.py holds the rows that these take.
 """

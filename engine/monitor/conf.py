@@ -26,14 +26,36 @@ class MonitorConf:
     min_rows: int = 50
     """Fewer values than this on either side are undecidable."""
 
+    estimate: bool = True
+    """Estimate the live window's performance before its labels are in."""
+    calibration_floor: float = 0.05
+    """Largest calibration error on the newest labelled window that an estimate without labels bears: as a share of
+    how varied the labels are (one minus the sum of their squared shares), in regression of the mean loss."""
+    support_floor: float = 0.05
+    """Largest share of live rows outside the values of the reference that it bears."""
+    reference_rows: int = 200
+    """Fewer labelled reference rows than this, or rows that speak for the live ones, give no estimate."""
+    labels_floor: float = 0.1
+    """Smallest Kolmogorov-Smirnov distance between the predictions of labelled and unlabelled rows that makes the
+    labelled ones a biased sample."""
+    recheck_windows: int = 3
+    """So many earlier windows are looked at again for labels that were corrected; 0: none."""
+
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise ConfigError("monitor.alpha", f"{self.alpha} is no probability", "choose one such as 0.01")
         if self.method not in METHODS:
             cure = f"choose one of {', '.join(METHODS)}"
             raise ConfigError("monitor.method", f"{self.method!r} is unknown", cure)
-        for name in ("numeric_floor", "categorical_floor", "missing_floor"):
+        for name in ("numeric_floor", "categorical_floor", "missing_floor", "labels_floor"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no distance", "choose 0 up to 1")
+        for name in ("calibration_floor", "support_floor"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no share", "choose 0 up to 1")
+        if self.reference_rows < 50:
+            raise ConfigError("monitor.reference_rows", f"{self.reference_rows} is too few", "use 50 or more")
+        if self.recheck_windows < 0:
+            raise ConfigError("monitor.recheck_windows", f"is {self.recheck_windows}", "use 0 or more windows")
         if self.min_rows < 2:
             raise ConfigError("monitor.min_rows", f"{self.min_rows} is below 2", "choose 2 or more")

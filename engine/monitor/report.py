@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Reference, compare
-from engine.monitor.performance import Mature, MetricsConf, realised
+from engine.monitor.labelled import MetricsConf
+from engine.monitor.performance import Mature, realised
 from engine.records import MonitorReport, Window
 
 
@@ -52,7 +53,7 @@ class Monitor:
             model=model,
             baseline=compare(baseline, window.table, window.name, self.conf, live),
             consecutive=compare(before, window.table, window.name, self.conf),
-            performance=None if mature is None else realised(model, mature, self.metrics),
+            performance=None if mature is None else realised(model, mature, self.metrics, self.conf),
         )
 
     def _baseline(self, model: str, windows: Sequence[Window], predictions: np.ndarray) -> Reference:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from engine.records import Check, CheckOutcome, ColumnDrift, Cycle, DriftReport, Estimate
-from engine.report import charts, heat, parts, story, words
+from engine.report import charts, foreseen, heat, parts, story, words
 from engine.report.markup import Markup, tag
 
 MOST_COLUMNS = 40  # of the data, in the heat map
@@ -71,7 +71,7 @@ def performance(cycles: Sequence[Cycle], primary: str, *, greater_is_better: boo
     keys += [("fail", "challenger that failed"), ("inconclusive", "challenger left undecided")]
     keys += [("alarm", "alarm")] if alarms else []
     shown = (parts.legend(keys), drawn) if drawn else tag("p", "No labels are in yet.", class_="soft")
-    return parts.section("performance", "Performance", lead, shown)
+    return parts.section("performance", "Performance", lead, shown, foreseen.table(cycles, primary))
 
 
 def windows(cycles: Sequence[Cycle], primary: str) -> Markup:

@@ -4,6 +4,8 @@ Every function takes NumPy, CuPy or torch arrays, all on one device, and compute
 CPU, CUDA C++ on a GPU, NumPy for backend="reference". The result is a float64 scalar in the library of the
 predictions, on their device (`np.float64`, a 0-d CuPy array or torch tensor).
 
+`expected_<metric>` is the metric that rows are expected to have whose labels are not known, only their probabilities.
+
 Missing values: nan_policy="raise" (default) raises MissingValueError, because a model that answers NaN must
 not be scored on the rest in silence; "omit" leaves the rows out; "propagate" gives NaN. Looking for them, and
 for the classes, waits for a CUDA device once.
@@ -27,6 +29,13 @@ from kernels.metrics.classification import (
     matthews_corrcoef,
     precision_score,
     recall_score,
+)
+from kernels.metrics.expected import (
+    expected_average_precision_score,
+    expected_brier_score_loss,
+    expected_confusion_matrix,
+    expected_log_loss,
+    expected_roc_auc_score,
 )
 from kernels.metrics.probability import (
     BinaryScores,
@@ -52,7 +61,12 @@ __all__ = [
     "binary_scores",
     "brier_score_loss",
     "confusion_matrix",
+    "expected_average_precision_score",
+    "expected_brier_score_loss",
     "expected_calibration_error",
+    "expected_confusion_matrix",
+    "expected_log_loss",
+    "expected_roc_auc_score",
     "f1_score",
     "log_loss",
     "matthews_corrcoef",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -95,6 +96,10 @@ class Recorder:
     def read(self, name: str, *, labelled: bool) -> Window:
         self.read_now.add((name, labelled))
         return self.source.read(name, labelled=labelled)
+
+    def labels(self, name: str) -> pa.Table:
+        self.read_now.add((name, True))
+        return self.source.labels(name)
 
 
 @pytest.mark.parametrize("lag", [1, 2])

@@ -20,6 +20,8 @@ class Metrics:
     confidence_level: float = 0.95
     n_resamples: int = 100
     seed: int = 0
+    primary: str = "roc_auc_score"
+    min_slice_rows: int = 100
 
 
 def window(index: int, shift: float = 0.0, *, whole: bool = False) -> Window:

@@ -1,0 +1,206 @@
+"""What monitoring asks of labels, that come late, in part, or corrected; and of rows that have none yet.
+
+Realised performance is of the newest window whose labels are in. Before that a window has an estimate, which is scored
+here as soon as its labels are in, by the model that it was made for. And labels of earlier windows are looked at again:
+where they have changed, the performance that the ledger holds is computed anew and recorded beside it, as a correction;
+nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine import challenger
+from engine.data.tables import clusters, label_digest
+from engine.errors import DataError
+from engine.monitor.basis import Features, thinned
+from engine.monitor.labelfree import Estimator
+from engine.monitor.labelled import LIVE_ROWS, REFERENCE_ROWS, Labelled, Live
+from engine.monitor.performance import Levels, Mature, realised
+from engine.past import Past
+from engine.predictor import Predictor
+from engine.records import (
+    Correction,
+    EstimatedPerformance,
+    EstimateScore,
+    MonitorReport,
+    Performance,
+    Scored,
+    Window,
+    from_plain,
+)
+from engine.setting import Confs, Ports
+
+
+class Maturity:
+    """The labels of one loop's windows, as they come in."""
+
+    def __init__(self, confs: Confs, ports: Ports, model: Callable[[str], Predictor]) -> None:
+        self.confs, self.ports = confs, ports
+        self.model = model  # a stored one, at hand once it was asked for
+        self._estimator: Estimator | None = None
+
+    def mature(self, model: Predictor, window: Window) -> Mature:
+        """The labelled rows of a window with the model's predictions, on the others too where some lack a label."""
+        data = self.confs.data
+        table = challenger.labelled_rows(window, data)
+        rest = window.table.filter(pc.is_null(window.table.column(data.label)))
+        return Mature(
+            window=window.name,
+            rows=challenger.rows_of(model, table, data),
+            prediction=model.predict(table),
+            unlabelled=model.predict(rest) if rest.num_rows else None,
+            slices={column: _levels(table, column) for column in data.slices},
+            labels=label_digest(table, data.id, data.label),
+        )
+
+    def estimated(
+        self, model: Predictor, holdout: Window, newest: Window | None, live: Window, prediction: np.ndarray
+    ) -> EstimatedPerformance | None:
+        """What the model's metrics on `live` are expected to be, from its hold-out; checked on the newest labelled
+        window. None where `monitor.estimate` is off.
+        """
+        if not self.confs.monitor.estimate:
+            return None
+        if self._estimator is None or self._estimator.model != model.artifact:
+            known = self._labelled(model, holdout)
+            self._estimator = Estimator.fit(model.artifact, known, self.confs.monitor, self.confs.evaluate)
+        check = None if newest is None or newest.name == holdout.name else self._labelled(model, newest)
+        at = thinned(live.n_rows, LIVE_ROWS)
+        rows = Live(
+            window=live.name,
+            n_rows=live.n_rows,
+            prediction=prediction[at],
+            features=_features(model, live.table if isinstance(at, slice) else live.table.take(at)),
+            cluster=clusters(live.table, self.confs.data),
+        )
+        return self._estimator.estimate(rows, check)
+
+    def _labelled(self, model: Predictor, window: Window) -> Labelled:
+        """Labelled rows that the model was not trained on, thinned where there are many."""
+        table = challenger.labelled_rows(window, self.confs.data)
+        at = thinned(table.num_rows, REFERENCE_ROWS)
+        table = table if isinstance(at, slice) else table.take(at)
+        return Labelled(
+            window=window.name,
+            rows=challenger.rows_of(model, table, self.confs.data),
+            prediction=model.predict(table),
+            features=_features(model, table),
+        )
+
+    def settled(self, report: MonitorReport, past: Past, names: list[str]) -> MonitorReport:
+        """The report with what labels tell of earlier windows; `names` are those whose labels are in, oldest first."""
+        scored = tuple(self._scored(report, past, names))
+        return replace(
+            report,
+            scored=scored,
+            scores=tuple(_scores([*_known(past, "scored", Scored), *scored])),
+            corrections=tuple(self._corrections(past, names)),
+        )
+
+    def _scored(self, report: MonitorReport, past: Past, names: list[str]) -> Iterator[Scored]:
+        """Estimates whose labels have come in since the last cycle, and the realised values."""
+        done = {(one.window, one.model) for one in _known(past, "scored", Scored)}
+        for made in _known(past, "estimated", EstimatedPerformance):
+            if made.reason or made.window not in names or (made.window, made.model) in done:
+                continue
+            found = report.performance
+            if found is None or (found.window, found.model) != (made.window, made.model):
+                found = self._performance(made.model, made.window)
+            for estimate in made.metrics if found and not found.reason else ():
+                assert found is not None
+                came = next((e.value for e in found.metrics if e.name == estimate.name), math.nan)
+                if math.isfinite(estimate.value) and math.isfinite(came):
+                    yield Scored(
+                        window=made.window,
+                        model=made.model,
+                        metric=estimate.name,
+                        estimated=estimate.value,
+                        low=estimate.low,
+                        high=estimate.high,
+                        realised=came,
+                    )
+
+    def _corrections(self, past: Past, names: list[str]) -> Iterator[Correction]:
+        """Performances of the newest windows in the ledger whose labels are others now."""
+        newest: dict[tuple[str, str], Performance] = {}
+        for row in past.rows:
+            monitor = row.payload.get("monitor") if row.kind == "cycle" else None
+            for plain in _performances(monitor or {}):
+                found = from_plain(Performance, plain)
+                newest[found.window, found.model] = found
+        recheck = self.confs.monitor.recheck_windows
+        windows = [name for name in dict.fromkeys(window for window, _ in newest) if name in names]
+        for name in windows[max(0, len(windows) - recheck) :] if recheck else ():
+            models = {model: found for (window, model), found in newest.items() if window == name and found.labels}
+            now = self._labels(name) if models else ""
+            for model, found in models.items():
+                if now and now != found.labels:
+                    made = self._performance(model, name)
+                    if made is not None and made.labels != found.labels:
+                        yield Correction(performance=made, before=found.metrics, labels=found.labels)
+
+    def _labels(self, name: str) -> str:
+        """Digest of the labels as the file holds them now; empty where it cannot be read."""
+        try:
+            with self.ports.watch.lap("read"):
+                table = self.ports.source.labels(name)
+        except DataError as error:
+            self.ports.console.warn(f"{name}: its labels cannot be looked at again: {error}")
+            return ""
+        return label_digest(table, self.confs.data.id, self.confs.data.label)
+
+    def _performance(self, model: str, name: str) -> Performance | None:
+        """Realised performance of any model on an earlier window, read anew; None where either is gone."""
+        try:
+            with self.ports.watch.lap("read"):
+                window = self.ports.source.read(name, labelled=True)
+            made = self.mature(self.model(model), window)
+        except DataError as error:
+            self.ports.console.warn(f"{name}: {model[:12]} cannot be judged on it: {error}")
+            return None
+        return realised(model, made, self.confs.evaluate, self.confs.monitor)
+
+
+def _scores(scored: list[Scored]) -> Iterator[EstimateScore]:
+    """How good estimates were, by metric in the order in which they came."""
+    for metric in dict.fromkeys(one.metric for one in scored):
+        own = [one for one in scored if one.metric == metric]
+        yield EstimateScore(
+            metric=metric,
+            n=len(own),
+            mean_absolute_error=float(np.mean([abs(one.estimated - one.realised) for one in own])),
+            coverage=float(np.mean([one.inside for one in own])),
+        )
+
+
+def _known(past: Past, field: str, cls: type[Any]) -> list[Any]:
+    """What earlier cycles hold under a field of their MonitorReport."""
+    found = []
+    for row in past.rows:
+        held = (row.payload.get("monitor") or {}).get(field) if row.kind == "cycle" else None
+        found += [from_plain(cls, one) for one in (held if isinstance(held, list) else [held] if held else [])]
+    return found
+
+
+def _performances(monitor: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Performances of a recorded report, its corrections last."""
+    own = [monitor["performance"]] if monitor.get("performance") else []
+    return [*own, *(one["performance"] for one in monitor.get("corrections") or [])]
+
+
+def _features(model: Predictor, table: pa.Table) -> Features:
+    seen = model.encoder.transform(table, labelled=False)
+    return Features(numeric=seen.numeric, categorical=seen.categorical)
+
+
+def _levels(table: pa.Table, column: str) -> Levels:
+    coded = table.column(column).cast(pa.string()).fill_null("(missing)").combine_chunks().dictionary_encode()
+    return Levels(codes=coded.indices.to_numpy(), names=tuple(coded.dictionary.to_pylist()))

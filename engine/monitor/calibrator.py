@@ -1,0 +1,181 @@
+"""From what a classifier says to how likely a label is: a calibration of its probabilities, and how sure that is.
+
+A logistic regression on a basis of the row (basis.py) maps log odds to log odds, one class against the rest, and the
+rest of the classes by dividing by the sum. Its penalty pulls towards the model's own word (slope 1 on the log odds, 0
+on all else), so few rows change little. Which basis is taken is decided by the log loss of cross-fitted probabilities
+on the reference rows: Platt's line, a spline of it, or with the features, which holds where the share of some kind of
+row changes for which the model is wrong. Folds keep clusters whole.
+
+The calibration's own error is normal, with the sandwich covariance of its coefficients (White 1982), summed by cluster
+where rows come in clusters: what a bootstrap of the reference rows would show, in closed form.
+
+Shapes: N reference rows, M live rows, P columns, C classes, R replicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.intervals import Rows
+from engine.monitor.basis import KINDS, Basis, Features, folds, log_odds
+from engine.records import Task
+
+FOLDS = 5
+STEPS = 12  # of Newton's method, at most
+PENALTY = 1.0  # the weight of one row that agrees with the model, in each direction
+TOLERANCE = 1e-9  # of the loss of a row
+FIRST_ROWS = 5000
+MOST_WITH_FEATURES = 3  # classes up to which features are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One class against the rest: coefficients (P,), and the covariance (P, P) of their error."""
+
+    basis: Basis
+    theta: np.ndarray
+    covariance: np.ndarray
+
+    def drawn(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Coefficients (R, P) as other reference rows would have given them."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        found: np.ndarray = self.theta + rng.standard_normal((count, len(self.theta))) @ root.T
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrator:
+    """Fitted on labelled rows that the model was not trained on."""
+
+    task: Task
+    curves: tuple[Curve, ...]  # one for two classes, else one a class
+    kind: str  # of the basis
+    crossed: np.ndarray  # (N,) or (N, C): probabilities of the reference rows, by curves that did not see them
+
+    def probability(self, prediction: np.ndarray, features: Features) -> np.ndarray:
+        """Calibrated probabilities of rows: (M,) from (M,), (M, C) from (M, C)."""
+        out = np.empty((len(prediction), len(self.curves)))
+        for k, curve in enumerate(self.curves):
+            for at, design in curve.basis.chunks(log_odds(_of_class(prediction, k)), features):
+                out[at, k] = _share(design @ curve.theta)
+        return out[:, 0] if self.task is Task.BINARY else _normal(out)
+
+    def replicates(
+        self, prediction: np.ndarray, features: Features, rng: np.random.Generator, count: int
+    ) -> np.ndarray:
+        """The same by curves as other reference rows would have given them: (R, M) or (R, M, C)."""
+        parts = []
+        for k, curve in enumerate(self.curves):
+            design = curve.basis.design(log_odds(_of_class(prediction, k)), features)
+            parts.append(_share(curve.drawn(rng, count) @ design.T))
+        return parts[0] if self.task is Task.BINARY else _normal(np.stack(parts, axis=2))
+
+
+def calibrate(rows: Rows, prediction: np.ndarray, features: Features, seed: int) -> Calibrator:
+    """The calibration of predictions (N,) or (N, C) on labelled rows.
+
+    Cost: about 10 N P^2 operations with features, N at most some ten thousands (the caller thins).
+    """
+    unit = rows.ids if rows.cluster is None else rows.cluster
+    fold = folds(unit, FOLDS, seed)
+    binary = rows.task is Task.BINARY
+    classes = 1 if binary else prediction.shape[1]
+    best: tuple[float, str, list[Curve], np.ndarray] | None = None
+    for kind in KINDS if classes <= MOST_WITH_FEATURES else KINDS[:2]:
+        curves, crossed = [], np.empty((len(rows), classes))
+        for k in range(classes):
+            t = log_odds(_of_class(prediction, k))
+            truth = (rows.target > 0.5 if binary else rows.target == k).astype(np.float64)
+            curve, crossed[:, k] = _curve(Basis.fit(kind, t, features), t, features, truth, fold, rows.cluster)
+            curves.append(curve)
+        probability = crossed[:, 0] if binary else _normal(crossed)
+        loss = _log_loss(rows, probability)
+        if best is None or loss < best[0]:
+            best = loss, kind, curves, probability
+    assert best is not None  # there is always a line
+    return Calibrator(task=rows.task, curves=tuple(best[2]), kind=best[1], crossed=best[3])
+
+
+def _curve(
+    basis: Basis, t: np.ndarray, features: Features, truth: np.ndarray, fold: np.ndarray, cluster: np.ndarray | None
+) -> tuple[Curve, np.ndarray]:
+    """One curve, and the probabilities (N,) of its rows by curves of the other folds."""
+    design = basis.design(t, features)
+    prior = np.zeros(design.shape[1])
+    prior[1] = 1.0
+    weight = np.full(design.shape[1], PENALTY)
+    weight[0] = 1e-3  # the rate of the label is no matter of faith
+    few = slice(None, None, max(1, len(t) // FIRST_ROWS))  # where Newton's method starts costs little to find
+    start = _newton(design[few], truth[few], prior, weight, prior)
+    theta = _newton(design, truth, prior, weight, start)
+    p = _share(design @ theta)
+    tilt, bends = design * np.sqrt(p * (1.0 - p))[:, None], design * (truth - p)[:, None]
+    own = [(tilt[fold == k].T @ tilt[fold == k], bends[fold == k].sum(axis=0), fold == k) for k in range(FOLDS)]
+    bend = np.sum([part for part, *_ in own], axis=0) + np.diag(weight)
+    crossed = np.empty(len(t))
+    for part, pull, out in own:  # one more step of Newton's without the fold, whose pull is what is left of the whole
+        crossed[out] = _share(design[out] @ (theta - np.linalg.solve(bend - part, pull)))
+    score = design * (truth - crossed)[:, None]  # cross-fitted: residuals of rows that were fitted are too small
+    if cluster is not None:
+        codes = np.unique(cluster, return_inverse=True)[1]
+        order = np.argsort(codes, kind="stable")
+        score = np.add.reduceat(score[order], np.unique(codes[order], return_index=True)[1], axis=0)
+    units = len(score)
+    meat = score.T @ score * (units / max(units - 1, 1))
+    bread = np.linalg.inv(bend)
+    return Curve(basis=basis, theta=theta, covariance=bread @ meat @ bread), crossed
+
+
+def _newton(
+    design: np.ndarray, truth: np.ndarray, prior: np.ndarray, weight: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """Coefficients (P,) of the penalised logistic regression."""
+    theta, loss = start, _loss(design, truth, start, prior, weight)
+    for _ in range(STEPS):
+        p = _share(design @ theta)
+        bend = (design * (p * (1.0 - p))[:, None]).T @ design + np.diag(weight)
+        step = np.linalg.solve(bend, design.T @ (truth - p) - weight * (theta - prior))
+        for halved in range(8):
+            moved = theta + step * 0.5**halved
+            now = _loss(design, truth, moved, prior, weight)
+            if now <= loss:
+                break
+        else:
+            break
+        done = loss - now < TOLERANCE * len(truth)
+        theta, loss = moved, now
+        if done:
+            break
+    return theta
+
+
+def _loss(design: np.ndarray, truth: np.ndarray, theta: np.ndarray, prior: np.ndarray, weight: np.ndarray) -> float:
+    z = design @ theta
+    return float(np.logaddexp(0.0, z).sum() - truth @ z + 0.5 * (weight * (theta - prior) ** 2).sum())
+
+
+def _log_loss(rows: Rows, probability: np.ndarray) -> float:
+    """Mean log loss of the labels."""
+    p = np.clip(probability, 1e-12, 1.0)
+    if rows.task is Task.BINARY:
+        truth = rows.target > 0.5
+        return float(-np.log(np.where(truth, p, np.clip(1.0 - probability, 1e-12, 1.0))).mean())
+    return float(-np.log(p[np.arange(len(rows)), rows.target.astype(np.int64)]).mean())
+
+
+def _of_class(prediction: np.ndarray, k: int) -> np.ndarray:
+    return prediction if prediction.ndim == 1 else prediction[:, k]
+
+
+def _share(z: np.ndarray) -> np.ndarray:
+    found: np.ndarray = 1.0 / (1.0 + np.exp(-np.clip(z, -30.0, 30.0)))
+    return found
+
+
+def _normal(table: np.ndarray) -> np.ndarray:
+    """Classes (..., C) that sum to one."""
+    found: np.ndarray = table / table.sum(axis=-1, keepdims=True)
+    return found
