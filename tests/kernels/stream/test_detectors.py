@@ -160,7 +160,7 @@ def test_every_stream_has_thresholds_of_its_own() -> None:
 def test_an_alarm_says_which_way_and_a_warning_comes_before() -> None:
     rng = np.random.default_rng(0)
     calm, high, low = rng.normal(0, 1, 400), rng.normal(3, 1, 40), rng.normal(-3, 1, 40)
-    for detector in (CUSUM(threshold=8.0), PageHinkley(threshold=20.0), ADWIN(clock=8), KSWIN(alpha=1e-6)):
+    for detector in (CUSUM(threshold=8.0), PageHinkley(threshold=50.0), ADWIN(delta=1e-4), KSWIN(alpha=1e-7)):
         up, down = (detector.with_options().update(np.concatenate([calm, tail])) for tail in (high, low))
         assert (up.side[0], down.side[0]) == (1, -1)
         assert min(up.row[0], down.row[0]) >= 400
