@@ -34,6 +34,8 @@ from engine.observed import DriftOutcome as DriftOutcome
 from engine.observed import DriftReport as DriftReport
 from engine.observed import MonitorReport as MonitorReport
 from engine.observed import Performance as Performance
+from engine.observed import Risk as Risk
+from engine.observed import RiskOutcome as RiskOutcome
 from engine.plain import canonical as canonical
 from engine.plain import digest as digest
 from engine.plain import from_plain as from_plain

@@ -35,6 +35,7 @@ from engine.records import (
     from_plain,
     to_plain,
 )
+from engine.risk import RiskWatch
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
 from engine.validate.schema import Schema, infer, learn
@@ -52,6 +53,7 @@ class Steps:
         founding.check_names(self.names, confs.loop, confs.data)
         self.index_of = {name: i for i, name in enumerate(self.names)}
         self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
+        self._risk = RiskWatch(confs, ports, self.read)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
         self._declared = founding.declared(confs.validate, confs.data)
@@ -186,7 +188,8 @@ class Steps:
                 predictions=(model.predict(holdout.table), model.predict(window.table)),
                 mature=settled,
             )
-        return replace(cycle, monitor=report)
+        risk = self._risk.of(model, made, past, self.names[: mature + 1])
+        return replace(cycle, monitor=replace(report, risk=risk))
 
     def _mature(self, model: Predictor, mature: int) -> Mature | None:
         """The newest labelled window with the model's predictions on its labelled rows."""
