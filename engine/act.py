@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import ConfigError
-from engine.records import ActionItem, Cycle, DriftOutcome, Outcome, digest
+from engine.records import ActionItem, Cycle, DriftOutcome, Outcome, RiskOutcome, digest
 from engine.redact import redact_text
 
 ACTIONS = ("log", "freeze", "rollback")
@@ -33,6 +33,7 @@ METRICS = frozenset(
         "drift.columns",
         "drift.share",
         "drift.undecidable",
+        "risk.alarm",
         "decide.waiting",
         "gate.rejected",
         "pipeline.seconds",
@@ -41,6 +42,7 @@ METRICS = frozenset(
 )
 FAMILIES = ("model.", "pipeline.seconds.")
 """Names that go on with a metric of evaluate (and .low or .high), or with a stage of the stopwatch."""
+RISK = {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0, RiskOutcome.UNDECIDABLE: math.nan}
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -103,6 +105,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     data.rows, .blocked            rows of the window; checks that forbid it
     data.violations                checks of any severity that are not OK
     gate.rejected                  1 when a gate did not open, 0 when all did or wait; absent where none was asked
+    risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
     """
@@ -126,6 +129,8 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
         metrics["drift.columns"] = float(drifted)
         metrics["drift.share"] = drifted / (len(columns) - undecidable) if len(columns) > undecidable else math.nan
         metrics["drift.undecidable"] = float(undecidable)
+        if cycle.monitor.risk is not None:
+            metrics["risk.alarm"] = RISK[cycle.monitor.risk.outcome]
         for estimate in cycle.monitor.performance.metrics if cycle.monitor.performance else ():
             metrics[f"model.{estimate.name}"] = estimate.value
             metrics[f"model.{estimate.name}.low"] = estimate.low

@@ -74,6 +74,36 @@ class Performance:
         return find(self.metrics, name)
 
 
+class RiskOutcome(enum.Enum):
+    """Is the deployed model's risk too high. UNDECIDABLE never means 'no'."""
+
+    ALARM = "alarm"
+    NO_ALARM = "no alarm"
+    UNDECIDABLE = "undecidable"
+
+
+@record
+class Risk:
+    """The mean loss of a model since its hold-out, looked at after every labelled unit: engine/monitor/risk.py."""
+
+    loss: str  # "brier", "error" or "absolute", in [0, 1]
+    unit: str  # "row", or "cluster": its mean loss
+    scale: float  # the absolute error that makes a loss of 1; 1 where the loss is none
+    source: Estimate  # of the hold-out: `high` is its bound at 1 - delta / 2
+    source_window: str
+    tolerance: float
+    delta: float  # chance of ever a false alarm
+    outcome: RiskOutcome
+    reason: str
+    risk: Estimate  # so far, with bounds that hold at any time looked
+    newest: float = math.nan  # mean loss in the newest window
+    evidence: float = 0.0  # logarithm of the largest wealth; an alarm at log(2 / delta)
+    since: str = ""  # the window in which it alarmed; an alarm stays
+    windows: tuple[str, ...] = ()  # that came in, oldest first
+    bets: tuple[float, ...] = ()  # state of the test, from which the next window goes on
+    bounds: tuple[float, ...] = ()  # and of the bounds
+
+
 @record
 class Correction:
     """Labels of an earlier window have changed since its performance was recorded: what it comes to now."""
@@ -147,3 +177,4 @@ class MonitorReport:
     scored: tuple[Scored, ...] = ()  # earlier estimates whose labels have come in
     scores: tuple[EstimateScore, ...] = ()  # all of them so far, by metric
     corrections: tuple[Correction, ...] = ()  # earlier windows whose labels have changed
+    risk: Risk | None = None  # of the champion since its hold-out

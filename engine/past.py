@@ -26,6 +26,7 @@ from engine.records import (
     Estimate,
     EvaluationReport,
     Outcome,
+    Risk,
     Stage,
     StageChange,
     Verdict,
@@ -108,6 +109,14 @@ class Past:
         if not found or all(e.name != metric for e in found[-1].metrics):
             return None
         return find(found[-1].metrics, metric)
+
+    def risk(self, model: str) -> Risk | None:
+        """What is known of a model's risk, from the newest report on it."""
+        for row in reversed(self.rows):
+            report = row.payload.get("monitor") if row.kind == "cycle" else None
+            if report and report["model"] == model and report.get("risk"):
+                return from_plain(Risk, report["risk"])
+        return None
 
     def verdicts(self, model: str) -> list[Verdict]:
         """Verdicts on one model, in order."""

@@ -37,6 +37,8 @@ from engine.observed import EstimatedPerformance as EstimatedPerformance
 from engine.observed import EstimateScore as EstimateScore
 from engine.observed import MonitorReport as MonitorReport
 from engine.observed import Performance as Performance
+from engine.observed import Risk as Risk
+from engine.observed import RiskOutcome as RiskOutcome
 from engine.observed import Scored as Scored
 from engine.plain import canonical as canonical
 from engine.plain import digest as digest

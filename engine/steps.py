@@ -35,6 +35,7 @@ from engine.records import (
     from_plain,
     to_plain,
 )
+from engine.risk import RiskWatch
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
 from engine.validate.schema import Schema, infer, learn
@@ -57,6 +58,7 @@ class Steps:
         self.index_of = {name: i for i, name in enumerate(self.names)}
         self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
         self._maturity = Maturity(confs, ports, self.model)
+        self._risk = RiskWatch(confs, ports, self.read)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
         self._declared = founding.declared(confs.validate, confs.data)
@@ -207,7 +209,9 @@ class Steps:
                 mature=self._maturity.mature(model, newest) if newest else None,
             )
             report = replace(report, estimated=self._maturity.estimated(model, holdout, newest, window, live))
-        return replace(cycle, monitor=self._maturity.settled(report, past, self.names[: mature + 1]))
+        labelled = self.names[: mature + 1]
+        report = replace(report, risk=self._risk.of(model, made, past, labelled))
+        return replace(cycle, monitor=self._maturity.settled(report, past, labelled))
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
         """Is acting worth it. A window is decided once: also where somebody edits the config before it is over."""

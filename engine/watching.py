@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import desk, durable
 from engine.data.sources import ParquetSource
@@ -36,6 +36,9 @@ from engine.train.registry import resolve, trusted_packages
 from engine.verbs import NEGATIVE, Answer, check, confs_of, make_search, reviewed
 from engine.watch.plan import Terms
 from engine.watch.watcher import Event, Watcher
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SIGN = "watch.json"  # beside the ledger: what the watch does, and when it was seen to live
 Say = Callable[[dict[str, Any]], None]
@@ -283,6 +286,10 @@ class View:
         """One of them, at its place among them."""
         return replace(self._source.read(name, labelled=labelled), index=self._names.index(name))
 
+    def labels(self, name: str) -> pa.Table:
+        """Ids and labels of one of them, as they are now."""
+        return self._source.labels(name)
+
 
 class Landing:
     """The folder, as a watch looks at it."""
@@ -294,9 +301,9 @@ class Landing:
         """Name -> mark of each window file."""
         return self._source.windows()
 
-    def labels(self) -> dict[str, str] | None:
+    def label_files(self) -> dict[str, str] | None:
         """Name -> mark of each label file."""
-        return self._source.labels()
+        return self._source.label_files()
 
     def marked(self) -> list[str] | None:
         """Windows whose marker is there."""

@@ -6,6 +6,7 @@ Importable alone; importing it loads NumPy and nothing heavier. Public modules:
     kernels.drift      two-sample statistics, Profile, DriftTable
     kernels.metrics    evaluation metrics under scikit-learn's names
     kernels.resample   bootstrap, permutation, DeLong
+    kernels.stream     online detectors, confidence sequences
     kernels.pvalues    null distributions; corrections over many tests
     kernels.errors     the error tree
 """

@@ -47,6 +47,10 @@ TABLE: dict[str, dict[str, str]] = {
         "cpu": "kernels.cpu.resample",
         "cuda": "kernels.cuda.resample",
     },
+    "stream": {
+        "reference": "kernels.reference.stream",
+        "cpu": "kernels.cpu.stream",
+    },
     "scores": {
         "reference": "kernels.reference.scores",
         "cpu": "kernels.cpu.scores",

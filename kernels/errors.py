@@ -7,6 +7,7 @@
     |-- MissingValueError (ValueError)    NaN under nan_policy="raise"
     |-- OptionError (ValueError)          an argument outside its set or range
     |-- ProfileError (ValueError)         a stored profile that cannot be read or does not fit
+    |-- StateError (ValueError)           a stored state of a stream that cannot be read
     `-- BackendUnavailable (RuntimeError) the backend for these arrays is not installed
 
 Each is also a builtin, so that callers who know nothing of us still catch it. A message is one line:
@@ -24,6 +25,7 @@ __all__ = [
     "OptionError",
     "ProfileError",
     "ShapeError",
+    "StateError",
 ]
 
 
@@ -53,6 +55,10 @@ class OptionError(KernelError, ValueError):
 
 class ProfileError(KernelError, ValueError):
     """A stored profile cannot be read, or does not fit the window it is compared with."""
+
+
+class StateError(KernelError, ValueError):
+    """A stored state of a detector cannot be read."""
 
 
 class BackendUnavailable(KernelError, RuntimeError):

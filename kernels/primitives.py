@@ -20,6 +20,9 @@ COIN = 1  # the top bit of u: 0 or 1
 POISSON_THRESHOLDS = (24109, 48219, 60273, 64292, 65296, 65497, 65531, 65535)
 """65536 times the distribution function of Poisson(1), rounded; the last one closes the 16-bit range."""
 
+# In how many values each third of the bettors forgets what it saw (kernels.stream.Betting).
+MEMORIES = (16.0, 256.0, 4096.0)
+
 
 class Order(NamedTuple):
     """Rows by descending score. Example: scores [1, 3, 3] -> rows [1, 2, 0] or [2, 1, 0], groups [0, 0,

@@ -182,3 +182,18 @@ def scale_rank_sums(xp: Any, counts: RankCounts, raw: Any) -> RankSums:
     cvm = squares / (pairs * total * total) + correction / (12.0 * pairs * total)
     cvm = xp.where(n * m > 0, cvm + 1.0 / (6.0 * total), 0.0)
     return RankSums(counts, tie_cubes, wasserstein, energy, cvm, ad * (total - 1.0) / (pairs * total))
+
+
+class Advance(NamedTuple):
+    """What F streams told while they took in a chunk.
+
+    rows      F int64 arrays, ascending: row numbers of the alarms
+    sides     F int8 arrays: +1 where the values rose, -1 where they fell
+    missing   (F,) int64, NaN values that were skipped
+    refused   (F,) int64, row of the first value outside the span; -1: there is none
+    """
+
+    rows: list[Any]
+    sides: list[Any]
+    missing: Any
+    refused: Any

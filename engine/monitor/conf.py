@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engine.errors import ConfigError
 
 METHODS = ("bh", "by", "holm", "bonferroni")
+RISK_LOSSES = ("auto", "brier", "error", "none")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -25,6 +26,12 @@ class MonitorConf:
     """Smallest change of the share of missing values that matters."""
     min_rows: int = 50
     """Fewer values than this on either side are undecidable."""
+    risk_loss: str = "auto"
+    """Loss whose mean is tracked from the hold-out on: auto (brier; absolute in regression), brier, error or none."""
+    risk_tolerance: float = 0.01
+    """So much above the hold-out's bound it may lie without an alarm; losses lie between 0 and 1."""
+    risk_delta: float = 0.05
+    """Chance that a model whose risk never exceeds that is ever called harmful, however often one looks."""
 
     estimate: bool = True
     """Estimate the live window's performance before its labels are in."""
@@ -57,5 +64,12 @@ class MonitorConf:
             raise ConfigError("monitor.reference_rows", f"{self.reference_rows} is too few", "use 50 or more")
         if self.recheck_windows < 0:
             raise ConfigError("monitor.recheck_windows", f"is {self.recheck_windows}", "use 0 or more windows")
+        if self.risk_loss not in RISK_LOSSES:
+            cure = f"choose one of {', '.join(RISK_LOSSES)}"
+            raise ConfigError("monitor.risk_loss", f"{self.risk_loss!r} is unknown", cure)
+        if not 0 <= self.risk_tolerance < 1:
+            raise ConfigError("monitor.risk_tolerance", f"{self.risk_tolerance} is no loss", "choose 0 up to 1")
+        if not 0 < self.risk_delta < 1:
+            raise ConfigError("monitor.risk_delta", f"{self.risk_delta} is no probability", "choose one such as 0.05")
         if self.min_rows < 2:
             raise ConfigError("monitor.min_rows", f"{self.min_rows} is below 2", "choose 2 or more")

@@ -65,6 +65,8 @@ class Console:
         self._row([that_fits(shown[column.title], width) for column, width in self._columns])
         for check in cycle.validation.blocked:
             self.note(f"  blocked by {check.name} {check.column}: {check.reason or check.outcome.value}")
+        if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:
+            self.note(f"  risk too high since {cycle.monitor.risk.since}: {cycle.monitor.risk.reason}")
         for item in cycle.actions:
             self.note(f"  {item.severity} {item.rule}: {item.message} -> {item.action}, {item.owner}")
 

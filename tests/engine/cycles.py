@@ -22,6 +22,8 @@ from engine.records import (
     MonitorReport,
     Outcome,
     Performance,
+    Risk,
+    RiskOutcome,
     Route,
     RuleResult,
     Severity,
@@ -55,6 +57,14 @@ def drift(column: str, outcome: DriftOutcome, effect: float = 0.3, floor: float 
         missing_live=0.1,
         outcome=outcome,
     )
+
+
+def risk(outcome: RiskOutcome = RiskOutcome.NO_ALARM, **more: Any) -> Risk:
+    known: dict[str, Any] = {
+        "loss": "brier", "unit": "row", "scale": 1.0, "source_window": "w0", "tolerance": 0.01, "delta": 0.05,
+        "source": estimate(0.15, "brier"), "risk": estimate(0.16, "brier"), "reason": "", "windows": ("w1",),
+    }  # fmt: skip
+    return Risk(outcome=outcome, **(known | more))
 
 
 def drift_report(*outcomes: DriftOutcome) -> DriftReport:
@@ -133,6 +143,7 @@ def cycle(**more: Any) -> Cycle:
             baseline=drift_report(moved, still, moved, unknown, still),
             consecutive=drift_report(still),
             performance=performance,
+            risk=risk(),
         ),
         "decision": Decision(
             id="d",

@@ -21,6 +21,7 @@ EXPECTED = {
     "drift.columns": 2.0,
     "drift.share": 0.5,
     "drift.undecidable": 1.0,
+    "risk.alarm": 0.0,
     "decide.waiting": 410.0,
     "gate.rejected": 1.0,
     "pipeline.seconds": 31.0,

@@ -38,8 +38,8 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_cell_of_the_table_names_its_primitive() -> None:
     for primitive, row in dispatch.TABLE.items():
-        # a user's step runs on the CPU alone: Numba's CUDA target is no longer developed
-        absent = {"cuda"} if primitive == "custom" else set()
+        # a user's step runs on the CPU alone: Numba's CUDA target is no longer developed; a stream is read one by one
+        absent = {"cuda"} if primitive in ("custom", "stream") else set()
         assert set(row) == set(dispatch.BACKENDS) - absent
         for backend, module in row.items():
             assert module == f"kernels.{backend}.{primitive}"
@@ -47,7 +47,7 @@ def test_every_cell_of_the_table_names_its_primitive() -> None:
 
 def test_importing_kernels_loads_nothing_heavy() -> None:
     code = (
-        "import sys, kernels, kernels.drift, kernels.pvalues; "
+        "import sys, kernels, kernels.drift, kernels.pvalues, kernels.stream; "
         "print([m for m in ('numba', 'cupy', 'torch', 'scipy', 'pyarrow', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,6 +19,10 @@ from engine.monitor.conf import MonitorConf
         ("numeric_floor", math.nan),
         ("method", "fdr"),
         ("min_rows", 1),
+        ("risk_loss", "squared"),
+        ("risk_tolerance", 1.0),
+        ("risk_tolerance", math.nan),
+        ("risk_delta", 0),
     ],
 )
 def test_refusals(field: str, value: Any) -> None:
