@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
-from engine.habits import SWEEP, meant
+from engine.habits import HELP, meant
 
 if TYPE_CHECKING:
     from engine.schema import Composer
@@ -47,7 +47,11 @@ VERBS = {
 TRAINING = ("loop", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
-HOMES = {"resync": "review", SUBMIT: "submit"}  # where a verb lives that is neither of these nor in desk.py
+HOMES = {
+    "drift": "drift",
+    "resync": "review",
+    SUBMIT: "submit",
+}  # where a verb lives that is neither of these nor in desk.py
 SEARCHING = ("loop", "sweep")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
 examples:
@@ -98,7 +102,12 @@ TEXTS = (
     "status",
     "stop",
     "diff",
-)  # 12e4 is the beginning of an id, and no number
+    "reference",
+    "live",
+    "html",
+    "prediction",
+    "label",
+)  # 12e4 is the beginning of an id, and no number; a path may hold a space or a comma
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "
     "own loop.name=",
@@ -210,8 +219,8 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         raise ConfigError(f"command line:{next(iter(space))}", f"{verb} takes one value for a key", cure)
     if any(flag in ("--help", "-h") for flag in flags):
         print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
-        if verb == "sweep":
-            print(SWEEP)
+        if verb in HELP:
+            print(HELP[verb])
     asked = _asked_for_config(flags) if verb == "sweep" else None
     composed = _compose(verb, asked.others if asked else flags, overrides)
     if composed is None:  # Hydra has shown what was asked for
