@@ -185,6 +185,7 @@ class Steps:
                 previous=previous,
                 predictions=(model.predict(holdout.table), model.predict(window.table)),
                 mature=settled,
+                importance=lambda: challenger.importance_of(model, holdout, self.confs.data, self.primary),
             )
         return replace(cycle, monitor=report)
 
