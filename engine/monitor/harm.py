@@ -53,14 +53,19 @@ def importance(
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:ROWS])
     table, rows = table.take(pa.array(chosen)), rows.take(chosen)
-    whole = score(metric, rows.task, rows.target, predict(table))
+
+    def scored(some: pa.Table) -> float:
+        predicted = predict(some)  # the metrics raise where a model answers NaN: then nothing is known of it
+        return score(metric, rows.task, rows.target, predicted) if np.isfinite(predicted).all() else math.nan
+
+    whole = scored(table)
     sign = 1.0 if GREATER_IS_BETTER[metric] else -1.0
     points = {}
     for name in columns:
         shuffle = np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(len(rows))
         place = table.column_names.index(name)
         shuffled = table.set_column(place, name, table[name].take(pa.array(shuffle)))
-        loss = sign * (whole - score(metric, rows.task, rows.target, predict(shuffled)))
+        loss = sign * (whole - scored(shuffled))
         points[name] = max(loss, 0.0) if math.isfinite(loss) else math.nan
     return Importance(metric=metric, points=points)
 

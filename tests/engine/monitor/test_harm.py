@@ -61,6 +61,11 @@ def test_a_metric_that_is_undefined_gives_no_importance() -> None:
     rows = Rows(task=Task.BINARY, target=np.ones(100, np.int64), ids=np.arange(100), cluster=None)
     assert math.isnan(importance(predict, table, rows, ["heavy"], "roc_auc_score").points["heavy"])
 
+    def broken(some: pa.Table) -> np.ndarray:
+        return np.full(len(some), np.nan)
+
+    assert math.isnan(importance(broken, table, rows_of(table), ["heavy"], "mean_squared_error").points["heavy"])
+
 
 def drifted() -> DriftReport:
     reference = Reference(name="before", table=made(2000, 1), numeric=tuple(WEIGHTS), categorical=())
