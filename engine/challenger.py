@@ -33,6 +33,7 @@ from engine.evaluate.report import evaluate
 from engine.evaluate.robustness import Elsewhere, perturb
 from engine.evaluate.worst import Feature, categorical_feature, numeric_feature
 from engine.intervals import Rows
+from engine.monitor.harm import Importance, importance
 from engine.predictor import KEY, MEASURE, Predictor
 from engine.promote.store import Store
 from engine.records import (
@@ -383,6 +384,13 @@ def rows_of(model: Predictor, table: pa.Table, data: DataConf) -> Rows:
     """Labelled rows as intervals take them."""
     labelled = model.encoder.transform(table, labelled=True)
     return Rows(task=model.task, target=np.asarray(labelled.target), ids=labelled.rows, cluster=clusters(table, data))
+
+
+def importance_of(model: Predictor, holdout: Window, data: DataConf, metric: str) -> Importance:
+    """What each feature is worth to a model, on the labelled rows of its hold-out."""
+    table = labelled_rows(holdout, data)
+    rows = rows_of(model, table, data)
+    return importance(model.predict, table, rows, [*data.numeric, *data.categorical], metric)
 
 
 def _perturbed(

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
-from engine.habits import SWEEP, meant
+from engine.habits import HELP, meant
 
 if TYPE_CHECKING:
     from engine.schema import Composer
@@ -49,6 +49,7 @@ TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate")  # these impo
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
 HOMES = {
+    "drift": "drift",
     "resync": "review",
     SUBMIT: "submit",
     "watch": "watching",
@@ -105,7 +106,12 @@ TEXTS = (
     "status",
     "stop",
     "diff",
-)  # 12e4 is the beginning of an id, and no number
+    "reference",
+    "live",
+    "html",
+    "prediction",
+    "label",
+)  # 12e4 is the beginning of an id, and no number; a path may hold a space or a comma
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "
     "own loop.name=",
@@ -217,8 +223,8 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         raise ConfigError(f"command line:{next(iter(space))}", f"{verb} takes one value for a key", cure)
     if any(flag in ("--help", "-h") for flag in flags):
         print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
-        if verb == "sweep":
-            print(SWEEP)
+        if verb in HELP:
+            print(HELP[verb])
     asked = _asked_for_config(flags) if verb in SEARCHING else None
     composed = _compose(verb, asked.others if asked else flags, overrides)
     if composed is None:  # Hydra has shown what was asked for

@@ -1,7 +1,7 @@
-"""The verbs that look at windows and machines, and never train: validate, drift, report, doctor.
+"""The verbs that look at windows and machines, and never train: validate, report, doctor.
 
 They work with the loop killed, the tracker down and no GPU; none of them imports torch. Those over the ledger are in
-archive.py.
+archive.py, and drift.py is what changed.
 """
 
 from __future__ import annotations
@@ -12,30 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from engine import archive, durable, founding, outside
 from engine import doctor as checkup
 from engine.archive import existing_ledger, ledger_exists
-from engine.data.files import open_table
 from engine.data.sources import ParquetSource
-from engine.errors import ConfigError, DataError, TidegateError
-from engine.monitor import shards
-from engine.monitor.drift import Reference, compare
+from engine.errors import ConfigError, TidegateError
 from engine.promote.entries import OPENED
 from engine.promote.ledger import Ledger
 from engine.records import (
     Check,
     Cycle,
-    DriftOutcome,
-    DriftReport,
     ValidationReport,
     Window,
     from_plain,
     to_plain,
 )
 from engine.report.html import render
-from engine.report.tables import doctor_table, drift_table, validation_table
+from engine.report.tables import doctor_table, validation_table
 from engine.report.terminal import make_console
 from engine.schema import Composer, Config
 from engine.scores import GREATER_IS_BETTER
@@ -146,82 +139,6 @@ def _skew(config: Config, window: Window) -> tuple[Check, ...]:
     if config.live is None:
         return outside.against_serving(window, config.need_data, config.validate)
     return outside.against_log(window, config.live, config.need_data, config.validate)
-
-
-def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
-    """Two windows of the loop, or any two files, or folders or globs of Parquet files."""
-    report = _two_files(config) if config.reference or config.live else _two_windows(config)
-    make_console(quiet).show(drift_table(report))
-    clean = all(c.outcome is DriftOutcome.NO_DRIFT for c in report.columns)
-    return (0 if clean else NEGATIVE), to_plain(report)
-
-
-def _two_files(config: Config) -> DriftReport:
-    for key in ("reference", "live"):
-        if not getattr(config, key):
-            raise ConfigError(key, "only one of the two files is named", f"add {key}=<file>")
-    reference, live = str(config.reference), str(config.live)
-    if shards.is_large(reference) or shards.is_large(live):
-        schemas = [shards.open_files(path)[0] for path in (reference, live)]
-        shared = _shared(reference, live, *schemas)
-        return shards.compare_files(reference, live, *_kinds(config, shared), config.monitor)
-    old, new = open_table(reference), open_table(live)
-    shared = _shared(reference, live, old.schema, new.schema)
-    numeric, categorical = _kinds(config, shared)
-    held = Reference(name=reference, table=old.select(shared.names), numeric=numeric, categorical=categorical)
-    return compare(held, new, live, config.monitor)
-
-
-def _shared(reference: str, live: str, old: pa.Schema, new: pa.Schema) -> pa.Schema:
-    """The columns of both, as the reference has them; an error where they are of two kinds, or none is there."""
-    shared = [name for name in old.names if name in new.names]
-    if not shared:
-        raise ConfigError("live", f"shares no column with {reference}", "compare files of the same table")
-    for name in shared:
-        if _kind(old.field(name).type) != _kind(new.field(name).type):
-            what = f"is {new.field(name).type}, and {old.field(name).type} in {reference}"
-            raise DataError(f"{live}:{name}", what, "store it as one type in both files")
-    return pa.schema([old.field(name) for name in shared])
-
-
-def _two_windows(config: Config) -> DriftReport:
-    source = ParquetSource(config.need_data)
-    names = source.names()
-    if len(names) < 2:
-        raise ConfigError("data.path", "there is one window only", "wait for the next, or name files: reference= live=")
-    live = source.read(config.window or names[-1], labelled=False)
-    if live.index == 0 and not config.against:
-        raise ConfigError("against", f"{live.name} is the first window: none is before it", "name one: against=...")
-    old = source.read(config.against or names[max(0, live.index - 1)], labelled=False)
-    numeric, categorical = _kinds(config, old.table.schema)
-    reference = Reference(name=old.name, table=old.table, numeric=numeric, categorical=categorical)
-    return compare(reference, live.table, live.name, config.monitor)
-
-
-def _kinds(config: Config, schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Which columns are numbers and which categories: by the data config, or by their types where there is none."""
-    kinds = {name: _kind(schema.field(name).type) for name in schema.names}
-    if config.data is not None:
-        kinds = {
-            **dict.fromkeys((c for c in config.data.numeric if c in kinds), "numeric"),
-            **dict.fromkeys((c for c in config.data.categorical if c in kinds), "categorical"),
-        }
-    numeric = tuple(name for name, kind in kinds.items() if kind == "numeric")
-    categorical = tuple(name for name, kind in kinds.items() if kind == "categorical")
-    if not numeric and not categorical:
-        cure = "compare files that share columns of numbers, strings or booleans"
-        raise ConfigError("live", "there is no column to compare", cure)
-    return numeric, categorical
-
-
-def _kind(kind: pa.DataType) -> str:
-    """numeric, categorical, or the type itself where it is neither."""
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "numeric"
-    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    if any(is_text(kind) for is_text in text) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
-        return "categorical"
-    return str(kind)
 
 
 def report(config: Config, composer: Composer, quiet: bool = False) -> Answer:

@@ -1,4 +1,4 @@
-"""For people who know Hydra's sweepers: the key of ours that each habit means, and the help of `tidegate sweep`."""
+"""What people type: the key of ours that each habit of Hydra's sweepers means, and the help of `sweep` and `drift`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,38 @@ examples:
   tidegate sweep -m experiment=flights search.num_samples=1 model.width='tag(grid, choice(64, 128))' \\
     train.lr='tag(grid, choice(1e-3, 1e-2))'                                  a grid of four
 """
+
+DRIFT = """\
+Any two tables, and no project around them:
+
+  tidegate drift reference=january.parquet live=february.parquet
+  tidegate drift reference=old.csv live=new.csv html=drift.html      one page with pictures of what moved
+  tidegate drift reference=data/2025 live='data/2026-*.parquet'      folders, globs; CSV, Parquet, Arrow, Feather
+  tidegate drift reference=s3://bucket/a.parquet live=b.parquet      URIs; large Parquet is read in passes
+
+What a column is, is told by its type and guessed where that does not say it; guesses are shown. To say it yourself:
+
+  numeric=[age,zip]        numbers, also where they are written as text
+  categorical=[weekday]    categories, also where they are whole numbers
+  ignore=[comment]         not to be compared; ids, times and constant columns are left out anyway
+  prediction=score         a model's answers: their drift is called so
+  label=y                  what came true; with both named, how good the answers were in either file
+
+A column drifts when its difference is significant and large enough to matter:
+
+  monitor.alpha=0.01              chance of any false alarm in two files without drift, over all columns together
+  monitor.numeric_floor=0.1       smallest share of rows that lie elsewhere (Kolmogorov-Smirnov distance)
+  monitor.categorical_floor=0.1   smallest share of rows in other categories (total variation distance)
+  monitor.missing_floor=0.05      smallest change of the share of missing values
+  monitor.min_rows=50             with fewer values a column is undecidable
+
+  --json                          all of it as one object on stdout
+
+exit 0: no drift; 3: drift, or a column that cannot be judged; 2: bad input. In a project, without the two files:
+
+  tidegate drift experiment=flights window=2013-05 against=2013-01
+"""
+HELP = {"sweep": SWEEP, "drift": DRIFT}
 
 
 def meant(key: str, value: str) -> str:

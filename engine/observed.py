@@ -24,7 +24,7 @@ class ColumnDrift:
     """One column of the live window against a reference."""
 
     column: str
-    kind: str  # "numeric", "categorical", "prediction", "label", "missing"
+    kind: str  # "numeric", "categorical", "prediction", "label", "missing", "multivariate"
     statistic: str  # the name in kernels.drift
     effect: float  # its value, the size of the effect
     floor: float  # the effect below which significance does not matter
@@ -36,6 +36,15 @@ class ColumnDrift:
     missing_live: float
     outcome: DriftOutcome
     reason: str = ""
+    importance: float = math.nan  # points of the report's metric that this model loses without the column
+    harm: float = math.nan  # importance x effect: at most so many of them can this drift cost
+
+    @property
+    def rank(self) -> tuple[float, float, float]:
+        """Most harmful first; where no harm is known or there is none, the largest effect over its floor. A floor of 0
+        is exceeded infinitely."""
+        harm = 0.0 if math.isnan(self.harm) else self.harm
+        return -harm, -self.effect / self.floor if self.floor else -math.inf, -self.effect
 
 
 @record
@@ -48,12 +57,13 @@ class DriftReport:
     method: str  # correction over columns
     backend: str
     columns: tuple[ColumnDrift, ...]
+    metric: str = ""  # that importance and harm are measured in; empty where none was measured
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
-        """The columns that moved, largest effect over floor first; a floor of 0 is exceeded infinitely."""
+        """The columns that moved, in the order of their rank."""
         moved = [c for c in self.columns if c.outcome is DriftOutcome.DRIFT]
-        return tuple(sorted(moved, key=lambda c: (-c.effect / c.floor if c.floor else -math.inf, -c.effect)))
+        return tuple(sorted(moved, key=lambda c: c.rank))
 
 
 @record

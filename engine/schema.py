@@ -41,6 +41,9 @@ from engine.validate.conf import ValidateConf
 from engine.watch.conf import WatchConf
 
 LONGEST_TEXT = 1000  # characters of one value
+# What single verbs are told: no part of what a loop is.
+_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "html")
+_OF_VERBS = ("verb", "status", "stop", "environment", "infer", "overwrite", "diff", *_OF_FILES)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -59,10 +62,22 @@ class Config:
     its id; null: the champion that the loop compared with. validate --diff: the newer schema file; null:
     validate.schema, or what the windows look like now."""
     reference: str | None = None
-    """drift: a Parquet, CSV or Arrow file, or a folder or glob of Parquet, to compare with, not the loop's windows."""
+    """drift: a Parquet, CSV or Arrow file, a folder, glob or URI of them, to compare with, not the loop's windows."""
     live: str | None = None
     """drift: the file, folder or glob to look at. validate: what serving saw of the window's rows, a file with their
     ids and features."""
+    numeric: list[str] | None = None
+    """drift of files: columns to compare as numbers; null: what their types say."""
+    categorical: list[str] | None = None
+    """drift of files: columns to compare as categories."""
+    ignore: list[str] | None = None
+    """drift of files: columns that are not compared."""
+    prediction: str | None = None
+    """drift of files: the column of a model's answers."""
+    label: str | None = None
+    """drift of files: the column of what came true."""
+    html: str | None = None
+    """drift: where to write a page with pictures of what moved."""
     environment: str = "serving"
     """validate: `training` reads the labels too and looks for leakage; `serving` does without."""
     infer: bool = False
@@ -148,7 +163,7 @@ class Config:
         Where something runs is no part of what it is: it goes on elsewhere under the same id.
         """
         values: dict[str, Any] = redact(to_plain(self))
-        for name in ("cluster", "watch", "verb", "status", "stop", "environment", "infer", "overwrite", "diff"):
+        for name in (*_OF_VERBS, "cluster", "watch"):
             values.pop(name)
         return values
 

@@ -207,6 +207,7 @@ class Steps:
                 previous=previous,
                 predictions=(model.predict(holdout.table), live),
                 mature=self._maturity.mature(model, newest) if newest else None,
+                importance=lambda: challenger.importance_of(model, holdout, self.confs.data, self.primary),
             )
             report = replace(report, estimated=self._maturity.estimated(model, holdout, newest, window, live))
         labelled = self.names[: mature + 1]

@@ -301,9 +301,9 @@ class Landing:
         """Name -> mark of each window file."""
         return self._source.windows()
 
-    def label_files(self) -> dict[str, str] | None:
+    def label_marks(self) -> dict[str, str] | None:
         """Name -> mark of each label file."""
-        return self._source.label_files()
+        return self._source.label_marks()
 
     def marked(self) -> list[str] | None:
         """Windows whose marker is there."""

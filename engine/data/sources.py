@@ -44,7 +44,7 @@ class ParquetSource:
         """Name -> mark of each window file that is there; the mark is its size and time. None is fine here."""
         return _marks(_listing(self.conf.path, "data.path"))
 
-    def label_files(self) -> dict[str, str] | None:
+    def label_marks(self) -> dict[str, str] | None:
         """`windows` of the label files; None where labels are a column of the windows."""
         return None if self.conf.labels is None else _marks(_listing(self.conf.labels, "data.labels"))
 

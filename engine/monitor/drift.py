@@ -30,6 +30,8 @@ from kernels.pvalues import adjust, two_rates
 
 BACKEND = "cpu"
 """Windows are Arrow tables in host memory; asked for by name, so that the report cannot name another."""
+MISSING = " is missing"
+"""Behind the name of a column: the share of its missing values."""
 Sizes = tuple[int, int]
 """Of the reference and of the live window."""
 
@@ -214,7 +216,7 @@ def _incomparable(column: str, kind: str, statistic: str, floor: float, reason: 
 def _missing(finding: Finding, conf: MonitorConf) -> Finding:
     """The share of missing values of a column that misses some on either side."""
     return Finding(
-        column=f"{finding.column} is missing",
+        column=f"{finding.column}{MISSING}",
         kind="missing",
         statistic="difference of shares",
         effect=abs(finding.missing_share(1) - finding.missing_share(0)),

@@ -7,10 +7,10 @@ report is the one of the whole tables in memory, whoever maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine import places
 from engine.errors import DataError
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import categorical_finding, rank_finding, report
@@ -42,34 +43,32 @@ class Shard:
     row_groups: tuple[int, ...]
 
 
-def files_of(path: str) -> list[str]:
-    """The Parquet files of a folder, a glob or one file, in the order of their names; DataError where there is none."""
-    where = Path(path)
-    found = [str(file) for file in where.rglob("*.parquet")] if where.is_dir() else glob(path, recursive=True)
-    if not found:
-        raise DataError(path, "holds no Parquet file", "name a folder, a glob or a file of Parquet")
-    return sorted(found)
+def is_large(files: Sequence[str]) -> bool:
+    """Whether these files are to be scanned and not read at once: Parquet, and at least LARGE bytes of it."""
+    return all(Path(file.partition("?")[0]).suffix.lower() == ".parquet" for file in files) and (
+        sum(map(places.size, files)) >= LARGE
+    )
 
 
-def is_large(path: str) -> bool:
-    """Whether a path is to be scanned: many files, or a Parquet file of at least LARGE bytes."""
-    where = Path(path)
-    if where.is_dir() or (not where.exists() and any(sign in path for sign in "*?[")):
-        return True
-    return where.suffix.lower() == ".parquet" and where.is_file() and where.stat().st_size >= LARGE
+def head(path: str) -> pa.Table:
+    """The first rows of the first file that has some, at most BATCH_ROWS."""
+    schema, cut = open_files(path)
+    with pq.ParquetFile(places.opened(cut[0].path)) as file:
+        batches = file.iter_batches(BATCH_ROWS, row_groups=[cut[0].row_groups[0]])
+        return pa.Table.from_batches(list(itertools.islice(batches, 1)), file.schema_arrow).cast(schema)
 
 
 def open_files(path: str) -> tuple[pa.Schema, tuple[Shard, ...]]:
     """The one schema of all files, and the shards of at most about SHARD_ROWS rows that they divide into."""
-    files = files_of(path)
+    files = places.listed(path, (".parquet",))
     schema: pa.Schema | None = None
     shards: list[Shard] = []
     total = 0
     for file in files:
-        if Path(file).suffix.lower() != ".parquet":
+        if Path(file.partition("?")[0]).suffix.lower() != ".parquet":
             raise DataError(file, "is no Parquet file", "write it as Parquet: a large window is scanned in row groups")
         try:
-            metadata = pq.ParquetFile(file).metadata
+            metadata = pq.ParquetFile(places.opened(file)).metadata
             own = metadata.schema.to_arrow_schema()
         except (OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:160]
@@ -111,7 +110,7 @@ class Columns:
     def batches(self, shard: Shard) -> Iterator[dict[str, pa.Array]]:
         """The columns of a shard in batches: numbers as they are, categories as text."""
         names = [*self.numeric, *self.categorical]
-        with pq.ParquetFile(shard.path) as file:
+        with pq.ParquetFile(places.opened(shard.path)) as file:
             for group in shard.row_groups:  # one by one: read together, Arrow holds all of them until the last is done
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
                     yield {name: self._column(name, batch.column(name)) for name in names}

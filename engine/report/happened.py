@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from engine.records import Check, CheckOutcome, ColumnDrift, Cycle, DriftReport, Estimate
 from engine.report import charts, foreseen, heat, parts, story, words
+from engine.report.contrast_words import harm
 from engine.report.markup import Markup, tag
 
 MOST_COLUMNS = 40  # of the data, in the heat map
@@ -124,6 +125,8 @@ def drift(cycles: Sequence[Cycle]) -> Markup:
         f"{last.method} correction over {len(last.columns)} columns. In a window without drift a false alarm "
         f"has probability {words.percent(last.alpha)}."
     )
+    costly = [f"{c.column} {said}" for c in last.drifted[:3] if c.harm > 0 and (said := harm(c, last.metric))]
+    lead += f" In the newest window: {', '.join(costly)}." if costly else ""
     keys = (("cell", "below the floor"), ("heat", "1 and more: at or above the floor"), ("moved", "drift"))
     creeping = _heat(names, before, "consecutive")
     return parts.section(

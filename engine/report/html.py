@@ -1,4 +1,7 @@
-"""One self-contained HTML page about a loop: no network, no script; light and dark, screen and paper."""
+"""One self-contained HTML page about a loop, and the frame of any page.
+
+No network, no script; light and dark, screen and paper.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,13 @@ def render(
         "timings": evidence.timings(cycles),
         "provenance": evidence.provenance(cycles, config, versions or {}, ledger_rows),
     }
-    present = [name for name in CHAPTERS if sections[name] is not None]
+    span = f"{cycles[0].window} to {cycles[-1].window}" if cycles else "no window yet"
+    return page(title, f"Tidegate report, {span}", {name: sections[name] for name in CHAPTERS})
+
+
+def page(title: str, subtitle: str, sections: Mapping[str, Markup | None]) -> str:
+    """A page of these sections; the name of each is its anchor, and its place in the navigation."""
+    present = [name for name, section in sections.items() if section is not None]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -63,11 +72,10 @@ def render(
         tag("title", f"{title} - Tidegate"),
         tag("style", style_sheet()),
     )
-    span = f"{cycles[0].window} to {cycles[-1].window}" if cycles else "no window yet"
     body = tag(
         "body",
         tag("a", "Skip to the summary", href="#summary", class_="skip"),
-        tag("header", tag("h1", title), tag("p", f"Tidegate report, {span}", class_="soft")),
+        tag("header", tag("h1", title), tag("p", subtitle, class_="soft")),
         tag("nav", [tag("a", name, href=f"#{name}") for name in present], aria_label="Sections"),
         tag("main", [sections[name] for name in present]),
     )

@@ -1,4 +1,5 @@
-"""Reports and verdicts as tables of rich: what `drift`, `validate`, `doctor` and `why` print."""
+"""Reports and verdicts as tables of rich: what `validate`, `doctor` and `why` print; contrast_table.py has
+that of `drift`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine.records import Check, ColumnDrift, DriftReport, RuleResult, ValidationReport, Verdict
+from engine.records import Check, RuleResult, ValidationReport, Verdict
 from engine.report import words
 
 STYLES = {
@@ -66,24 +67,6 @@ def doctor_table(findings: Sequence[Finding]) -> RenderableType:
     count = Counter(finding.state.value for finding in findings)
     total = ", ".join(f"{count[state]} {state}" for state in ("good", "warn", "bad") if count[state])
     return Group(table, Text(total, style="dim"))
-
-
-def drift_table(report: DriftReport) -> RenderableType:
-    """Every column, those that moved first; below it the contract under which that was decided."""
-    table = table_of(
-        "column", "kind", "statistic", ("effect", "right"), ("floor", "right"), ("adjusted p", "right"),
-        ("rows", "right"), ("missing", "right"), "outcome", "reason",
-    )  # fmt: skip
-    moved = report.drifted
-    rest = [c for c in report.columns if c not in moved]
-    for column in (*moved, *sorted(rest, key=lambda c: c.outcome.value != "undecidable")):
-        table.add_row(*_drift_cells(column))
-    contract = (
-        f"{words.clean(report.live)} against {words.clean(report.reference)}: "
-        f"{words.drift(report)}; false alarms in {words.percent(report.alpha)} of windows without drift, "
-        f"{report.method} over columns, backend {report.backend}"
-    )
-    return Group(table, Text(contract, style="dim"))
 
 
 def validation_table(report: ValidationReport) -> RenderableType:
@@ -140,21 +123,6 @@ def table_of(*columns: str | tuple[str, str]) -> Table:
             overflow="fold" if free else "ellipsis",
         )
     return table
-
-
-def _drift_cells(column: ColumnDrift) -> Sequence[Text]:
-    return (
-        Text(words.clean(column.column)),
-        Text(column.kind),
-        Text(column.statistic),
-        Text(words.number(column.effect, 4)),
-        Text(words.number(column.floor, 4)),
-        Text(words.pvalue(column.adjusted_pvalue)),
-        Text(f"{column.n_live:,}"),
-        Text(words.percent(column.missing_live)),
-        styled(column.outcome.value),
-        Text(words.clean(column.reason)),
-    )
 
 
 def _check_cells(check: Check) -> Sequence[Text]:

@@ -27,7 +27,7 @@ class Folder(Protocol):
     def windows(self) -> Mapping[str, str]:
         """Name -> mark of every window file that is there, whole or not."""
 
-    def label_files(self) -> Mapping[str, str] | None:
+    def label_marks(self) -> Mapping[str, str] | None:
         """Name -> mark of every label file; None: labels lie in the windows."""
 
     def marked(self) -> Sequence[str] | None:
@@ -138,7 +138,7 @@ class Watcher:
 
     def _look(self) -> None:
         """The files as they are, and what the ledger has learned since."""
-        now, labels = self.now(), self.folder.label_files()
+        now, labels = self.now(), self.folder.label_marks()
         windows = {name: mark for name, mark in self.folder.windows().items() if self._nameable(name)}
         self._windows = see(self._windows, windows, now, self.terms.settle, self.folder.marked())
         self._labels = None if labels is None else see(self._labels or {}, labels, now, self.terms.settle, None)

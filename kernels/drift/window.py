@@ -97,8 +97,7 @@ def numeric_values(column: Any, name: str) -> tuple[Any, int]:
             column = column.cast("int64" if "32" not in kind else "int32")
         elif not kind.startswith(("int", "uint", "float", "double", "halffloat", "bool")):
             raise DTypeError(f"{name}: Arrow type {kind} is not numeric - list it under categorical")
-        kept = column.drop_null() if nulls else column
-        column = kept.to_numpy() if hasattr(kept, "num_chunks") else kept.to_numpy(zero_copy_only=False)
+        column = _arrow_values(column.drop_null() if nulls else column)
     kind = getattr(getattr(column, "dtype", None), "kind", "")
     if kind in ("m", "M"):  # instants and spans are integers; NaT is missing
         stamps = np.asarray(column)
@@ -107,6 +106,14 @@ def numeric_values(column: Any, name: str) -> tuple[Any, int]:
     if values.ndim != 1:
         raise ShapeError(f"{name}: shape {tuple(values.shape)} - pass one axis a column")
     return values, nulls
+
+
+def _arrow_values(column: Any) -> Any:
+    """An Arrow column without nulls as a NumPy array, over DLPack: `to_numpy` would import pandas, 0.35 s of it."""
+    whole = column.combine_chunks() if hasattr(column, "num_chunks") else column
+    if hasattr(whole, "num_chunks") or str(whole.type) == "bool" or not len(whole):
+        return whole.to_numpy() if hasattr(whole, "num_chunks") else whole.to_numpy(zero_copy_only=False)
+    return np.from_dlpack(whole)
 
 
 def count_values(column: Any, name: str) -> tuple[dict[Any, int], int]:

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
 from engine import cli
 from engine.data.tables import write_parquet
-from tests.engine.world import LAST, TURN, WINDOWS, Answer, World
+from tests.engine.world import LAST, WINDOWS, Answer, World
 
 Line = Callable[[], str]
 
@@ -58,95 +57,6 @@ def test_validate_a_window_that_is_blocked(new: World) -> None:
 
 def test_the_first_window_is_judged_by_itself(new: World) -> None:
     assert new.ask("validate", f"window={WINDOWS[0]}").code == 0
-
-
-def test_drift_between_two_windows(new: World) -> None:
-    same = new.ask("drift", "window=2026-02")
-    assert (same.code, same.value["reference"], same.value["live"]) == (0, "2026-01", "2026-02")
-    turned = new.ask("drift", f"window={WINDOWS[TURN]}")
-    assert turned.code == 3
-    assert [c["column"] for c in turned.value["columns"] if c["outcome"] == "drift"] == ["pull"]
-    far = new.ask("drift", f"window={WINDOWS[-1]}", "against=2026-01")
-    assert (far.code, far.value["reference"]) == (3, "2026-01")
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Two files of no project: numbers, words and a time; the numbers have moved."""
-    rng = np.random.default_rng(5)
-    when = pa.array(np.arange(500), pa.timestamp("us"))
-    words = rng.choice(["a", "b"], 500)
-    for name, shift in (("a", 0.0), ("b", 1.0)):
-        table = pa.table({"x": rng.normal(shift, 1, 500), "y": rng.normal(0, 1, 500), "word": words, "when": when})
-        write_parquet(table, tmp_path / f"{name}.parquet")
-    return tmp_path / "a.parquet", tmp_path / "b.parquet"
-
-
-def outcomes(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, str]]:
-    import json
-
-    code = cli.run(["drift", "--json", *words])
-    columns = json.loads(capsys.readouterr().out)["columns"]
-    return code, {c["column"]: c["outcome"] for c in columns if c["kind"] != "missing"}
-
-
-def test_drift_between_two_files(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    old, new = pair
-    assert outcomes(capsys, f"reference={old}", f"live={new}") == (
-        3,
-        {"x": "drift", "y": "no drift", "word": "no drift"},
-    )
-    assert outcomes(capsys, f"reference={old}", f"live={old}")[0] == 0
-
-
-def test_drift_between_formats(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    old, new = pair
-    pacsv.write_csv(pq.read_table(new).select(["x", "word"]), old.with_suffix(".csv"))
-    code, found = outcomes(capsys, f"reference={old}", f"live={old.with_suffix('.csv')}")
-    assert (code, found) == (3, {"x": "drift", "word": "no drift"})
-
-
-def test_drift_between_folders_and_globs(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    old, new = pair
-    folder = old.parent / "many"
-    folder.mkdir()
-    for k, (first, last) in enumerate(((0, 200), (200, 500))):
-        pq.write_table(pq.read_table(new).slice(first, last - first), folder / f"{k}.parquet")
-    moved = {"x": "drift", "y": "no drift", "word": "no drift"}
-    assert outcomes(capsys, f"reference={old}", f"live={folder}") == (3, moved)
-    assert outcomes(capsys, f"reference={folder}/*.parquet", f"live={old}") == (3, moved)
-    assert outcomes(capsys, f"reference={folder}", f"live={new}")[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [
-        ({"z": [1.0, 2.0]}, "live: shares no column with {old} - compare files of the same table"),
-        ({"when": [1, 2]}, "{new}:when: is int64, and timestamp[us] in {old} - store it as one type in both files"),
-        ({"x": ["1", "2"]}, "{new}:x: is string, and double in {old} - store it as one type in both files"),
-        (
-            {"when": pa.array([1, 2], pa.timestamp("us"))},
-            "live: there is no column to compare - compare files that share",
-        ),
-        ({"x": [1.0]}, "{new}: has 1 rows - a comparison needs at least 2"),
-    ],
-)
-def test_files_that_cannot_be_compared(
-    pair: tuple[Path, Path], line: Line, columns: dict[str, object], expected: str
-) -> None:
-    old, new = pair
-    write_parquet(pa.table(columns), new)
-    assert cli.run(["drift", f"reference={old}", f"live={new}"]) == 2
-    said = line()
-    assert said.startswith(expected.format(old=old, new=new)), said
-
-
-def test_files_by_the_columns_of_a_project(new: World, tmp_path: Path) -> None:
-    """With a data config its columns count, and ids and times do not."""
-    names = [f"{new.folder}/windows/{window}.parquet" for window in WINDOWS[:2]]
-    answer = new.ask("drift", f"reference={names[0]}", f"live={names[1]}")
-    assert answer.code == 0
-    assert {c["column"] for c in answer.value["columns"]} == {"pull", "push", "noise", "colour"}
 
 
 # ---- the schema that git keeps -------------------------------------------------------------------------------------

@@ -97,7 +97,15 @@ def test_files_to_compare(tmp_path: Path, record_property: Record) -> None:
         cases.append(Case(f"CSV {name}", lambda path=path: open_table(str(path))))
     for name, path in special(tmp_path):
         cases.append(Case(name, lambda path=path: open_table(str(path))))
-    for text in ("a\0b.csv", "\ud800.csv", "s3://nowhere/a.csv", "http://127.0.0.1/a.csv", "/dev/zero", "-"):
+    for text in (
+        "a\0b.csv",
+        "\ud800.csv",
+        "s3:///a.csv",
+        "nowhere://x/a.csv",
+        "http://127.0.0.1/a.csv",
+        "/dev/zero",
+        "-",
+    ):
         cases.append(Case(repr(text), lambda text=text: open_table(text)))
     count, faults = wrong(cases, tmp_path)
     assert not faults, "\n".join(faults)

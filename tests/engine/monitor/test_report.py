@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
+from engine.monitor.harm import Importance
 from engine.monitor.performance import Mature
 from engine.monitor.report import Monitor
 from engine.records import MonitorReport, Task, Window
@@ -92,3 +93,20 @@ def test_performance_is_of_the_labelled_window() -> None:
     assert found.performance is not None
     assert (found.performance.model, found.performance.window, found.performance.n_rows) == ("first", "w2", 200)
     assert found.performance.metric("roc_auc_score").value > 0.7
+
+
+def test_importance_is_measured_once_a_champion() -> None:
+    asked: list[str] = []
+
+    def measured(model: str) -> Importance:
+        asked.append(model)
+        return Importance(metric="roc_auc_score", points={"x": 0.5, "c": 0.0})
+
+    monitor = make_monitor()
+    for model in ("first", "first", "second"):
+        found = report(monitor, window(3, 1.0), window(2), model, importance=lambda model=model: measured(model))
+        assert found.baseline.metric == "roc_auc_score"
+        assert found.baseline.drifted[0].harm == 0.5 * found.baseline.drifted[0].effect
+        assert found.consecutive is not None
+        assert found.consecutive.columns[0].importance == 0.5
+    assert asked == ["first", "second"]

@@ -1,24 +1,9 @@
 from __future__ import annotations
 
-from engine.report.tables import drift_table, plain, validation_table, verdict_table
-from tests.engine.report.fixtures import FEATURES, year
+from engine.report.tables import plain, validation_table, verdict_table
+from tests.engine.report.fixtures import year
 
 CYCLES = year()
-
-
-def test_drift_table_lists_every_column_moved_ones_first() -> None:
-    monitor = CYCLES[4].monitor
-    assert monitor is not None
-    lines = plain(drift_table(monitor.baseline)).splitlines()
-    rows = [line for line in lines if line.split() and line.split()[0] in FEATURES]
-    assert len(rows) == 20
-    moved = len(monitor.baseline.drifted)
-    assert [row.split()[0] for row in rows[:moved]] == [c.column for c in monitor.baseline.drifted]
-    assert rows[moved].startswith("precipitation")
-    assert rows[moved].count("undecidable") == 3
-    assert "no value is present" in rows[moved]
-    assert "false alarms in 1.0 % of windows without drift" in lines[-1]
-    assert "nan" not in "\n".join(lines)
 
 
 def test_verdict_table_shows_each_rule_with_interval_bound_and_rows_needed() -> None:

@@ -67,7 +67,7 @@ class World:
             raise DataError("folder", self.away, "look there")
         return {name: str(file.mark) for name, file in self.files.items()}
 
-    def label_files(self) -> Mapping[str, str] | None:
+    def label_marks(self) -> Mapping[str, str] | None:
         return None if self.label_files is None else {name: str(mark) for name, mark in self.label_files.items()}
 
     def marked(self) -> Sequence[str] | None:

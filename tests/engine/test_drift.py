@@ -1,0 +1,403 @@
+"""The verb drift: two windows of a loop, or any two files with no project around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import accuracy_score, mean_absolute_error, roc_auc_score
+
+from engine import cli
+from engine.data.tables import write_parquet
+from engine.habits import DRIFT
+from engine.monitor import shards
+from tests.engine.world import TURN, WINDOWS, World
+
+Line = Callable[[], str]
+
+
+def test_drift_between_two_windows(new: World) -> None:
+    same = new.ask("drift", "window=2026-02")
+    assert (same.code, same.value["reference"], same.value["live"]) == (0, "2026-01", "2026-02")
+    turned = new.ask("drift", f"window={WINDOWS[TURN]}")
+    assert turned.code == 3
+    assert [c["column"] for c in turned.value["columns"] if c["outcome"] == "drift"] == ["pull"]
+    far = new.ask("drift", f"window={WINDOWS[-1]}", "against=2026-01")
+    assert (far.code, far.value["reference"]) == (3, "2026-01")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two files of no project: numbers, words and a time; the numbers have moved."""
+    rng = np.random.default_rng(5)
+    when = pa.array(np.arange(500), pa.timestamp("us"))
+    words = rng.choice(["a", "b"], 500)
+    for name, shift in (("a", 0.0), ("b", 1.0)):
+        table = pa.table({"x": rng.normal(shift, 1, 500), "y": rng.normal(0, 1, 500), "word": words, "when": when})
+        write_parquet(table, tmp_path / f"{name}.parquet")
+    return tmp_path / "a.parquet", tmp_path / "b.parquet"
+
+
+def outcomes(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, str]]:
+    code = cli.run(["drift", "--json", *words])
+    columns = json.loads(capsys.readouterr().out)["columns"]
+    return code, {c["column"]: c["outcome"] for c in columns if c["kind"] != "missing"}
+
+
+def test_drift_between_two_files(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = pair
+    assert outcomes(capsys, f"reference={old}", f"live={new}") == (
+        3,
+        {"x": "drift", "y": "no drift", "word": "no drift"},
+    )
+    assert outcomes(capsys, f"reference={old}", f"live={old}")[0] == 0
+
+
+def test_drift_between_formats(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = pair
+    pacsv.write_csv(pq.read_table(new).select(["x", "word"]), old.with_suffix(".csv"))
+    code, found = outcomes(capsys, f"reference={old}", f"live={old.with_suffix('.csv')}")
+    assert (code, found) == (3, {"x": "drift", "word": "no drift", "y": "undecidable"})
+
+
+def test_drift_between_folders_and_globs(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = pair
+    folder = old.parent / "many"
+    folder.mkdir()
+    for k, (first, last) in enumerate(((0, 200), (200, 500))):
+        pq.write_table(pq.read_table(new).slice(first, last - first), folder / f"{k}.parquet")
+    moved = {"x": "drift", "y": "no drift", "word": "no drift"}
+    assert outcomes(capsys, f"reference={old}", f"live={folder}") == (3, moved)
+    assert outcomes(capsys, f"reference={folder}/*.parquet", f"live={old}") == (3, moved)
+    assert outcomes(capsys, f"reference={folder}", f"live={new}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"z": [1.0, 2.0]}, "live: shares no column with {old} - compare files of the same table"),
+        ({"when": [1, 2]}, "{new}:when: is int64, and timestamp[us] in {old} - store it as one type in both files"),
+        ({"x": ["one", "2"]}, "{new}:x: is string, and double in {old} - store it as one type in both files"),
+        (
+            {"when": pa.array([1, 2], pa.timestamp("us"))},
+            "live: there is no column to compare (",
+        ),
+        ({"x": [1.0]}, "{new}: has 1 rows - a comparison needs at least 2"),
+    ],
+)
+def test_files_that_cannot_be_compared(
+    pair: tuple[Path, Path], line: Line, columns: dict[str, object], expected: str
+) -> None:
+    old, new = pair
+    write_parquet(pa.table(columns), new)
+    assert cli.run(["drift", f"reference={old}", f"live={new}"]) == 2
+    said = line()
+    assert said.startswith(expected.format(old=old, new=new)), said
+
+
+def test_files_by_the_columns_of_a_project(new: World, tmp_path: Path) -> None:
+    """With a data config its columns count, and ids and times do not."""
+    names = [f"{new.folder}/windows/{window}.parquet" for window in WINDOWS[:2]]
+    answer = new.ask("drift", f"reference={names[0]}", f"live={names[1]}")
+    assert answer.code == 0
+    assert {c["column"] for c in answer.value["columns"]} == {"pull", "push", "noise", "colour"}
+
+
+# ---- what columns are ----------------------------------------------------------------------------------------------
+
+ROWS = 600
+
+
+def made(seed: int, rows: int = ROWS, **columns: Any) -> pa.Table:
+    """A number that does not move, and what a test is about."""
+    rng = np.random.default_rng(seed)
+    return pa.table({"still": rng.normal(0, 1, rows), **columns})
+
+
+def told(capsys: pytest.CaptureFixture[str], old: pa.Table, new: pa.Table, folder: Path, *words: str) -> Any:
+    """What --json says of two tables, its exit code and what people read among it."""
+    write_parquet(old, folder / "old.parquet")
+    write_parquet(new, folder / "new.parquet")
+    words = (f"reference={folder / 'old.parquet'}", f"live={folder / 'new.parquet'}", *words)
+    code = cli.run(["drift", "--json", *words])
+    out, err = capsys.readouterr()
+    return {**json.loads(out), "code": code, "said": err}
+
+
+def kinds(answer: Any) -> dict[str, str]:
+    return {c["column"]: c["kind"] for c in answer["columns"]}
+
+
+def left(answer: Any) -> dict[str, str]:
+    return {c["column"]: c["reason"] for c in answer["left_out"]}
+
+
+def odd(seed: int) -> pa.Table:
+    """Columns whose type alone does not say what they are."""
+    rng = np.random.default_rng(seed)
+    return made(
+        seed,
+        price=[f" {value:.2f} " for value in rng.normal(5, 1, ROWS)],
+        zip=[f"{value:05d}" for value in rng.integers(1000, 1200, ROWS)],
+        weekday=rng.integers(0, 7, ROWS),
+        age=rng.integers(0, 90, ROWS),
+        customer_id=np.arange(ROWS) + seed * ROWS,
+        account=rng.permutation(10**9 + np.arange(ROWS)),
+        comment=[f"text {seed} {k}" for k in range(ROWS)],
+        version=[7] * ROWS,
+        when=pa.array(np.arange(ROWS), pa.timestamp("us")),
+        raw=pa.array([b"x"] * ROWS),
+        nothing=pa.nulls(ROWS),
+    )
+
+
+def test_columns_are_guessed_and_the_guesses_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    answer = told(capsys, odd(1), odd(2), tmp_path)
+    assert answer["code"] == 0
+    assert kinds(answer) == {
+        "still": "numeric", "price": "numeric", "zip": "categorical", "weekday": "categorical", "age": "numeric",
+    }  # fmt: skip
+    assert {g["column"]: g["reason"] for g in answer["guesses"]} == {
+        "price": "numbers written as text",
+        "weekday": "whole numbers with 7 values",
+    }
+    assert left(answer) == {
+        "customer_id": "is an id: every value is another",
+        "account": "is an id: every value is another",
+        "comment": "is an id or free text: there are more than half as many values as rows",
+        "version": "is constant: 7 in every row of both",
+        "when": "is a time (timestamp[us])",
+        "raw": "holds binary, neither numbers nor categories",
+        "nothing": "has no value in either",
+    }
+    assert "taken for categories: weekday (whole numbers with 7 values); if not: numeric=[weekday]" in answer["said"]
+    assert "left out: version is constant: 7 in every row of both" in answer["said"]
+
+
+def test_guesses_can_be_overridden(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ("numeric=[weekday,zip,customer_id]", "categorical=[age,price,version]", "ignore=[still]")
+    answer = told(capsys, odd(1), odd(2), tmp_path, *words)
+    found = kinds(answer)
+    assert [found.get(c) for c in ("weekday", "customer_id", "age", "version")] == [
+        "numeric", "numeric", "categorical", "categorical",
+    ]  # fmt: skip
+    assert "still" not in found
+    assert left(answer)["still"] == "ignore names it"
+    assert not answer["guesses"]
+
+
+def test_text_that_is_a_number_but_for_its_zero_in_front_can_be_taken_for_one_by_hand_alone(
+    tmp_path: Path, line: Line
+) -> None:
+    for name, seed in (("old", 1), ("new", 2)):
+        write_parquet(odd(seed), tmp_path / f"{name}.parquet")
+    files = (f"reference={tmp_path / 'old.parquet'}", f"live={tmp_path / 'new.parquet'}")
+    assert cli.run(["drift", *files, "numeric=[comment]"]) == 2
+    cure = "list it under categorical or ignore"
+    assert line() == f"{tmp_path}/old.parquet:comment: holds text that is no number - {cure}"
+    assert cli.run(["drift", *files, "numeric=[wekday]"]) == 2
+    assert line() == "numeric: there is no column 'wekday' - did you mean 'weekday'?"
+    assert cli.run(["drift", *files, "numeric=[age]", "ignore=[age]"]) == 2
+    assert line() == "ignore: 'age' is named twice, under numeric and ignore - name it once"
+    assert cli.run(["drift", *files, "label=nothing_here"]) == 2
+    assert line().startswith("label: there is no column 'nothing_here' - the files have still, price")
+    assert cli.run(["drift", *files, f"html={tmp_path}"]) == 2
+    assert line() == f"html: {tmp_path} cannot be written - name a file in a folder that exists"
+
+
+def test_a_column_that_is_lost_cannot_be_judged_and_a_new_one_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    answer = told(capsys, made(1, gone=["a", "b"] * 300), made(2, came=["a", "b"] * 300), tmp_path)
+    assert answer["code"] == 3
+    gone = next(c for c in answer["columns"] if c["column"] == "gone")
+    assert (gone["outcome"], gone["reason"]) == ("undecidable", "the live window has no such column")
+    assert left(answer) == {"came": f"is new: {tmp_path}/old.parquet has no such column"}
+
+
+# ---- what moved ----------------------------------------------------------------------------------------------------
+
+
+def moved_pair() -> tuple[pa.Table, pa.Table]:
+    rng = np.random.default_rng(3)
+    old = made(
+        1,
+        delay=rng.normal(100, 10, ROWS),
+        country=rng.choice(["DE", "AT", "FI"], ROWS, p=[0.6, 0.3, 0.1]),
+        weight=pa.array(rng.normal(0, 1, ROWS), mask=rng.random(ROWS) < 0.01),
+    )
+    new = made(
+        2,
+        delay=rng.normal(110, 10, ROWS),
+        country=rng.choice(["DE", "AT", "<GE>"], ROWS, p=[0.3, 0.3, 0.4]),
+        weight=pa.array(rng.normal(0, 1, ROWS), mask=rng.random(ROWS) < 0.2),
+    )
+    return old, new
+
+
+def test_what_moved_is_said_in_the_unit_of_the_column(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    old, new = moved_pair()
+    answer = told(capsys, old, new, tmp_path)
+    assert answer["code"] == 3
+    portraits = {p["column"]: p for p in answer["portraits"]}
+    assert set(portraits) == {"delay", "country"}
+    for side, table in (("reference", old), ("live", new)):
+        values = table["delay"].to_numpy()
+        expected = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
+        np.testing.assert_allclose(portraits["delay"][side]["middle"], expected, rtol=1e-12)
+        inner = np.histogram(values, portraits["delay"]["edges"])[0][1:-1] / ROWS
+        np.testing.assert_allclose(portraits["delay"][side]["shares"][1:-1], inner, atol=1e-12)
+        assert sum(portraits["delay"][side]["shares"]) == pytest.approx(1)
+    medians = [float(np.median(t["delay"].to_numpy())) for t in (old, new)]
+    change = f"median {medians[0]:.1f} -> {medians[1]:.1f} (+{medians[1] - medians[0]:.1f})"
+    ks = next(c["effect"] for c in answer["columns"] if c["column"] == "delay")
+    assert f"up to {100 * ks:.0f} % of the rows lie elsewhere; {change}" in answer["said"]
+    assert (portraits["country"]["new"], portraits["country"]["lost"]) == (["<GE>"], ["FI"])
+    assert "in other categories; new '<GE>'; lost 'FI'" in answer["said"]
+    gone = [table["weight"].null_count / ROWS for table in (old, new)]
+    assert f"{100 * gone[0]:.1f} % -> {100 * gone[1]:.0f} %" in answer["said"]
+    drifted = [c["column"] for c in answer["columns"] if c["outcome"] == "drift"]
+    assert drifted == ["delay", "country", "weight is missing"]
+
+
+def test_the_page_stands_alone_and_escapes_what_the_data_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "drift page.html"
+    answer = told(capsys, *moved_pair(), tmp_path, f"html={page}")
+    assert answer["html"] == str(page)
+    text = page.read_text()
+    assert "<GE>" not in text
+    assert "&lt;GE&gt;" in text
+    assert text.count("<svg") == 2
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "<script" not in text
+    for name in ("delay", "country", "weight is missing", "3 of 5 columns drifted"):
+        assert name in text
+    again = told(capsys, *moved_pair(), tmp_path, f"html={tmp_path / 'again.html'}")
+    assert again["code"] == 3
+    assert (tmp_path / "again.html").read_text() == text
+
+
+def scored(seed: int, flip: float) -> pa.Table:
+    """Probabilities and their labels; a part of the labels is turned round."""
+    rng = np.random.default_rng(seed)
+    score = rng.random(ROWS)
+    label = (rng.random(ROWS) < score) ^ (rng.random(ROWS) < flip)
+    return made(seed, score=score, y=np.where(label, "yes", "no"))
+
+
+def test_predictions_and_labels_drift_under_their_names_and_performance_is_realised(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    old, new = scored(1, 0.0), scored(2, 0.4)
+    answer = told(capsys, old, new, tmp_path, "prediction=score", "label=y")
+    assert kinds(answer) == {"still": "numeric", "score": "prediction", "y": "label"}
+    for table, side in zip((old, new), answer["performance"], strict=True):
+        truth = roc_auc_score(np.array(table["y"].to_pylist()) == "yes", table["score"].to_numpy())
+        auc = side["metrics"][0]
+        assert (auc["name"], auc["n"]) == ("roc_auc_score", ROWS)
+        assert auc["value"] == pytest.approx(truth, abs=1e-12)
+        assert auc["low"] < auc["value"] < auc["high"]
+    assert "roc_auc_score 0." in answer["said"]
+
+
+def test_performance_of_classes_and_of_numbers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    true = rng.choice(["a", "b", "c"], ROWS)
+    said = np.where(rng.random(ROWS) < 0.8, true, "a")
+    table = made(1, y=true, said=said)
+    answer = told(capsys, table, table, tmp_path, "prediction=said", "label=y")
+    assert answer["performance"][0]["metrics"][0]["value"] == pytest.approx(accuracy_score(true, said))
+    value = rng.normal(0, 1, ROWS)
+    near = value + rng.normal(0, 0.1, ROWS)
+    table = made(1, y=value, said=near)
+    answer = told(capsys, table, table, tmp_path, "prediction=said", "label=y")
+    assert answer["performance"][1]["metrics"][0]["value"] == pytest.approx(mean_absolute_error(value, near))
+    table = made(1, y=true, said=value)
+    answer = told(capsys, table, table, tmp_path, "prediction=said", "label=y")
+    assert not answer["performance"]
+    assert left(answer)["realised performance"].startswith("no metric fits said and y")
+
+
+# ---- where tables lie ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["csv", "arrow", "feather", "parquet"])
+def test_every_format_as_file_folder_glob_and_uri(
+    pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    old, new = pair
+    table = pq.read_table(new)
+    folder = old.parent / "some folder, named (so)"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "_SUCCESS").write_text("")
+    write = {"csv": pacsv.write_csv, "parquet": write_parquet}.get(ending, feather.write_feather)
+    for name, first, last in (("a", 0, 200), ("deep/b", 200, 500)):
+        write(table.slice(first, last - first), str(folder / f"{name}.{ending}"))
+    write(table, str(folder.parent / f"whole.{ending}"))
+    expected = outcomes(capsys, f"reference={old}", f"live={new}")
+    whole = folder.parent / f"whole.{ending}"
+    uri = folder.parent.as_uri()
+    places = [whole]
+    if ending in ("csv", "parquet"):
+        places += [folder, f"{folder}/**/*.{ending}", f"{uri}/whole.{ending}", f"{uri}/whole.*{ending[-2:]}"]
+    for place in places:
+        assert outcomes(capsys, f"reference={old}", f"live={place}") == expected, place
+
+
+def test_large_files_are_scanned_to_the_same_answer(
+    pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = pair
+    expected = outcomes(capsys, f"reference={old}", f"live={new}")
+    monkeypatch.setattr(shards, "LARGE", 1)
+    assert outcomes(capsys, f"reference={old}", f"live={new}") == expected
+    assert cli.run(["drift", f"reference={old}", f"live={new}", f"html={old.parent / 'x.html'}"]) == 3
+    assert "drawn from the first rows" in (old.parent / "x.html").read_text()
+
+
+def test_a_folder_of_two_tables_is_refused(pair: tuple[Path, Path], line: Line) -> None:
+    old, _ = pair
+    folder = old.parent / "two"
+    folder.mkdir()
+    write_parquet(made(1), folder / "a.parquet")
+    write_parquet(made(1, more=[1] * ROWS), folder / "b.parquet")
+    assert cli.run(["drift", f"reference={old}", f"live={folder}"]) == 2
+    assert line() == f"{folder}/b.parquet:more: is int64, and absent in {folder}/a.parquet - compare files of one table"
+    empty = old.parent / "empty"
+    empty.mkdir()
+    assert cli.run(["drift", f"reference={old}", f"live={empty}"]) == 2
+    assert line().startswith(f"{empty}: holds no file *.parquet *.csv *.arrow *.feather - name another folder")
+
+
+# ---- the door itself -----------------------------------------------------------------------------------------------
+
+
+def test_help_tells_of_every_key_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["drift", "--help"]) == 0
+    assert DRIFT in capsys.readouterr().out
+    for key in ("numeric", "categorical", "ignore", "prediction", "label", "html", "monitor.alpha", "monitor.min_rows"):
+        assert f"{key}=" in DRIFT
+
+
+def test_two_files_are_compared_without_pandas_sqlalchemy_or_torch(pair: tuple[Path, Path]) -> None:
+    """Each of them is imported for longer than the comparison takes."""
+    words = ["drift", f"reference={pair[0]}", f"live={pair[1]}"]
+    program = f"import sys; from engine import cli; cli.run({words!r}); print(*sys.modules)"
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    heavy = {"torch", "lightning", "ray", "pandas", "sqlalchemy", "pyarrow.dataset", "engine.promote.ledger"}
+    assert not heavy & set(done.stdout.split())
