@@ -66,6 +66,7 @@ def same(one: Fitted, other: Fitted) -> None:
         np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow  # test_helper.py has the small size, on two nodes
 def test_a_cut_model_takes_the_steps_of_a_whole_one() -> None:
     model = {**MODEL, "_target_": f"{HERE}.Partial"}
     alone = fitted(make_train(), model)
