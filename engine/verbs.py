@@ -240,7 +240,8 @@ def make_search(config: Config) -> Search:
         return LocalSearch(config.search)
     return RaySearch(
         config.search,
-        threads=config.train.threads * config.train.workers,
+        threads=config.train.threads,
+        members=config.train.workers,
         gpus=config.train.gpus,
         accelerator=config.train.accelerator,
         scratch=config.folder,

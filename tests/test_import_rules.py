@@ -29,6 +29,7 @@ DOORS = {
         "engine.cluster.",
         "engine.monitor.ray_map.",
         "engine.train.crew.",
+        "engine.train.helper.",
         "engine.train.home.",
         "engine.train.tune.",
         "engine.train.tune_course.",

@@ -12,6 +12,7 @@ from engine.timing import duration
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")
 SCHEDULES = ("cosine", "constant")
+STRATEGIES = ("auto", "ddp", "fsdp")
 SEARCHERS = ("random", "grid", "tpe", "gp")
 SCHEDULERS = ("none", "asha", "hyperband", "median", "paired", "pbt")
 SEEDS = 2**32
@@ -49,16 +50,19 @@ class TrainConf:
     precision: str = "auto"
     """auto is bf16 on a GPU that has it, else 32."""
     threads: int = 1
-    """CPU threads of one trial."""
+    """CPU threads of one trial (of each of its workers)."""
     gpus: float | None = None
-    """GPUs of one trial: with a share such as 0.25 four trials train on one, each with a quarter of its memory; null: a
-    whole one where there is any; 0: none."""
+    """GPUs of one trial (of each of its workers): with a share such as 0.25 four trials train on one, each with a
+    quarter of its memory; null: a whole one where there is any; 0: none."""
     checkpoint_seconds: float = 10.0
     """Seconds between two checkpoints of a trial, at least; more where writing one would take above a twentieth of the
     time. 0: one after every epoch."""
-
     workers: int = 1
-    """Processes that train one trial together on the CPUs of a machine, each on its part of every batch."""
+    """Processes that train one trial together, each on its part of every batch: with train.threads CPUs and train.gpus
+    GPUs each, on one machine or, with search.backend=ray, on several."""
+    strategy: str = "auto"
+    """Where there are several workers: ddp (each holds the whole model), fsdp (each a part of it), or auto: ddp, unless
+    parameters, gradients and optimizer state do not fit a GPU (on CPUs: a worker's part of the memory)."""
 
     def __post_init__(self) -> None:
         require(self.windows >= 1, "train.windows", f"{self.windows} is below 1", "train on at least one window")
@@ -77,6 +81,18 @@ class TrainConf:
             "train.workers",
             f"{self.workers} is above train.batch_size {self.batch_size}",
             "give every worker a row of each batch",
+        )
+        require(
+            self.workers == 1 or not self.gpus or self.gpus == 1,
+            "train.gpus",
+            f"{self.gpus} of a GPU is no device of its own for each of {self.workers} workers",
+            "choose 1 or null, or train.workers=1",
+        )
+        require(
+            self.workers > 1 or self.strategy != "fsdp",
+            "train.strategy",
+            "fsdp cuts a model over several workers, and train.workers is 1",
+            "set train.workers=2 or more, or train.strategy=auto",
         )
         require(0 < self.lr < inf, "train.lr", f"{self.lr} is not a positive number", "choose one such as 2e-3")
         require(
@@ -108,6 +124,7 @@ class TrainConf:
             ("accelerator", ACCELERATORS),
             ("precision", PRECISIONS),
             ("schedule", SCHEDULES),
+            ("strategy", STRATEGIES),
         ):
             value = getattr(self, name)
             require(

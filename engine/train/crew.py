@@ -1,4 +1,9 @@
-"""The workers of all machines: started once a loop, spread over the nodes that live, counted anew before each sweep."""
+"""The workers of all machines: started once a loop, spread over the nodes that live, counted anew before each sweep.
+
+Where one trial is several processes, a worker has helpers (helper.py) that start and end with it: a gang, on one node
+where that has room for it. Ray Train's own controller starts its processes anew for each fit, and wants checkpoints and
+reports to be its own; here they outlive trials, and what Tune stops, pauses or retries is a trial as any other.
+"""
 
 from __future__ import annotations
 
@@ -56,50 +61,110 @@ def _fit(has: dict[str, float], threads: int, share: float, *, by_gpu: bool) -> 
     return gpus if by_gpu else min(max(1, by_cpu), gpus)
 
 
+Gang = tuple[str, ...]
+"""The nodes of the processes of one trial: its worker's, then its helpers'."""
+
+
+def gangs(nodes: list[dict[str, Any]], here: str, threads: int, size: int, most: int, share: float = 0.0) -> list[Gang]:
+    """The nodes of the processes of each trial: all on one node where it has room, else on as few as possible.
+
+    Args:
+        size: processes of a trial. Those of one alone are spread.
+        The others: as `spread`'s, of each process; `most`: trials.
+    """
+    if size == 1:
+        return [(node,) for node in spread(nodes, here, threads, most, share)]
+    free = {
+        node["NodeID"]: _fit(node["Resources"], threads, share, by_gpu=False)
+        for node in sorted(nodes, key=lambda node: (node["NodeID"] != here, node["NodeID"]))
+        if node["Alive"]
+    }
+    found: list[Gang] = []
+    while sum(free.values()) >= size and (not most or len(found) < most):
+        gang: list[str] = []
+        while len(gang) < size:
+            node = max(free, key=lambda node: free[node])  # the driver's first, of equal ones
+            taken = min(free[node], size - len(gang))
+            free[node] -= taken
+            gang += [node] * taken
+        found.append(tuple(gang))
+    return found
+
+
 class Crew:
     """Worker actors of the Ray that this process is connected to."""
 
     def __init__(
-        self, threads: int, paths: list[str], most: int, *, gpus: float | None = None, accelerator: str = "auto"
+        self,
+        threads: int,
+        paths: list[str],
+        most: int,
+        *,
+        gpus: float | None = None,
+        accelerator: str = "auto",
+        members: int = 1,
     ) -> None:
-        """`most` workers in all; 0: as many as the CPUs and GPUs allow. threads, gpus, accelerator: of one trial."""
-        self.threads, self.paths, self.most = threads, paths, most
+        """`most` trials at once; 0: as many as the CPUs and GPUs allow. threads, gpus, accelerator, members: of one
+        trial, as in TrainConf.
+        """
+        self.threads, self.paths, self.most, self.members = threads, paths, most, members
         self.gpus, self.accelerator = gpus, accelerator
         self.workers: list[Any] = []
-        self._nodes: list[str] = []  # of each worker
+        self._gangs: list[Gang] = []  # of each worker
+        self._helpers: list[list[Any]] = []  # of each worker
         self._home: Any = None  # what workers on other machines send their files to, by its name
         self._name = f"home-{uuid.uuid4().hex}"
 
     def fill(self, abandoned: Callable[[], bool] = lambda: False) -> None:
-        """Let go of the workers whose node has gone, and start those that a node still lacks; not to the end where
-        that is abandoned. Raises what a worker's start raised, where none came up.
+        """Let go of the workers whose node, or a helper's, has gone, and start those that a node still lacks; not to
+        the end where that is abandoned. Raises what a worker's start raised, where none came up.
         """
         import ray
 
         here = ray.get_runtime_context().get_node_id()
-        share = self._share(ray.cluster_resources())
-        slots = spread(ray.nodes(), here, self.threads, self.most, share)
-        living = [(node, worker) for node, worker in zip(self._nodes, self.workers, strict=True) if node in slots]
-        for node, _ in living:
-            slots.remove(node)
-        if any(node != here for node in slots) and self._home is None:
+        has = ray.cluster_resources()
+        share = self._share(has)
+        wanted = gangs(ray.nodes(), here, self.threads, self.members, self.most, share)
+        if not wanted:
+            raise capacity.too_small(has, self.threads, self.members, share)
+        kept = []
+        for gang, worker, helpers in zip(self._gangs, self.workers, self._helpers, strict=True):
+            if gang in wanted:
+                wanted.remove(gang)
+                kept.append((gang, worker, helpers))
+            else:
+                _end([worker, *helpers])
+        if any(gang[0] != here for gang in wanted) and self._home is None:
             self._home = _pinned(Home, here, name=self._name).remote()
-        started = [
-            (node, made.remote(self.threads, self.paths, "" if node == here else self._name, share))
-            for node in slots
-            for made in [_pinned(Worker, node, num_gpus=share)]
-        ]
+        started = [self._start(gang, here, share) for gang in wanted]
         import engine.train.tune_trial  # noqa: F401 - a second of imports, while the workers have theirs
 
-        _come_up([*([self._home] if self._home is not None else []), *(worker for _, worker in started)], abandoned)
-        self._nodes = [node for node, _ in living + started]
-        self.workers = [worker for _, worker in living + started]
+        coming = [actor for _, worker, helpers in started for actor in (worker, *helpers)]
+        _come_up([*([self._home] if self._home is not None else []), *coming], abandoned)
+        all_of_them = kept + started
+        self._gangs = [gang for gang, _, _ in all_of_them]
+        self.workers = [worker for _, worker, _ in all_of_them]
+        self._helpers = [helpers for _, _, helpers in all_of_them]
+
+    def _start(self, gang: Gang, here: str, share: float) -> tuple[Gang, Any, list[Any]]:
+        helpers: list[Any] = []
+        names = tuple(f"helper-{uuid.uuid4().hex}" for _ in gang[1:])  # by which the worker finds them
+        if len(gang) > 1:
+            from engine.train.helper import HelperActor
+
+            helpers = [
+                _pinned(HelperActor, node, num_gpus=share, name=name).remote(self.threads, self.paths, share)
+                for node, name in zip(gang[1:], names, strict=True)
+            ]
+        home = "" if gang[0] == here else self._name
+        worker = _pinned(Worker, gang[0], num_gpus=share).remote(self.threads, self.paths, home, share, names)
+        return gang, worker, helpers
 
     def _share(self, has: dict[str, float]) -> float:
         """GPUs of a worker; ConfigError where Ray has too few of them."""
         gpus = has.get("GPU", 0.0)
         share = capacity.gpu_share(self.gpus, gpus, self.accelerator)
-        capacity.check(gpus=gpus, share=share, wanted=self.most)
+        capacity.check(gpus=gpus, share=share, wanted=self.most, members=self.members)
         return share
 
     def dismiss(self) -> None:
@@ -107,9 +172,16 @@ class Crew:
         import ray
 
         if ray.is_initialized():
-            for actor in [*self.workers, *([self._home] if self._home is not None else [])]:
-                ray.kill(actor)
-        self.workers, self._nodes, self._home = [], [], None
+            helpers = [helper for own in self._helpers for helper in own]
+            _end([*self.workers, *helpers, *([self._home] if self._home is not None else [])])
+        self.workers, self._gangs, self._helpers, self._home = [], [], [], None
+
+
+def _end(actors: list[Any]) -> None:
+    import ray
+
+    for actor in actors:
+        ray.kill(actor)
 
 
 def _come_up(actors: list[Any], abandoned: Callable[[], bool]) -> None:

@@ -1,16 +1,16 @@
-"""One trial on several processes of this machine: synchronous data parallel training on CPUs, by torch.distributed.
+"""One trial on several processes: synchronous data parallel training (train.strategy=ddp), by torch.distributed.
 
 Each batch is cut into `train.workers` parts. The process that runs the trial leads: it alone has Lightning's loop, the
-optimizer, the schedule, checkpoints and the metric. Its helpers have the rows (in shared memory), a copy of the model,
-and no state: before a step they are given the weights, after it the leader gets the sum of everybody's gradients, each
+optimizer, the schedule, checkpoints and the metric. Its helpers (members.py) have the rows, a copy of the model, and no
+state: before a step they are given the weights, after it the leader gets the sum of everybody's gradients, each
 weighted with its rows. So a step is the one that a single process takes on the whole batch, up to the rounding of
 float32 sums, and schedulers, checkpoints and resume need to know nothing of it. What looks at a batch as a whole sees a
 part of it: BatchNorm's statistics are those of the leader's part, and dropout draws differ from a single process.
 
-Gloo over loopback carries weights and gradients; nothing else listens. A helper that dies ends the trial with its
-reason; helpers whose leader dies end by themselves.
+Weights and gradients travel by NCCL where each process has a GPU, else by gloo. A helper that dies ends the trial with
+its reason; helpers whose leader dies end by themselves (on NCCL, which does not notice, when they are needed again).
 
-Cost a step: two passes of the weights through loopback, and the start of a helper (4 s, Lightning's import) a trial.
+Cost a step: the weights travel once in each direction, as much as an all-reduce moves.
 Source: synchronous SGD, Chen et al. 2016 (arXiv:1604.00981), without backup workers.
 """
 
@@ -18,98 +18,92 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import datetime
-import signal
-import tempfile
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.multiprocessing as mp
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.distributed import FileStore, ProcessGroupGloo  # type: ignore[attr-defined]
 
 from engine.errors import ConfigError
+from engine.records import Dataset, Task
+from engine.train.checkpoint import Checkpoint
 from engine.train.conf import TrainConf
-from engine.train.loader import TensorLoader
+from engine.train.loader import TensorLoader, as_tensors
+from engine.train.members import OVER, Members, Part, Share, Team, gathered, gloo, hear, nccl
 
-WAIT = datetime.timedelta(days=7)  # a trial may be paused between epochs; a dead process is noticed at once
+DEVICES = {"cpu": "cpu", "gpu": "cuda:0"}  # of a leader; each of Ray's processes sees its own GPU alone
 
 
-def check(model: Any, conf: TrainConf, device: str) -> None:
+def check(model: Any, conf: TrainConf, device: str, members: Members) -> None:
     """ConfigError where `train.workers` processes cannot share this trial."""
     if conf.workers == 1:
         return
-    if device != "cpu":
-        cure = "set train.accelerator=cpu, or train.workers=1 and more trials at once"
-        raise ConfigError("train.workers", f"{conf.workers} processes share a trial on CPUs alone", cure)
-    if conf.precision == "bf16":
-        raise ConfigError("train.precision", "bf16 is not summed over processes", "set train.precision=32")
+    has = members.devices(device == "gpu")
+    if has < conf.workers:
+        what = f"{conf.workers} processes want a GPU each, and this trial sees {has}"
+        raise ConfigError("train.workers", what, "choose fewer, search.backend=ray, or train.accelerator=cpu")
     if not getattr(model, "automatic_optimization", True):
         what = f"{type(model).__name__} steps its optimizers itself"
         raise ConfigError("train.workers", what, "set train.workers=1")
 
 
 @contextlib.contextmanager
-def helpers(model: Any, loader: TensorLoader, conf: TrainConf) -> Iterator[list[Callback]]:
-    """What the leader's trainer calls while `conf.workers - 1` helpers stand by; nothing where it trains alone.
+def led(
+    model: Any,
+    train: Dataset,
+    validation: Dataset,
+    conf: TrainConf,
+    *,
+    task: Task,
+    device: str,
+    members: Members,
+    kept: Checkpoint | None,
+) -> Iterator[Part]:
+    """What the leader's trainer is given while its helpers stand by.
 
     Raises:
         RuntimeError: a helper died; why, where it said so.
     """
-    if conf.workers == 1:
-        yield []
-        return
-    context = mp.get_context("spawn")  # a fork of a process with threads may hang
-    with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
-        crew = _Crew()
+    twin = copy.deepcopy(model)  # what is handed over moves to shared memory, and the leader's must not
+    share = Share(role=_help, model=twin, conf=conf, task=task, device=DEVICES[device])
+    with gathered(members, share, train, validation) as team:
+        crew = _Crew(team)
+        team.resting = True
         try:
-            twin = copy.deepcopy(model)  # what is handed over moves to shared memory, and the leader's must not
-            for rank in range(1, conf.workers):
-                ours, theirs = context.Pipe(duplex=False)
-                job = (rank, twin, loader.tensors, conf, folder, theirs)
-                process = context.Process(target=_help, args=job, daemon=True, name=f"helper-{rank}")
-                process.start()
-                theirs.close()
-                crew.helpers.append((process, ours))
-            crew.assemble(folder, conf.workers)
-            yield [crew]
+            with team.watched(crew.abort):
+                yield Part((crew,))
         finally:
-            for process, ours in crew.helpers:
-                process.kill()  # it holds nothing
-                process.join()
-                ours.close()
+            if team.resting:
+                team.say(OVER)
+
+
+def autocast(conf: TrainConf, device: torch.device) -> Any:
+    """What Lightning's mixed precision is around a step."""
+    from engine.train.fit import precision
+
+    mixed = precision(conf, "gpu" if device.type == "cuda" else "cpu") == "bf16-mixed"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
 
 
 class _Crew(Callback):
     """The leader's side of a step."""
 
-    def __init__(self) -> None:
-        self.helpers: list[tuple[Any, Any]] = []  # process, and the pipe that tells why it ended
-        self.group: Any = None
+    def __init__(self, team: Team) -> None:
+        self.team, self.group = team, _join(team.share, team.store)
         self._rows, self._loss = 0, torch.tensor(0.0)
 
-    def assemble(self, folder: str, size: int) -> None:
-        """Wait until all helpers are there."""
-        for _, ours in self.helpers:
-            try:
-                said = ours.recv()
-            except EOFError:
-                said = "it ended before it began"
-            if said:
-                raise RuntimeError(f"a helper process failed: {said}")
-        with self._blamed():
-            self.group = _join(folder, 0, size)
+    def abort(self) -> None:
+        """Break the connections."""
+        self.group.abort()
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        with self._blamed():
-            self.group.broadcast(torch.tensor([trainer.current_epoch]), 0).wait()
+        self.team.resting = False
+        self.team.say(str(trainer.current_epoch))
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._rows = len(batch[0])
-        with self._blamed():
+        with self.team.blamed():
             self.group.broadcast(_flat(_state(pl_module)), 0).wait()
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
@@ -118,7 +112,7 @@ class _Crew(Callback):
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Replace the gradient and the loss of this part by those of the whole batch."""
         total = _weighted(pl_module, self._loss, self._rows)
-        with self._blamed():
+        with self.team.blamed():
             self.group.reduce(total, 0).wait()
         parameters = list(pl_module.parameters())
         counts, sums = total[: len(parameters) + 2], total[len(parameters) + 2 :]
@@ -133,59 +127,51 @@ class _Crew(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         outputs["loss"] = self._loss.to(outputs["loss"].dtype)
 
-    @contextlib.contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """What gloo calls a lost connection is the fault of a helper, and it may have said which."""
-        try:
-            yield
-        except RuntimeError as error:
-            reasons = []
-            for process, ours in self.helpers:
-                process.join(1.0)
-                with contextlib.suppress(EOFError, OSError):
-                    reasons += [ours.recv()] if ours.poll() else []
-            raise RuntimeError(f"a helper process failed: {next(iter(reasons), 'it was killed')}") from error
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        with self.team.blamed():
+            if self.team.share.gpu:
+                torch.cuda.synchronize()  # an epoch whose sums were broken off must not count
+        self.team.resting = True
 
 
-def _help(rank: int, model: Any, tensors: tuple[Tensor, ...], conf: TrainConf, folder: str, talk: Any) -> None:
-    """A helper: gradients of its part of every batch, until the leader ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the leader's
-    warnings.simplefilter("ignore")  # the leader has the same ones
-    try:
-        torch.set_num_threads(conf.threads)
-        model = copy.deepcopy(model).train()
-        loader = TensorLoader(tensors, conf.batch_size, conf.seed, part=rank, parts=conf.workers)
-        talk.send("")
-        group = _join(folder, rank, conf.workers)
-        while True:
-            epoch = torch.zeros(1, dtype=torch.int64)
-            group.broadcast(epoch, 0).wait()
-            loader.set_epoch(int(epoch))
-            torch.manual_seed((conf.seed * conf.workers + rank) * 1_000_003 + int(epoch))  # the same after a resume
-            for index, batch in enumerate(loader):
-                _take(model, group)
-                model.zero_grad()
-                loss = torch.zeros(())
-                if len(batch[0]):
+def _help(share: Share, store: Any, train: Dataset, validation: Dataset) -> None:
+    """A helper: gradients of its part of every batch, until the leader says that the trial is over."""
+    device, conf = torch.device(share.device), share.conf
+    model = copy.deepcopy(share.model).to(device).train()
+    rows = as_tensors(train, device)
+    loader = TensorLoader(rows, conf.batch_size, conf.seed, part=share.rank, parts=conf.workers)
+    group = _join(share, store)
+    for word in hear(store):
+        if word == OVER:
+            return
+        loader.set_epoch(int(word))
+        torch.manual_seed(seed_of(conf, share.rank, int(word)))
+        for index, batch in enumerate(loader):
+            _take(model, group)
+            model.zero_grad()
+            loss = torch.zeros((), device=device)
+            if len(batch[0]):
+                with autocast(conf, device):
                     loss = _loss(model.training_step(batch, index))
-                    loss.backward()  # type: ignore[no-untyped-call]
-                group.reduce(_weighted(model, loss.detach(), len(batch[0])), 0).wait()
-    except BaseException as error:  # the leader is gone, or the model failed: it is told, if it is there
-        with contextlib.suppress(OSError):
-            talk.send(" ".join(f"{type(error).__name__}: {error}".split())[:200])
+                loss.backward()  # type: ignore[no-untyped-call]
+            group.reduce(_weighted(model, loss.detach(), len(batch[0])), 0).wait()
+
+
+def seed_of(conf: TrainConf, rank: int, epoch: int) -> int:
+    """What a helper draws by in an epoch: the same after a resume."""
+    return (conf.seed * conf.workers + rank) * 1_000_003 + epoch
+
+
+def _join(share: Share, store: Any) -> Any:
+    """The group of all processes of a trial; not torch's default one, which metrics of a user's model would look at."""
+    if share.gpu:
+        return nccl(store, share.rank, share.conf.workers)
+    return gloo(store, share.rank, share.conf.workers, share.address)
 
 
 def _loss(output: Any) -> Tensor:
     loss: Tensor = output["loss"] if isinstance(output, dict) else output
     return loss
-
-
-def _join(folder: str, rank: int, size: int) -> Any:
-    """The group of all processes of a trial; not torch's default one, which metrics of a user's model would look at."""
-    options = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
-    options._timeout = WAIT
-    options._devices = [ProcessGroupGloo.create_device(hostname="127.0.0.1")]
-    return ProcessGroupGloo(FileStore(f"{folder}/group", size), rank, size, options)
 
 
 def _state(model: Any) -> list[Tensor]:
@@ -216,4 +202,4 @@ def _weighted(model: Any, loss: Tensor, rows: int) -> Tensor:
     head = torch.tensor([float(rows), float(loss) * rows, *(float(p.grad is not None) for p in parameters)])
     grads = [torch.zeros_like(p).reshape(-1) if p.grad is None else p.grad.reshape(-1) for p in parameters]
     flat = torch.cat(grads)
-    return torch.cat([head.to(flat.dtype), flat * rows])
+    return torch.cat([head.to(flat), flat * rows])

@@ -31,10 +31,11 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from engine.errors import ArtifactError, ConfigError
 from engine.records import Dataset, Epoch, FeatureSpec, Task, from_plain, to_plain
 from engine.scores import score
-from engine.train import distributed, weights
+from engine.train import distributed, sharded, weights
 from engine.train.checkpoint import Checkpoint, Keeper
 from engine.train.conf import ModelConf, TrainConf
 from engine.train.loader import TensorLoader, as_tensor, as_tensors
+from engine.train.members import GO, KEEP, OVER, PASS, STATE, STOP, Members, Part, Spawned
 from engine.train.model import link
 from engine.train.registry import resolve
 
@@ -127,6 +128,7 @@ def fit(
     others: tuple[str, ...] = (),
     on_prediction: Callable[[np.ndarray], None] = lambda prediction: None,
     keeper: Keeper | None = None,
+    members: Members | None = None,
 ) -> Fitted:
     """Fit `model` on `train`, scoring `validation` after each epoch; stop early when `on_epoch` returns False.
 
@@ -140,6 +142,7 @@ def fit(
         keeper: of the checkpoints that the trial goes on from and leaves; None: it starts anew and leaves none.
         others: further metrics, computed of every epoch; they choose nothing.
         on_prediction: is given the predictions of the validation rows after each epoch, before `on_epoch`.
+        members: what starts the other processes of a trial of several `train.workers`; None: here, for this trial.
 
     Raises:
         ConfigError: a GPU is asked for and there is none, or `train.workers` cannot share the trial.
@@ -154,30 +157,19 @@ def fit(
     kept = keeper.newest()
     if kept is not None and not scorer.recall(kept):
         return scorer.fitted(None)
-    memory = _Memory(kept)
+    memory = Memory(kept)
     target = "cuda" if device == "gpu" else "cpu"
-    distributed.check(model, conf, device)
     loader = TensorLoader(as_tensors(train, target), conf.batch_size, conf.seed, parts=conf.workers)
     with (
-        distributed.helpers(model, loader, conf) as crew,
-        _known_warnings(),
+        _together(model, train, validation, conf, task, device, members or Spawned(), keeper) as part,
+        known_warnings(),
         _interruptible(),
         torch.random.fork_rng(devices=[]),
     ):
+        scorer.say = part.say
         torch.manual_seed(conf.seed + 1)  # dropout; the initial weights were drawn in build()
-        trainer = lightning.Trainer(
-            max_epochs=conf.max_epochs,
-            accelerator=device,
-            devices=1,
-            precision=precision(conf, device),
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[*crew, scorer],
-            plugins=[memory],
-        )
-        trainer.fit_loop = _Loop(trainer, conf.max_epochs, lambda: scorer.rest(trainer, memory))
+        callbacks = [*part.callbacks, scorer]
+        trainer = make_trainer(conf, device, callbacks, memory, scorer.rest, part.strategy)
         try:
             trainer.fit(model, loader, ckpt_path="the checkpoint" if kept else None)
         except Exception as error:
@@ -185,7 +177,54 @@ def fit(
                 raise
             reason = f"does not fit the model ({type(error).__name__}: {error})"
             raise ArtifactError("checkpoint", reason, "build the model anew") from error
-    return scorer.fitted(model)
+    return scorer.fitted(None if part.strategy else model)
+
+
+def _together(
+    model: Any,
+    train: Dataset,
+    validation: Dataset,
+    conf: TrainConf,
+    task: Task,
+    device: str,
+    members: Members,
+    keeper: Keeper,
+) -> contextlib.AbstractContextManager[Part]:
+    """What the other processes of the trial add, where it has any."""
+    distributed.check(model, conf, device, members)
+    if conf.workers == 1:
+        return contextlib.nullcontext(Part())
+    strategy, why = sharded.chosen(model, conf, device)
+    if why:
+        keeper.notes.append(why)
+    lead = sharded.led if strategy == "fsdp" else distributed.led
+    return lead(model, train, validation, conf, task=task, device=device, members=members, kept=keeper.found)
+
+
+def make_trainer(
+    conf: TrainConf,
+    device: str,
+    callbacks: list[Callback],
+    memory: Memory,
+    rest: Callable[[Any, Memory], None],
+    strategy: Any = None,
+) -> Any:
+    """Lightning's trainer with our loop; `rest` is called between two epochs, with it and the memory."""
+    trainer = lightning.Trainer(
+        max_epochs=conf.max_epochs,
+        accelerator=device,
+        strategy=strategy or "auto",
+        devices=1,
+        precision=precision(conf, device),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        plugins=[memory],
+    )
+    trainer.fit_loop = _Loop(trainer, conf.max_epochs, lambda: rest(trainer, memory))
+    return trainer
 
 
 class _Loop(_FitLoop):
@@ -204,7 +243,7 @@ class _Loop(_FitLoop):
         self._rest()
 
 
-class _Memory(CheckpointIO):
+class Memory(CheckpointIO):
     """Lightning's state, handed over as values in both directions."""
 
     def __init__(self, kept: Checkpoint | None) -> None:
@@ -255,6 +294,7 @@ class _Scorer(Callback):
         self._generators: dict[str, Any] = {}
         self._losses: list[torch.Tensor] = []
         self._began = 0.0
+        self.say: Callable[[str], None] = lambda word: None  # to processes that train beside this one
 
     def recall(self, kept: Checkpoint) -> bool:
         """Take the curve of a checkpoint and tell the caller of it; False where it stops the trial there."""
@@ -289,7 +329,7 @@ class _Scorer(Callback):
         """A trial that goes on from another one's state keeps its own hyperparameters."""
         kept = self.keeper.found
         if kept is not None and kept.adopted:
-            _keep_hyperparameters(trainer, kept.state)
+            keep_hyperparameters(trainer, kept.state)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         trainer.train_dataloader.set_epoch(trainer.current_epoch)
@@ -310,17 +350,32 @@ class _Scorer(Callback):
         value, *others = self._values(pl_module)
         seconds = time.perf_counter() - self._began
         number = trainer.current_epoch + 1
-        if self._note(Epoch(epoch=number, train_loss=loss, value=value, seconds=seconds, others=tuple(others))):
+        best = self._note(Epoch(epoch=number, train_loss=loss, value=value, seconds=seconds, others=tuple(others)))
+        self.say(KEEP if best else PASS)
+        if best:
             self._weights = weights.dump(pl_module)
 
-    def rest(self, trainer: Any, memory: _Memory) -> None:
+    def rest(self, trainer: Any, memory: Memory) -> None:
         """Between two epochs: a checkpoint where one is due, and the caller's verdict."""
+        try:
+            self._verdict(trainer, memory)
+        except BaseException:
+            self.say(OVER)
+            raise
+        self.say(STOP if trainer.should_stop else GO)
+
+    def _verdict(self, trainer: Any, memory: Memory) -> None:
         epoch = self.curve[-1]
         if not math.isfinite(epoch.train_loss):  # a diverged trial cannot recover
             trainer.should_stop = True
             return
+
+        def state() -> Any:
+            self.say(STATE)
+            return memory.current(trainer)
+
         last = trainer.should_stop or epoch.epoch >= trainer.max_epochs
-        self.keeper.rest(epoch.epoch, lambda: memory.current(trainer), last=last)
+        self.keeper.rest(epoch.epoch, state, last=last)
         try:
             if not self.on_epoch(epoch):
                 trainer.should_stop = True
@@ -346,7 +401,7 @@ class _Scorer(Callback):
         return Fitted(curve=tuple(self.curve), best_epoch=self.best_epoch, value=self.best, weights=kept)
 
 
-def _keep_hyperparameters(trainer: Any, state: dict[str, Any]) -> None:
+def keep_hyperparameters(trainer: Any, state: dict[str, Any]) -> None:
     """Put the fresh optimizers' hyperparameters into a state that is about to be restored.
 
     What a schedule has made of the learning rate so far is kept, as the factor that it is.
@@ -385,12 +440,13 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _known_warnings() -> Iterator[None]:
+def known_warnings() -> Iterator[None]:
     """Silence the warnings that are true and of no use: we choose one process without workers on purpose."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step\\(\\)` before `optimizer.step.*")
         yield

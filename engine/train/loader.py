@@ -39,13 +39,21 @@ class TensorLoader:
         batch_size: rows a batch.
         seed: with the epoch it alone fixes the order of rows.
         part, parts: which part of every batch is given, where several processes share it; the first is never empty.
+        filled: a part without rows is given the first row of its batch, for processes that must compute together.
     """
 
     def __init__(
-        self, tensors: tuple[Tensor, ...], batch_size: int, seed: int, *, part: int = 0, parts: int = 1
+        self,
+        tensors: tuple[Tensor, ...],
+        batch_size: int,
+        seed: int,
+        *,
+        part: int = 0,
+        parts: int = 1,
+        filled: bool = False,
     ) -> None:
         self.tensors, self.batch_size, self.seed = tensors, batch_size, seed
-        self.part, self.parts = part, parts
+        self.part, self.parts, self.filled = part, parts, filled
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -56,6 +64,13 @@ class TensorLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the coming pass."""
         self.epoch = epoch
+
+    def shares(self, index: int) -> tuple[int, int]:
+        """Rows of this part and rows of all parts of a batch."""
+        last = index == len(self) - 1
+        rows = len(self.tensors[0]) - index * self.batch_size if last else self.batch_size
+        first, end = self._bounds(rows)
+        return end - first, rows
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # A generator draws at the first next(), not at iter(): Lightning calls iter() before it tells the epoch.
@@ -70,5 +85,9 @@ class TensorLoader:
     def _part(self, rows: Tensor) -> Tensor:
         if self.parts == 1:
             return rows
-        first, end = (-(-part * len(rows) // self.parts) for part in (self.part, self.part + 1))
-        return rows[first:end]
+        first, end = self._bounds(len(rows))
+        return rows[:1] if self.filled and first == end else rows[first:end]
+
+    def _bounds(self, rows: int) -> tuple[int, int]:
+        first, end = (-(-part * rows // self.parts) for part in (self.part, self.part + 1))
+        return first, end

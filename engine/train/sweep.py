@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine.train.checkpoint import Keeper
     from engine.train.course import Course
     from engine.train.fit import Fitted
+    from engine.train.members import Members
     from engine.train.search_space import Domain
     from engine.train.searchers import Searcher
 
@@ -143,6 +144,10 @@ class Interrupted(BaseException):
     """Raised by `on_epoch`: the trial ends at once and without a record, and goes on from its checkpoint later."""
 
 
+class HelperLost(Interrupted):
+    """One of the processes of a trial was killed, and another can take its place."""
+
+
 class LocalSearch:
     """One trial after the other in this process: for tests, for a single trial, and where Ray is not wanted."""
 
@@ -214,13 +219,14 @@ def run_trial(
     *,
     why: Callable[[], str] = lambda: "",
     on_rows: Callable[[np.ndarray], None] | None = None,
+    members: Members | None = None,
 ) -> Trial:
     """Run one trial to its end, recorded on disk; `on_epoch` returns False to stop it. A fault becomes its record.
 
     It goes on from its newest checkpoint, where there is one, and removes its checkpoints in the end, unless a budget
     stopped it: a larger one lets it go on. Epochs up to `plan.since` are told by nobody. `why` tells the reason of a
     stop. `on_rows` is given the losses of the validation rows (paired.influence) after each epoch, before
-    `on_epoch`; without it they are not computed.
+    `on_epoch`; without it they are not computed. `members` start the other processes of a trial of several.
 
     Raises:
         InputError: the record cannot be written.
@@ -245,7 +251,7 @@ def run_trial(
 
     fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
     try:
-        fitted = _fitted(job, plan, after, rows, keeper)
+        fitted = _fitted(job, plan, after, rows, keeper, members)
         state, reason = _ending(fitted, why() if stopped else None, plan.train.max_epochs, job.metric)
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
@@ -276,6 +282,7 @@ def _fitted(
     after: Callable[[Epoch], bool],
     rows: Callable[[np.ndarray], None],
     keeper: Keeper,
+    members: Members | None,
 ) -> Fitted:
     """Build the model and fit it; anew where its checkpoint does not fit it."""
     from engine.train.fit import build, fit
@@ -296,6 +303,7 @@ def _fitted(
             others=job.others,
             on_prediction=rows,
             keeper=keeper,
+            members=members,
         )
 
     try:

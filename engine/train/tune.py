@@ -55,13 +55,15 @@ class RaySearch:
         cluster: ClusterConf | None = None,
         gpus: float | None = None,
         accelerator: str = "auto",
+        members: int = 1,
     ) -> None:
-        """threads, gpus, accelerator: of one trial, as in TrainConf; scratch: a folder for what Ray writes; paths:
-        where workers look for the user's packages.
+        """threads, gpus, accelerator, members (train.workers): of one trial, as in TrainConf; scratch: a folder for
+        what Ray writes; paths: where workers look for the user's packages.
         """
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
         self._connection = Connection(cluster or ClusterConf(), _cpus())
-        self._crew = Crew(threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator)
+        self.members = members
+        self._crew = Crew(threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator, members=members)
         self._startup = 0.0
         self._thread: threading.Thread | None = None
         self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()
@@ -197,7 +199,7 @@ class RaySearch:
         at_once = min(self.conf.max_concurrent or len(self.workers), len(self.workers))
 
         def begin(worker: Any, owner: str, plan: TrialPlan) -> None:
-            worker.begin.remote(owner, light, plan, arrays, paired=course.paired)
+            worker.begin.remote(owner, light, plan, arrays, paired=course.paired, rows=(arrays,))
 
         name = f"{job.id[:12]}-{os.getpid()}-{time.time_ns()}"
         storage = (self.scratch / "ray").absolute()
@@ -211,7 +213,7 @@ class RaySearch:
                     limits=(course.max_failures, self.conf.max_preemptions),
                     paired=course.paired,
                 ),
-                {"cpu": self.threads},
+                tune.PlacementGroupFactory([{"CPU": self.threads}] * self.members),  # one process each, packed
             ),
             tune_config=tune.TuneConfig(
                 metric="value",

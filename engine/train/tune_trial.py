@@ -85,7 +85,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self._owner = new_owner(self._plan)
             self._worker = self._claim()
             begin = self._worker.begin.remote(
-                self._owner, self._job, self._plan, self._arrays[0], tuple(self._notes), self._paired
+                self._owner,
+                self._job,
+                self._plan,
+                self._arrays[0],
+                tuple(self._notes),
+                self._paired,
+                tuple(self._arrays),
             )
             ray.get(begin)
         epoch: Epoch | None = ray.get(self._worker.step.remote(self._owner))

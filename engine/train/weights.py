@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -10,10 +12,17 @@ from engine.errors import ArtifactError
 
 
 def dump(model: torch.nn.Module) -> bytes:
-    """The state dict of `model` as safetensors bytes (CPU, contiguous); tied tensors are written once each."""
-    whole = torch.contiguous_format  # a copy of its own: safetensors refuses tensors that share memory
-    state = {name: tensor.detach().cpu().clone(memory_format=whole) for name, tensor in model.state_dict().items()}
-    return bytes(safetensors.torch.save(state))
+    """The state dict of `model` as safetensors bytes (CPU, contiguous); tied tensors are written once each.
+
+    One that is cut over processes (sharded.py) is put together, which all of them must do at once.
+    """
+    return bytes(safetensors.torch.save({name: _whole(tensor) for name, tensor in model.state_dict().items()}))
+
+
+def _whole(tensor: Any) -> torch.Tensor:
+    together = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    copy: torch.Tensor = together.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return copy  # of its own: safetensors refuses tensors that share memory
 
 
 def load(model: torch.nn.Module, data: bytes, where: str) -> None:

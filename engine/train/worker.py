@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from engine.records import Dataset, Epoch, Trial
 from engine.train.home import Place, placed
 from engine.train.sweep import (
+    HelperLost,
     Interrupted,
     SweepJob,
     TrialPlan,
@@ -34,6 +35,7 @@ from engine.train.sweep import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from engine.train.members import Members
 
 LEASE_SECONDS = 30.0
 START_SECONDS = 180.0  # that an owner has to come up; a busy machine takes its time
@@ -47,7 +49,8 @@ class Handoff:
     """One trial in a thread, an epoch at a time. `fault` says why it ended without a record, where it did.
 
     `notes` are put in the record; `home` names where files go from a machine that is not the driver's (home.py);
-    `paired`: the losses of single rows are kept.
+    `paired`: the losses of single rows are kept; `members` start the other processes of a trial of several. `lost`: one
+    of those was killed, and the trial may go on.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Handoff:
         home: str = "",
         *,
         paired: bool = False,
+        members: Members | None = None,
     ) -> None:
-        self.trial, self.fault = plan.id, ""
+        self.trial, self.fault, self.lost = plan.id, "", False
+        self._members = members
         self.ended: Trial | None = None
         self.losses: np.ndarray | None = None  # (N,) of the validation rows in the newest epoch
         self._paired, self._why = paired, ""
@@ -77,8 +82,9 @@ class Handoff:
                 finally:  # what an interrupted trial leaves comes home, too
                     place.send()
             self.ended = ended
-        except Interrupted:
-            self.fault = "" if self._rests else "it was interrupted"
+        except Interrupted as error:
+            self.lost = isinstance(error, HelperLost)
+            self.fault = "" if self._rests and not self.lost else "it was interrupted"
         except BaseException as error:  # the disk is full, say: the trial ends without a record, and Tune is told
             self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         finally:
@@ -109,6 +115,7 @@ class Handoff:
                 keeper,
                 why=lambda: self._why,
                 on_rows=self._keep if self._paired else None,
+                members=self._members,
             )
         except Interrupted:
             if self._rests:
@@ -142,24 +149,20 @@ class Handoff:
 class Worker:
     """Runs trials of the job it was given last. Made a Ray actor by tune.py; its methods may overlap in threads."""
 
-    def __init__(self, threads: int, paths: list[str], home: str = "", gpus: float | None = None) -> None:
-        """threads, gpus: of one trial. Ray shows this process the GPU that it has a share of; with 0 it sees none.
-        `home` names the actor that files go to from a machine that is not the driver's; empty on that one.
+    def __init__(
+        self,
+        threads: int,
+        paths: list[str],
+        home: str = "",
+        gpus: float | None = None,
+        helpers: tuple[str, ...] = (),
+    ) -> None:
+        """threads, gpus: of each process of a trial. Ray shows this one the GPU that it has a share of; with 0 it sees
+        none. `home` names the actor that files go to from a machine that is not the driver's; empty on that one.
+        `helpers` names the actors (helper.py) that share this worker's trials.
         """
-        import os
-        import sys
-
-        sys.path.extend(path for path in paths if path not in sys.path)
-        if gpus == 0:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        import torch
-
-        if gpus and gpus < 1 and torch.cuda.is_available():  # a trial that wants more fails alone
-            torch.cuda.set_per_process_memory_fraction(gpus)
-
-        import engine.train.fit  # noqa: F401 - the slow import, before the first trial needs it
-
-        torch.set_num_threads(threads)
+        prepare(threads, paths, gpus)
+        self._helpers = helpers
         self._lock = threading.Lock()
         self._owner = ""
         self._last_call, self._lease = 0.0, LEASE_SECONDS
@@ -177,7 +180,14 @@ class Worker:
         return True
 
     def claim(self, owner: str, lease: float = LEASE_SECONDS) -> bool:
-        """Take this worker for one trial; False while another one holds it. `lease`: until its first step."""
+        """Take this worker for one trial; False while another one holds it, or a helper of its is not there. `lease`:
+        until its first step.
+        """
+        if self._helpers:
+            from engine.train.helper import alive
+
+            if not alive(self._helpers):
+                return False
         with self._lock:
             expired = not self._busy and time.monotonic() - self._last_call > self._lease
             if self._owner and not expired:
@@ -227,8 +237,10 @@ class Worker:
         arrays: dict[str, Any],
         notes: tuple[str, ...] = (),
         paired: bool = False,
+        rows: tuple[Any, ...] = (),
     ) -> None:
-        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy.
+        """Start the trial; `arrays` are the job's rows, mapped from the object store without a copy; `rows` is one
+        reference to them, for helpers.
 
         It goes on from its newest checkpoint. `notes` are put in its record; `paired`: the losses of single rows are
         kept.
@@ -236,9 +248,18 @@ class Worker:
         self._check(owner)
         self._ended.pop(plan.id, None)
         job = replace(job, train=Dataset(**arrays["train"]), validation=Dataset(**arrays["validation"]))
-        self._handoff = Handoff(job, plan, notes, self._home, paired=paired)
+        members = self._members(plan.train.workers, rows)
+        self._handoff = Handoff(job, plan, notes, self._home, paired=paired, members=members)
         self._started = False
         self._begun.set()
+
+    def _members(self, workers: int, rows: tuple[Any, ...]) -> Members | None:
+        """What starts the helpers of a trial: Ray's, where there are as many as it wants."""
+        if workers == 1 or not rows or workers > 1 + len(self._helpers):
+            return None
+        from engine.train.helper import Actors
+
+        return Actors(self._helpers, rows[0])
 
     def step(self, owner: str) -> Epoch | None:
         """Train one more epoch; None when the trial has ended. RuntimeError where it left no record, and why."""
@@ -255,6 +276,9 @@ class Worker:
                 self._losses = (handoff.trial, handoff.losses)
             else:
                 self._handoff, self._outcome = None, handoff.ended
+                if handoff.lost:
+                    self._owner = ""  # the trial will ask anew, perhaps here
+                    raise LostLease("a helper was killed")
                 if handoff.fault:
                     raise RuntimeError(f"the trial left no record: {handoff.fault}")
             return epoch
@@ -285,3 +309,21 @@ class Worker:
             if self._owner != owner:
                 raise LostLease(f"trial {owner} has lost its worker to {self._owner or 'nobody'}")
             self._last_call = time.monotonic()
+
+
+def prepare(threads: int, paths: list[str], gpus: float | None) -> None:
+    """A process for training: its packages, its share of a GPU (none at 0), its CPUs, and the slow import."""
+    import os
+    import sys
+
+    sys.path.extend(path for path in paths if path not in sys.path)
+    if gpus == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+
+    if gpus and gpus < 1 and torch.cuda.is_available():  # a trial that wants more fails alone
+        torch.cuda.set_per_process_memory_fraction(gpus)
+
+    import engine.train.fit  # noqa: F401 - the slow import, before the first trial needs it
+
+    torch.set_num_threads(threads)

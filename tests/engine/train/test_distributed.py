@@ -21,6 +21,7 @@ from engine.train import distributed
 from engine.train.conf import TrainConf
 from engine.train.fit import Fitted, build, fit
 from engine.train.loader import TensorLoader
+from engine.train.members import Spawned
 from engine.train.model import TabularModel
 from engine.train.sweep import run_trial
 from tests.engine.train.made import MODEL, make_job, make_plan, make_rows, make_spec, make_train
@@ -128,15 +129,24 @@ def test_parts_of_a_batch_are_the_batch(n: int) -> None:
 
 
 def test_what_cannot_be_shared_is_refused() -> None:
-    model = build(MODEL, make_spec(), make_train())
     shared = make_train(workers=2)
-    with pytest.raises(ConfigError, match=r"train.workers: 2 processes share a trial on CPUs alone - set train.accel"):
-        distributed.check(model, shared, "gpu")
-    with pytest.raises(ConfigError, match=r"train.precision: bf16 is not summed over processes"):
-        distributed.check(model, make_train(workers=2, precision="bf16"), "cpu")
     manual = build({**MODEL, "_target_": f"{HERE}.Manual"}, make_spec(), shared, ("tests",))
     with pytest.raises(ConfigError, match=r"train.workers: Manual steps its optimizers itself - set train.workers=1"):
-        distributed.check(manual, shared, "cpu")
-    distributed.check(manual, make_train(), "gpu")
+        distributed.check(manual, shared, "cpu", Spawned())
+    distributed.check(manual, make_train(), "gpu", Spawned())
     with pytest.raises(ConfigError, match=r"train.workers: 64 is above train.batch_size 32"):
         make_train(workers=64)
+
+
+def test_each_process_wants_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(MODEL, make_spec(), make_train())
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    distributed.check(model, make_train(workers=2), "gpu", Spawned())
+    with pytest.raises(ConfigError) as error:
+        distributed.check(model, make_train(workers=3), "gpu", Spawned())
+    assert str(error.value) == (
+        "train.workers: 3 processes want a GPU each, and this trial sees 2 - choose fewer, search.backend=ray, or "
+        "train.accelerator=cpu"
+    )
+    with pytest.raises(ConfigError, match=r"train.gpus: 0.5 of a GPU is no device of its own for each of 2 workers"):
+        make_train(workers=2, gpus=0.5)
