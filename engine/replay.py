@@ -33,7 +33,6 @@ from engine.records import (
     record,
     to_plain,
 )
-from engine.validate.fresh import as_check
 
 KINDS = (DECISION, VERDICT, STAGE, VALIDATION)  # what there is a why to
 RECORDS: Mapping[str, type] = {DECISION: Decision, VERDICT: Verdict, VALIDATION: ValidationReport}
@@ -120,6 +119,8 @@ def _again(ledger: Ledger, row: Row, inputs: Mapping[str, Any]) -> dict[str, Any
 
 def _validation(inputs: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The report with its check of freshness made again; all others looked at rows."""
+    from engine.validate.fresh import as_check  # arrays, which most of the ledger does without
+
     fresh: Any = to_plain(as_check(from_plain(Freshness, inputs["fresh"]), Severity(inputs["severity"])))
     checks = [fresh if check["name"] == "fresh" else check for check in recorded["checks"]]
     return {**recorded, "checks": checks, "fresh": inputs["fresh"]}
