@@ -24,6 +24,7 @@ HEAD = 5000
 """Rows that are looked at before a whole column is."""
 TEXT = 0.5
 """Share of different values from which text is an id or free text."""
+TWO_KINDS = "two kinds"
 IDS = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|idx|rowid)$", re.IGNORECASE)
 
 
@@ -133,6 +134,8 @@ class _Judge:
         elif name in wanted.numeric:
             self._as_numbers(kinds)
             kinds.take(name, "numeric")
+        elif kind == TWO_KINDS:  # it is compared, so that the answer is undecidable, and hides no other column
+            kinds.take(name, "numeric", f"{types[1]} in {self.tables[1]}, and {types[0]} in {self.tables[0]}")
         elif all(pa.types.is_null(t) for t in types):
             kinds.leave(name, "has no value in either")
         elif not kind:
@@ -158,7 +161,9 @@ class _Judge:
             kinds.take(self.name, kind)
 
     def _common(self, wanted: Wanted) -> str:
-        """The kind of both sides; DataError where they are of two, and nobody said how to take them."""
+        """The kind of both sides; TWO_KINDS where they are of two, and nobody said how to take them: of files that are
+        scanned a DataError.
+        """
         old, new = (_kind(side.type) for side in self.sides)
         nulls = [pa.types.is_null(side.type) for side in self.sides]
         if nulls[0] != nulls[1]:
@@ -169,6 +174,8 @@ class _Judge:
             if not others and all(_reads_as_numbers(side) and not _coded(side) for side in texts):
                 return "text numbers"
         if old != new and self.name not in (*wanted.numeric, *wanted.categorical):
+            if self.whole:
+                return TWO_KINDS
             what = f"is {self.sides[1].type}, and {self.sides[0].type} in {self.tables[0]}"
             raise DataError(f"{self.tables[1]}:{self.name}", what, "store it as one type in both files")
         return old
