@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from engine.act import metrics_of
-from engine.decide import Attempt
+from engine.decide import Attempt, Seen
 from engine.gate import GateConf
 from engine.promote.chain import Row
 from engine.promote.entries import OPENED
@@ -26,6 +26,7 @@ from engine.records import (
     Estimate,
     EvaluationReport,
     Outcome,
+    Performance,
     Stage,
     StageChange,
     Verdict,
@@ -38,9 +39,17 @@ from engine.scores import GREATER_IS_BETTER
 
 T = TypeVar("T")
 
-# Of a cycle, by the hash of its row: its metrics, and whether its window could be used. To revive a year of cycles anew
-# for each window would take longer than the window.
-_CYCLES: dict[str, tuple[dict[str, float], bool]] = {}
+
+class Told(NamedTuple):
+    """What is asked of a finished cycle."""
+
+    metrics: dict[str, float]  # metrics_of
+    usable: bool  # could its window be used
+    performance: Performance | None  # of the champion, on the window whose labels had come in
+
+
+# Of a cycle, by the hash of its row. To revive a year of cycles anew for each window would take longer than the window.
+_CYCLES: dict[str, Told] = {}
 
 
 def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
@@ -86,12 +95,12 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [_told(row)[0] for row in self.rows if row.kind == "cycle"]
+        return [_told(row).metrics for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked: nothing is trained or judged on them."""
-        return frozenset(row.window for row in self.rows if row.kind == "cycle" and not _told(row)[1])
+        return frozenset(row.window for row in self.rows if row.kind == "cycle" and not _told(row).usable)
 
     def candidate(self, model: str) -> Candidate | None:
         """How a model was made; None where this loop did not make it."""
@@ -149,6 +158,26 @@ class Past:
             )
         return tuple(attempts)
 
+    def track(self, cycle: Cycle, model: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
+        """A metric of the champion `model` on every window whose labels came in while it was watched, oldest first, the
+        cycle at hand included.
+        """
+        told = [(row.window, _told(row).performance) for row in self.rows if row.kind == "cycle"]
+        told.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
+        seen: dict[str, Seen] = {}
+        for at, found in told:
+            if found is not None and found.model == model and found.window in index_of:
+                known = [e for e in found.metrics if e.name == metric]
+                for estimate in known if found.window not in seen else ():
+                    seen[found.window] = Seen(at=index_of.get(at, -1), window=index_of[found.window], estimate=estimate)
+        return tuple(seen.values())
+
+    @property
+    def wanted(self) -> int:
+        """Windows in a row, up to the newest, in which the policy wanted to act and its patience held it."""
+        rows = [row for row in self.rows if row.kind == "decision"]
+        return int(rows[-1].payload.get("wanted", 0)) if rows else 0
+
     def tuned_at(self, index_of: Mapping[str, int]) -> int | None:
         """Place in time of the newest full sweep, the founding one included; None: there was none."""
         found = [index_of.get(row.window, -1) for row in self.rows if row.kind == "candidate" and self._retuned(row)]
@@ -175,11 +204,12 @@ class Past:
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
 
 
-def _told(cycle: Row) -> tuple[dict[str, float], bool]:
-    """metrics_of a finished cycle, and whether validation let its window through."""
+def _told(cycle: Row) -> Told:
+    """What is asked of a finished cycle, revived once."""
     if cycle.hash not in _CYCLES:
         revived = from_plain(Cycle, cycle.payload)
-        _CYCLES[cycle.hash] = metrics_of(revived), revived.validation.usable
+        performance = revived.monitor.performance if revived.monitor else None
+        _CYCLES[cycle.hash] = Told(metrics_of(revived), revived.validation.usable, performance)
     return _CYCLES[cycle.hash]
 
 
