@@ -16,7 +16,7 @@ from engine.act import metrics_of
 from engine.decide import Attempt, Seen
 from engine.gate import GateConf
 from engine.promote.chain import Row
-from engine.promote.entries import OPENED
+from engine.promote.entries import INPUTS, OPENED, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.stages import HEADS
 from engine.records import (
@@ -154,9 +154,20 @@ class Past:
                     retuned=self._retuned(row),
                     gain=gains[-1] if gains else None,
                     age=_newer(candidate, champion, index_of) if champion else 0,
+                    lost=self._lost(row.payload["decision"]),
                 )
             )
         return tuple(attempts)
+
+    def _lost(self, decision: str) -> float | None:
+        """Baseline minus realised of the champion, as a decision had recorded them; None where one is missing."""
+        evidence = self._inputs.get(inputs_id(decision), {}).get("evidence", {})
+        before, since = ((evidence.get(name) or {}).get("value") for name in ("baseline", "realised"))
+        return None if before is None or since is None else float(before - since)
+
+    @cached_property
+    def _inputs(self) -> dict[str, Mapping[str, Any]]:
+        return {row.id: row.payload for row in self.rows if row.kind == INPUTS}
 
     def track(self, cycle: Cycle, model: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
         """A metric of the champion `model` on every window whose labels came in while it was watched, oldest first, the

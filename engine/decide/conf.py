@@ -65,6 +65,9 @@ class DecideConf:
     """Act when a policy has wanted to in this many windows in a row."""
     hysteresis: float = 0.0
     """cost_aware: once it wants to act, it goes on wanting until the probability is this far below `confidence`."""
+    learned: bool = False
+    """cost_aware: learn from every attempt what the points lost, the age and the last gain tell of the next one (conf
+    decide=learned); false: learn what a window of age costs, and how often gates were passed."""
     drift_share: float = 0.3
     """Policy drift: act when this share of the compared columns has moved."""
     points: float = 3.0

@@ -36,11 +36,11 @@ def points_below(better: Estimate | None, worse: Estimate | None, evidence: Evid
     """Points between two independent estimates of the primary metric; NaN where either is undecidable or missing."""
     if better is None or worse is None:
         return Money(mean=math.nan, std=math.nan)
-    lost = _sign(evidence) * (better.value - worse.value) / conf.point
+    lost = sign_of(evidence) * (better.value - worse.value) / conf.point
     return Money(mean=lost, std=math.hypot(standard_error(better), standard_error(worse)) / conf.point)
 
 
-def _sign(evidence: Evidence) -> float:
+def sign_of(evidence: Evidence) -> float:
     return 1.0 if evidence.greater_is_better else -1.0
 
 
@@ -59,7 +59,7 @@ def cost_of_age(evidence: Evidence, conf: DecideConf) -> Money:
     for attempt in evidence.attempts:
         if attempt.gain is None or attempt.age < 1:
             continue
-        rate = _sign(evidence) * attempt.gain.value / conf.point / attempt.age
+        rate = sign_of(evidence) * attempt.gain.value / conf.point / attempt.age
         spread = standard_error(attempt.gain) / conf.point / attempt.age
         if not (math.isfinite(rate) and math.isfinite(spread)):
             continue
@@ -79,14 +79,6 @@ def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
     stale = Money(mean=rate.mean * evidence.age, std=rate.std * evidence.age)
     known = math.isfinite(lost.mean) and math.isfinite(lost.std)
     return stale if known and stale.mean >= recovered.mean else recovered
-
-
-def waiting(evidence: Evidence, conf: DecideConf) -> Money:
-    """Expected loss of keeping the champion over the horizon. A gain is no loss: the mean is never below 0."""
-    points = points_to_win(evidence, conf)
-    scale = conf.point_value * conf.horizon
-    mean = points.mean if math.isnan(points.mean) else max(0.0, points.mean)
-    return Money(mean=mean * scale, std=points.std * scale)
 
 
 def acting(evidence: Evidence, conf: DecideConf, *, retune: bool = True) -> Money:
@@ -112,11 +104,6 @@ def product(*factors: Money) -> Money:
     mean = math.prod(f.mean for f in factors)
     variance = math.prod(f.mean * f.mean + f.std * f.std for f in factors) - mean * mean
     return Money(mean=mean, std=math.sqrt(0.0 if variance < 0 else variance))  # below 0 by rounding alone
-
-
-def gain(evidence: Evidence, conf: DecideConf) -> Money:
-    """What acting brings back, its chance to fail included."""
-    return product(chance_to_pass(evidence), waiting(evidence, conf))
 
 
 def probability_of_paying(gained: Money, cost: Money) -> float:

@@ -17,6 +17,7 @@ class Attempt:
     hours: float
     gain: Estimate | None = None  # challenger minus champion on the hold-out
     age: int = 0  # windows that the challenger was trained on and the champion was not
+    lost: float | None = None  # baseline minus realised of the champion when it was decided on; None: undecidable
 
 
 @dataclass(frozen=True, kw_only=True)

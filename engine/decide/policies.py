@@ -8,8 +8,9 @@ from typing import Any
 
 from engine.decide import cara, watchers
 from engine.decide.conf import DecideConf
-from engine.decide.costs import gain, probability_of_paying, waiting
+from engine.decide.costs import probability_of_paying
 from engine.decide.evidence import Attempt, Evidence
+from engine.decide.expected import gain, waiting
 from engine.decide.forecast import upf
 from engine.decide.scope import cost_now, how
 from engine.decide.worth import cost_aware, counterfactual, options
@@ -23,6 +24,7 @@ LATER = {
     DecideConf: (
         "patience",
         "hysteresis",
+        "learned",
         "drift_share",
         "points",
         "cusum_slack",
@@ -86,6 +88,9 @@ def _told(value: Any) -> dict[str, Any]:
     for field in dataclasses.fields(value):
         if field.name in LATER[type(value)] and getattr(value, field.name) == field.default:
             del plain[field.name]
+    for attempt in plain.get("attempts", ()):
+        if attempt["lost"] is None:
+            del attempt["lost"]
     return plain
 
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 import math
 
 from engine.decide.conf import DecideConf
-from engine.decide.costs import (
-    acting,
-    chance_to_pass,
-    gain,
-    points_lost,
-    points_to_win,
-    probability_of_paying,
-    waiting,
-)
+from engine.decide.costs import acting, points_lost, probability_of_paying
 from engine.decide.evidence import Evidence
+from engine.decide.expected import chance_to_pass, gain, points_to_win, waiting
 from engine.decide.scope import cost_now
 from engine.records import Action, Money, Option
 
@@ -28,11 +21,12 @@ def cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
         return False, f"what waiting costs is undecidable: {_unknown(evidence)}"
     loss, cost = waiting(evidence, conf), cost_now(evidence, conf)
     probability = probability_of_paying(gain(evidence, conf), cost)
+    passes = chance_to_pass(evidence, conf).mean
     sentence = (
         f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points "
         f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old); "
         f"waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, "
-        f"acting {cost.mean:.0f} and passes with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
+        f"acting {cost.mean:.0f} and passes with {passes:.2f}: it pays with {probability:.2f}"
     )
     bar = conf.confidence - conf.hysteresis if evidence.wanted else conf.confidence
     return probability >= bar, sentence
@@ -78,8 +72,9 @@ def counterfactual(evidence: Evidence, conf: DecideConf, cost: Money, *, acts: b
 
 def _break_even(evidence: Evidence, conf: DecideConf, cost: Money) -> str:
     """From how many points to win on an attempt pays on average."""
-    each = chance_to_pass(evidence).mean * conf.point_value * conf.horizon
-    if each == 0:
+    if conf.point_value * conf.horizon == 0:
         return "no number of points would make it pay"
-    expected = points_to_win(evidence, conf).mean
-    return f"it pays from {cost.mean / each:.1f} points to win on, and {expected:.1f} are expected"
+    expected, paid = points_to_win(evidence, conf).mean, gain(evidence, conf).mean
+    if conf.learned or paid <= 0:  # learned: the chance to pass rises with the points, and no proportion tells it
+        return f"{expected:.1f} points to win are expected"
+    return f"it pays from {cost.mean / paid * expected:.1f} points to win on, and {expected:.1f} are expected"

@@ -116,6 +116,7 @@ def test_attempts_of_a_real_loop(ended: tuple[World, Answer]) -> None:
         attempts = now.attempts(index_of, "roc_auc_score")
         assert all(a.hours > 0 and a.gain is not None and a.gain.name == "roc_auc_score" for a in attempts)
         assert [a.age for a in attempts] == [2, 3]
+        assert [a.lost for a in attempts] == [_lost(world, window) for window in ("2026-05", "2026-06")]
         assert (Past(ledger, "2026-06").tuned_at(index_of), now.tuned_at(index_of)) == (1, 5)
         made = now.candidate(now.champion)
         assert made is not None
@@ -130,6 +131,13 @@ def test_attempts_of_a_real_loop(ended: tuple[World, Answer]) -> None:
         assert worn.best["roc_auc_score"] == max(e.value for e in (report.metrics[0], report.champion_metrics[0]))
         other = dataclasses.replace(report, fingerprint="other", window="other")
         assert now.wear(other, 7, index_of, GateConf()).uses == 0
+
+
+def _lost(world: World, window: str) -> float:
+    """What the loop's decision in a window had seen as lost."""
+    told = [row.payload["evidence"] for row in world.rows("inputs") if "conf" in row.payload]
+    (evidence,) = [found for found in told if found["window"] == window]
+    return float(evidence["baseline"]["value"] - evidence["realised"]["value"])
 
 
 def watched(window: str, model: str, labelled: str, value: float) -> Cycle:

@@ -17,14 +17,13 @@ from engine.decide.costs import (
     acting,
     chance_to_pass,
     cost_of_age,
-    gain,
     points_lost,
     points_to_win,
     probability_of_paying,
     product,
     standard_error,
-    waiting,
 )
+from engine.decide.expected import gain, waiting
 from engine.errors import ConfigError
 from engine.records import Money
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence

@@ -18,7 +18,8 @@ import pytest
 import engine.decide
 from engine.decide import POLICIES, DecideConf, decide
 from engine.decide.conf import POLICY_NAMES
-from engine.decide.costs import acting, gain, probability_of_paying, waiting
+from engine.decide.costs import acting, probability_of_paying
+from engine.decide.expected import gain, waiting
 from engine.records import Action, Decision, from_plain, to_plain
 from tests.engine.decide.evidence import attempt, estimate, evidence, tracked
 from tests.engine.decide.test_costs import UNKNOWNS

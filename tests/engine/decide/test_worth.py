@@ -8,7 +8,8 @@ import math
 import pytest
 
 from engine.decide import DecideConf, decide
-from engine.decide.costs import acting, gain, waiting
+from engine.decide.costs import acting
+from engine.decide.expected import gain, waiting
 from engine.records import Action, Decision, from_plain, to_plain
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
 
