@@ -7,12 +7,11 @@ it may have learned there. Regret is its cost minus the oracle's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from engine.backtest.hindsight import Hindsight
 from engine.backtest.oracle import oracle
 from engine.backtest.play import Played, Span, play, policy
-from engine.backtest.tuning import parameters, tuned
+from engine.backtest.tuning import named, parameters, tuned
 from engine.decide import DecideConf
 from engine.records import record
 
@@ -50,7 +49,7 @@ def contest(
     found = []
     for name in names:
         if earlier is None:
-            own = replace(conf, policy=name)
+            own = named(name, conf)
             found.append(_line(name, "", play(past, own, span, policy(own)), best))
         else:
             own, before = tuned(past, conf, earlier, name)
