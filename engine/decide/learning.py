@@ -4,9 +4,11 @@
 
 r says how much of a loss a retrain brings back here (of a season that is merely hard, nothing), b what age costs beyond
 the loss that is seen, m that gains come in runs: a model that was made in the middle of a change is outdone by the
-next. Prior: r ~ N(recovered, recovered_std^2), b ~ N(staleness, staleness_std^2), m ~ N(0.3, 0.3^2); the noise has
-variance staleness_std^2 + the squared standard error of the paired gain (Bishop, Pattern Recognition and Machine
-Learning, 3.3, as a recursive update). All in points; a loss below 0 counts as none.
+next. Prior: r ~ N(recovered, recovered_std^2), b ~ N(staleness, staleness_std^2), m ~ N(0.3, 0.3^2). No two attempts
+are alike, so those spreads are also what the coefficients of one attempt lie apart from their mean: one that came too
+early must not end all hope. The noise of an attempt is that, and the standard error of its paired gain (a random
+coefficient model; Bishop, Pattern Recognition and Machine Learning, 3.3, as a recursive update). All in points; a loss
+below 0 counts as none.
 
 The gate passes what is measured to be better beyond `CRITICAL` of its standard errors. What an attempt brings is then
 the mean of a normal where a noisy copy of it lies above a threshold.
@@ -41,12 +43,14 @@ class Belief:
     def predict(self, x: Vector) -> Money:
         """Mean and standard deviation of x . coefficients."""
         variance = _dot(x, self._times(x))
-        return Money(mean=_dot(self.mean, x), std=math.sqrt(max(0.0, variance)))
+        return Money(mean=_dot(self.mean, x), std=math.sqrt(variance) if not variance < 0 else 0.0)
 
     def update(self, x: Vector, gain: float, noise: float) -> Belief:
         """After one attempt whose gain was measured with this variance."""
         towards = self._times(x)
         total = noise + _dot(x, towards)
+        if total <= 0:  # nothing was lost, nothing aged, and the gain was exact
+            return self
         miss = (gain - _dot(self.mean, x)) / total
         a, b, c = (
             _vector(row[j] - towards[i] * towards[j] / total for j in range(3)) for i, row in enumerate(self.covariance)
@@ -67,8 +71,7 @@ class Passing:
 
 def believed(evidence: Evidence, conf: DecideConf) -> Belief:
     """The coefficients after every attempt. One whose gain or loss is undecidable teaches nothing."""
-    spreads = (conf.recovered_std, conf.staleness_std, RUNS_STD)
-    a, b, c = (_vector(s * s if i == j else 0.0 for j in range(3)) for i, s in enumerate(spreads))
+    a, b, c = (_vector(s * s if i == j else 0.0 for j in range(3)) for i, s in enumerate(_spreads(conf)))
     belief = Belief((conf.recovered, conf.staleness, RUNS), (a, b, c))
     before = 0.0
     for attempt in evidence.attempts:
@@ -77,19 +80,34 @@ def believed(evidence: Evidence, conf: DecideConf) -> Belief:
             continue
         if attempt.lost is not None and math.isfinite(attempt.lost):
             x = (max(0.0, sign_of(evidence) * attempt.lost / conf.point), float(attempt.age), before)
-            belief = belief.update(x, gain.mean, conf.staleness_std**2 + gain.std**2)
+            belief = belief.update(x, gain.mean, own_spread(x, conf) ** 2 + gain.std**2)
         before = max(0.0, gain.mean)
     return belief
 
 
-def predicted(evidence: Evidence, conf: DecideConf) -> Money:
-    """Points that an attempt made now would win; NaN where the points lost are undecidable."""
+def own_spread(x: Vector, conf: DecideConf) -> float:
+    """Standard deviation of what one attempt wins beyond what all of its kind do on average."""
+    return math.hypot(*(spread * value for spread, value in zip(_spreads(conf), x, strict=True)))
+
+
+def _spreads(conf: DecideConf) -> Vector:
+    return conf.recovered_std, conf.staleness_std, RUNS_STD
+
+
+def _now(evidence: Evidence, conf: DecideConf) -> Vector:
+    """Points lost, windows of age and the gain before, of an attempt made now; NaN where they are undecidable."""
     lost = points_lost(evidence, conf)
     if not (math.isfinite(lost.mean) and math.isfinite(lost.std)):
-        return Money(mean=math.nan, std=math.nan)
+        return math.nan, math.nan, math.nan
     known = [gain for attempt in evidence.attempts if math.isfinite((gain := _gain(attempt, evidence, conf)).mean)]
-    before = max(0.0, known[-1].mean) if known else 0.0
-    return believed(evidence, conf).predict((max(0.0, lost.mean), float(evidence.age), before))
+    return max(0.0, lost.mean), float(evidence.age), max(0.0, known[-1].mean) if known else 0.0
+
+
+def predicted(evidence: Evidence, conf: DecideConf) -> Money:
+    """Points that an attempt made now would win; NaN where the points lost are undecidable."""
+    x = _now(evidence, conf)
+    mean = believed(evidence, conf).predict(x)
+    return Money(mean=mean.mean, std=math.hypot(mean.std, own_spread(x, conf)))
 
 
 def passing(evidence: Evidence, conf: DecideConf) -> Passing:
@@ -97,9 +115,8 @@ def passing(evidence: Evidence, conf: DecideConf) -> Passing:
     points = predicted(evidence, conf)
     errors = [gain.std for attempt in evidence.attempts if math.isfinite((gain := _gain(attempt, evidence, conf)).std)]
     error = sum(errors) / len(errors) if errors else FIRST_ERROR * conf.staleness_std
-    spread = math.hypot(points.std, conf.staleness_std)
-    total = math.hypot(spread, error)
-    if not (math.isfinite(points.mean) and math.isfinite(total)):
+    spread, total = points.std, math.hypot(points.std, error)
+    if not (math.isfinite(points.mean) and math.isfinite(total)) or total == 0:
         return Passing(Money(mean=math.nan, std=math.nan), Money(mean=math.nan, std=math.nan))
     z = (points.mean - CRITICAL * error) / total
     chance, density, pull = UNIT.cdf(z), UNIT.pdf(z), spread * spread / total

@@ -39,7 +39,7 @@ def evidence(**more: Any) -> Evidence:
         "greater_is_better": True,
         "baseline": estimate(0.8),
         "realised": estimate(0.73),
-        "attempts": (Attempt(index=5, retuned=True, passed=True, hours=0.25, gain=estimate(0.01), age=2),),
+        "attempts": (Attempt(index=5, retuned=True, passed=True, hours=0.25, gain=estimate(0.01), age=2, lost=0.03),),
         "tuned_at": 5,
     }
     return Evidence(**(known | more))
@@ -66,8 +66,9 @@ def test_every_decision_and_verdict_of_a_loop_is_made_again_bit_for_bit(ended: t
 @pytest.mark.parametrize("policy", POLICIES)
 def test_numbers_that_json_lacks_do_not_hide_a_decision(ledger: Ledger, policy: str, bad: float) -> None:
     seen = evidence(realised=estimate(bad), track=(Seen(at=9, window=9, estimate=estimate(bad)),), wanted=1)
-    row = decided(ledger, seen, DecideConf(policy=policy, hysteresis=0.2))
-    assert replay.replay(ledger, row).state is Replayed.EQUAL
+    for learned in (False, True):
+        row = decided(ledger, seen, DecideConf(policy=policy, hysteresis=0.2, learned=learned))
+        assert replay.replay(ledger, row).state is Replayed.EQUAL
 
 
 @pytest.mark.parametrize("told", json.loads(OLD.read_text()), ids=lambda told: told["inputs"]["conf"]["policy"])

@@ -17,12 +17,12 @@ from tests.engine.backtest.matrix import decaying
 CONF = DecideConf()
 RIVALS = ("calendar", "drift", "cusum")
 EARLIER, LATER = Span(first=4, last=63), Span(first=66, last=125)
-# Where the mean difference of cost lies below 0 by two standard errors, over 40 pasts. Elsewhere no claim is made: on
-# abrupt and mixed pasts a tuned calendar is as good; where nothing harms, all that keep quiet are equal.
+# Where the mean difference of cost lies below 0 by two standard errors, over 40 pasts. A calendar whose period was
+# tuned on the same past is beaten nowhere: it is as good. Where nothing harms, all that keep quiet are equal.
 BEATEN = {
     "abrupt": ("drift",),
-    "gradual": RIVALS,
-    "seasonal": RIVALS,
+    "gradual": ("drift", "cusum"),
+    "seasonal": ("drift", "cusum"),
     "benign": (),
     "mixed": ("drift", "cusum"),
     "still": (),
@@ -52,7 +52,8 @@ def test_the_cheapest_parameters_are_chosen_and_the_quietest_of_equals() -> None
 def test_lines_are_in_order_after_the_oracle_and_add_up() -> None:
     past = Stream(StreamConf(kind="gradual", windows=66), 3)
     lines = contest(past, CONF, Span(first=36, last=65), (LEARNED, "never", "calendar"), Span(first=4, last=33))
-    assert [line.policy for line in lines] == [ORACLE, LEARNED, "calendar", "never"]
+    assert (lines[0].policy, lines[-1].policy) == (ORACLE, "never")
+    assert {line.policy for line in lines[1:3]} == {LEARNED, "calendar"}
     assert [line.cost for line in lines] == sorted(line.cost for line in lines)
     for line in lines:
         assert line.cost == pytest.approx(line.lost + line.spent)
@@ -62,7 +63,8 @@ def test_lines_are_in_order_after_the_oracle_and_add_up() -> None:
         assert line.degraded == sum(below >= 1 for below in line.below)
         assert (line.windows, len(line.acted)) == (30, line.attempts)
     chosen = tuned(past, CONF, Span(first=4, last=33), "calendar")[0].calendar
-    assert (lines[2].parameters, lines[3].parameters) == (f"calendar={chosen}", "")
+    said = {line.policy: line.parameters for line in lines}
+    assert (said["calendar"], said["never"], said[ORACLE]) == (f"calendar={chosen}", "", "")
 
 
 def test_without_an_earlier_stretch_the_parameters_are_those_of_the_config() -> None:
@@ -87,7 +89,7 @@ def costs(lines: Sequence[Line]) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_learned_policy_beats_tuned_rivals_where_it_is_said_to(
+def test_the_learned_policy_beats_tuned_rivals_where_it_is_said_to_and_is_nowhere_worse(
     kind: str, record_property: Callable[[str, object], None]
 ) -> None:
     """Two standard errors of the paired difference, each rival tuned on the sixty windows before."""
@@ -100,4 +102,5 @@ def test_the_learned_policy_beats_tuned_rivals_where_it_is_said_to(
         record_property(f"learned minus tuned {rival} on {kind} pasts", f"{apart.mean():+.0f} +- {error:.0f} EUR")
         if rival in BEATEN[kind]:
             assert apart.mean() + 2 * error < 0
+        assert apart.mean() - 2 * error <= 0  # and nowhere is it seen to be worse
         assert (costs(found[LEARNED]) >= costs(found[ORACLE]) - 1e-6).all()

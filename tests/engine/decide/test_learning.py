@@ -30,7 +30,8 @@ def test_the_coefficients_are_the_posterior_of_a_linear_model() -> None:
     """Worked in matrices; the third regressor is the gain of the attempt before, at least 0."""
     x = np.array([[6, 2, 0], [0.5, 1, 3.5], [0, 3, 2], [4, 1, 0.2], [8, 4, 0], [2, 2, 6]], float)
     y = np.array([3.5, 2.0, 0.2, -0.5, 6.0, 1.0])
-    weight = np.diag(1 / (1.5**2 + np.array([0.3, 0.3, 0.3, 0.3, 0.8, 0.3]) ** 2))
+    own = (x**2) @ np.array([0.25, 1.5, 0.3]) ** 2
+    weight = np.diag(1 / (own + np.array([0.3, 0.3, 0.3, 0.3, 0.8, 0.3]) ** 2))
     prior = np.diag(1 / np.array([0.25, 1.5, 0.3]) ** 2)
     precision = prior + x.T @ weight @ x
     mean = np.linalg.solve(precision, prior @ np.array([0.5, 1.0, 0.3]) + x.T @ weight @ y)
@@ -40,7 +41,8 @@ def test_the_coefficients_are_the_posterior_of_a_linear_model() -> None:
     now = np.array([2.0, 1.0, 1.0])  # two points lost, one window old, the last attempt won one
     told = predicted(evidence(attempts=SIX), CONF)
     assert told.mean == pytest.approx(now @ mean)
-    assert told.std == pytest.approx(math.sqrt(now @ np.linalg.inv(precision) @ now))
+    apart = now**2 @ np.array([0.25, 1.5, 0.3]) ** 2
+    assert told.std == pytest.approx(math.sqrt(now @ np.linalg.inv(precision) @ now + apart))
 
 
 def test_errors_are_better_downwards() -> None:
@@ -60,7 +62,7 @@ def test_what_an_attempt_brings_is_that_of_a_simulated_gate() -> None:
     seen = evidence(attempts=SIX)
     points, error = predicted(seen, CONF), np.mean([0.3, 0.3, 0.3, 0.3, 0.8, 0.3])
     rng = np.random.default_rng(0)
-    won = rng.normal(points.mean, math.hypot(points.std, 1.5), 2_000_000)
+    won = rng.normal(points.mean, points.std, 2_000_000)
     brings = np.where(won + rng.normal(0, error, won.size) > CRITICAL * error, won, 0.0)
     found = passing(seen, CONF)
     assert found.chance.mean == pytest.approx((brings != 0).mean(), abs=0.002)
@@ -72,13 +74,21 @@ def test_what_an_attempt_brings_is_that_of_a_simulated_gate() -> None:
 
 
 def test_it_learns_that_losses_of_hard_windows_are_not_brought_back() -> None:
-    """Six points lost: at first worth an attempt, after three that brought nothing not any more."""
+    """Six points lost: worth an attempt, also after one that brought nothing, after five of them not any more."""
+    conf = dataclasses.replace(CONF, staleness=0.2, staleness_std=0.2, breaker=9)
     seen = evidence(realised=estimate(0.74), age=3, tuned_at=9)
-    assert decide(seen, CONF).action is Action.RETRAIN
-    taught = dataclasses.replace(seen, attempts=tuple(made(6, 3, 0.0) for _ in range(3)))
-    after = decide(taught, dataclasses.replace(CONF, breaker=9))
-    assert after.action is Action.KEEP
-    assert after.counterfactual.endswith("points to win are expected")
+    taught = {n: dataclasses.replace(seen, attempts=tuple(made(6, 3, 0.0) for _ in range(n))) for n in (0, 1, 5)}
+    after = {n: decide(told, conf) for n, told in taught.items()}
+    assert {n: decision.action is Action.KEEP for n, decision in after.items()} == {0: False, 1: False, 5: True}
+    assert after[5].counterfactual.endswith("points to win are expected")
+
+
+def test_an_attempt_that_cannot_be_told_from_nothing_teaches_nothing() -> None:
+    """Nothing was lost, nothing has aged, and the gain is exact: there is nothing to divide by."""
+    exact = (made(0, 0, 0.0, 0.0),)
+    assert believed(evidence(attempts=exact), CONF) == believed(evidence(), CONF)
+    fresh = evidence(age=0, realised=estimate(0.82), attempts=exact)
+    assert decide(fresh, CONF).action is Action.KEEP
 
 
 @pytest.mark.parametrize("unknown", [{"realised": None}, {"baseline": UNKNOWN}, {"realised": estimate(math.inf)}])
