@@ -169,6 +169,8 @@ def _explained(console: Console, ledger: Ledger, row: Row) -> dict[str, Any]:
         console.show(verdict_table(from_plain(Verdict, row.payload)))
     else:
         console.show(Text.assemble("  ", shown.said(row)))
+        if other := row.payload.get("counterfactual"):
+            console.show(Text.assemble("  otherwise: ", words.clean(str(other))))
     made = replay.replay(ledger, row)
     good = made.state in (Replayed.EQUAL, Replayed.MEASURED)
     console.show(

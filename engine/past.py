@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from engine.act import metrics_of
-from engine.decide import Attempt
+from engine.decide import Attempt, Seen
 from engine.gate import GateConf
 from engine.promote.chain import Row
-from engine.promote.entries import OPENED
+from engine.promote.entries import INPUTS, OPENED, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.stages import HEADS
 from engine.records import (
@@ -26,6 +26,7 @@ from engine.records import (
     Estimate,
     EvaluationReport,
     Outcome,
+    Performance,
     Risk,
     Stage,
     StageChange,
@@ -40,9 +41,17 @@ from engine.watch.arrival import ARRIVAL, Known
 
 T = TypeVar("T")
 
-# Of a cycle, by the hash of its row: its metrics, and whether its window could be used. To revive a year of cycles anew
-# for each window would take longer than the window.
-_CYCLES: dict[str, tuple[dict[str, float], bool]] = {}
+
+class Told(NamedTuple):
+    """What is asked of a finished cycle."""
+
+    metrics: dict[str, float]  # metrics_of
+    usable: bool  # could its window be used
+    performance: Performance | None  # of the champion, on the window whose labels had come in
+
+
+# Of a cycle, by the hash of its row. To revive a year of cycles anew for each window would take longer than the window.
+_CYCLES: dict[str, Told] = {}
 
 
 def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
@@ -90,12 +99,12 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [_told(row)[0] for row in self.rows if row.kind == "cycle"]
+        return [_told(row).metrics for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked, or that were rewritten: nothing is trained or judged on them."""
-        unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row)[1]}
+        unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row).usable}
         return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit
 
     def candidate(self, model: str) -> Candidate | None:
@@ -158,9 +167,40 @@ class Past:
                     retuned=self._retuned(row),
                     gain=gains[-1] if gains else None,
                     age=_newer(candidate, champion, index_of) if champion else 0,
+                    lost=self._lost(row.payload["decision"]),
                 )
             )
         return tuple(attempts)
+
+    def _lost(self, decision: str) -> float | None:
+        """Baseline minus realised of the champion, as a decision had recorded them; None where one is missing."""
+        evidence = self._inputs.get(inputs_id(decision), {}).get("evidence", {})
+        before, since = ((evidence.get(name) or {}).get("value") for name in ("baseline", "realised"))
+        return None if before is None or since is None else float(before - since)
+
+    @cached_property
+    def _inputs(self) -> dict[str, Mapping[str, Any]]:
+        return {row.id: row.payload for row in self.rows if row.kind == INPUTS}
+
+    def track(self, cycle: Cycle, model: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
+        """A metric of the champion `model` on every window whose labels came in while it was watched, oldest first, the
+        cycle at hand included.
+        """
+        told = [(row.window, _told(row).performance) for row in self.rows if row.kind == "cycle"]
+        told.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
+        seen: dict[str, Seen] = {}
+        for at, found in told:
+            if found is not None and found.model == model and found.window in index_of:
+                known = [e for e in found.metrics if e.name == metric]
+                for estimate in known if found.window not in seen else ():
+                    seen[found.window] = Seen(at=index_of.get(at, -1), window=index_of[found.window], estimate=estimate)
+        return tuple(seen.values())
+
+    @property
+    def wanted(self) -> int:
+        """Windows in a row, up to the newest, in which the policy wanted to act and its patience held it."""
+        rows = [row for row in self.rows if row.kind == "decision"]
+        return int(rows[-1].payload.get("wanted", 0)) if rows else 0
 
     def tuned_at(self, index_of: Mapping[str, int]) -> int | None:
         """Place in time of the newest full sweep, the founding one included; None: there was none."""
@@ -188,11 +228,12 @@ class Past:
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
 
 
-def _told(cycle: Row) -> tuple[dict[str, float], bool]:
-    """metrics_of a finished cycle, and whether validation let its window through."""
+def _told(cycle: Row) -> Told:
+    """What is asked of a finished cycle, revived once."""
     if cycle.hash not in _CYCLES:
         revived = from_plain(Cycle, cycle.payload)
-        _CYCLES[cycle.hash] = metrics_of(revived), revived.validation.usable
+        performance = revived.monitor.performance if revived.monitor else None
+        _CYCLES[cycle.hash] = Told(metrics_of(revived), revived.validation.usable, performance)
     return _CYCLES[cycle.hash]
 
 

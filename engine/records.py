@@ -190,6 +190,16 @@ class Money:
 
 
 @record
+class Option:
+    """One of the things that could be done, with its forecast."""
+
+    action: Action
+    cost: Money  # KEEP: the expected loss of waiting; else compute and people's time
+    gain: Money  # what it brings back, the chance to fail its gate included
+    probability: float  # that the gain exceeds the cost; NaN where that is undecidable, and of KEEP
+
+
+@record
 class Decision:
     """Is acting worth it, and why."""
 
@@ -202,6 +212,9 @@ class Decision:
     acting: Money  # expected cost of one attempt, whether it passes its gate or not
     probability: float  # that acting pays, the chance to fail the gate included; NaN where that is undecidable
     currency: str
+    options: tuple[Option, ...] = ()  # KEEP, RETRAIN and RETUNE; without a champion RETUNE alone
+    counterfactual: str = ""  # what the other choice was expected to come to, in a sentence
+    wanted: int = 0  # windows in a row in which the policy wanted to act and its patience held it
 
 
 # ---- train --------------------------------------------------------------------------------------------------------

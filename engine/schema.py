@@ -22,7 +22,7 @@ from engine.checks import OF_A_TRIAL
 from engine.cluster.conf import ClusterConf
 from engine.composition import Composition, options
 from engine.data.conf import DataConf
-from engine.decide.costs import DecideConf
+from engine.decide import DecideConf
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.gate import GateConf

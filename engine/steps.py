@@ -239,6 +239,8 @@ class Steps:
             frozen=past.frozen,
             attempts=past.attempts(self.index_of, self.primary),
             tuned_at=past.tuned_at(self.index_of),
+            track=past.track(cycle, champion, self.primary, self.index_of),
+            wanted=past.wanted,
         )
         evidence = from_plain(Evidence, to_plain(evidence))  # what the ledger can hold of it is what decides
         with self.ports.watch.lap("decide"):

@@ -1,9 +1,12 @@
 """Stage 4, decide: is acting worth it. Pure functions of reports, history, costs and the window's place in time.
 
-costs.py what waiting and acting cost, as distributions; policies.py which action that makes worth taking.
+conf.py and evidence.py what goes in; costs.py what waiting and acting cost, as distributions; scope.py how far an
+attempt goes; watchers.py, cara.py, forecast.py, worth.py the policies; policies.py the guards, and what is made of a
+policy's word.
 """
 
-from engine.decide.costs import Attempt, DecideConf, Evidence
-from engine.decide.policies import POLICIES, decide
+from engine.decide.conf import DecideConf
+from engine.decide.evidence import Attempt, Evidence, Seen
+from engine.decide.policies import POLICIES, Choice, choose, decide
 
-__all__ = ["POLICIES", "Attempt", "DecideConf", "Evidence", "decide"]
+__all__ = ["POLICIES", "Attempt", "Choice", "DecideConf", "Evidence", "Seen", "choose", "decide"]

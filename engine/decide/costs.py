@@ -20,131 +20,27 @@ often, the gain is understated rather than overstated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from engine.errors import ConfigError
+from engine.decide.conf import DecideConf
+from engine.decide.evidence import Evidence
 from engine.records import Estimate, Money
-
-POLICY_NAMES = ("calendar", "cost_aware", "never")
-
-
-@dataclass(kw_only=True, slots=True)
-class DecideConf:
-    """Prices, prudence and rhythm of retraining."""
-
-    policy: str = "cost_aware"
-    """cost_aware, calendar or never."""
-    currency: str = "EUR"
-    """Of every amount below."""
-    point: float = 0.01
-    """What one point is, in the unit of the primary metric: 0.01 of an AUROC, or 1.0 of an error in minutes."""
-    point_value: float = 100.0
-    """What a point is worth, a window."""
-    horizon: float = 3.0
-    """Windows over which a retrained model is expected to earn."""
-    recovered: float = 0.5
-    """Share of the lost points that a retrain brings back, on average."""
-    recovered_std: float = 0.25
-    """And its standard deviation."""
-    staleness: float = 1.0
-    """Points that a window of age costs, until attempts have measured it."""
-    staleness_std: float = 1.0
-    """And its standard deviation, between windows and as a belief."""
-    hour_price: float = 2.0
-    """Of one hour of compute."""
-    first_hours: float = 0.05
-    """Compute hours of an attempt, until one was measured."""
-    review_cost: float = 300.0
-    """People's time for one challenger, whether it passes or not."""
-    confidence: float = 0.5
-    """cost_aware: act when the probability that it pays is at least this; 0.5 weighs gains and losses alike."""
-    min_spacing: int = 1
-    """Windows from one attempt to the next, at least; 1 lets every window have one."""
-    retune_after: int = 4
-    """Hyperparameters older than this many windows are searched anew; younger ones are kept (RETRAIN)."""
-    breaker: int = 3
-    """This many failed gates in a row stop retraining ..."""
-    breaker_windows: int = 3
-    """... for this many windows."""
-    calendar: int = 3
-    """Policy calendar: act this many windows after the last attempt or full sweep."""
-
-    def __post_init__(self) -> None:
-        if self.policy not in POLICY_NAMES:
-            raise ConfigError(
-                "decide.policy", f"{self.policy!r} is unknown", f"choose one of {', '.join(POLICY_NAMES)}"
-            )
-        for name in (
-            "point_value",
-            "horizon",
-            "hour_price",
-            "first_hours",
-            "review_cost",
-            "recovered_std",
-            "staleness",
-            "min_spacing",
-            "breaker_windows",
-        ):
-            value = getattr(self, name)
-            if value < 0:
-                raise ConfigError(f"decide.{name}", f"{value} is negative", "choose 0 or more")
-            if not math.isfinite(value):
-                raise ConfigError(f"decide.{name}", f"{value} is no amount", "choose a finite number")
-        for name in ("confidence", "recovered"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is not a share", "choose one up to 1")
-        if not 0 < self.point < math.inf:
-            raise ConfigError("decide.point", f"{self.point} is no amount", "choose one such as 0.01")
-        if not 0 < self.staleness_std < math.inf:
-            raise ConfigError("decide.staleness_std", f"{self.staleness_std} is no spread", "choose one such as 1.0")
-        for name in ("retune_after", "breaker", "calendar"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is below 1", "choose 1 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One earlier retrain, as the ledger tells it."""
-
-    index: int  # of the window in which it was made
-    retuned: bool
-    passed: bool | None  # None: still in shadow
-    hours: float
-    gain: Estimate | None = None  # challenger minus champion on the hold-out
-    age: int = 0  # windows that the challenger was trained on and the champion was not
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """All that a decision looks at."""
-
-    window: str
-    index: int
-    model: str
-    greater_is_better: bool
-    baseline: Estimate | None  # the champion's primary metric on its own hold-out
-    realised: Estimate | None  # the same on the newest labelled window
-    age: int = 0  # labelled windows that a retrain would learn from and the champion has not
-    drifted: int = 0  # columns that moved against the champion's training rows
-    columns: int = 0
-    pending: str = ""  # a challenger that is still in shadow
-    frozen: str = ""  # why promotions are frozen
-    attempts: tuple[Attempt, ...] = field(default=())
-    tuned_at: int | None = None  # place in time of the newest full sweep
 
 
 def points_lost(evidence: Evidence, conf: DecideConf) -> Money:
     """Points of the primary metric lost since the champion was gated; NaN where either side is undecidable."""
-    if evidence.baseline is None or evidence.realised is None:
+    return points_below(evidence.baseline, evidence.realised, evidence, conf)
+
+
+def points_below(better: Estimate | None, worse: Estimate | None, evidence: Evidence, conf: DecideConf) -> Money:
+    """Points between two independent estimates of the primary metric; NaN where either is undecidable or missing."""
+    if better is None or worse is None:
         return Money(mean=math.nan, std=math.nan)
-    sign = _sign(evidence)
-    lost = sign * (evidence.baseline.value - evidence.realised.value) / conf.point
-    spread = math.hypot(standard_error(evidence.baseline), standard_error(evidence.realised)) / conf.point
-    return Money(mean=lost, std=spread)
+    lost = sign_of(evidence) * (better.value - worse.value) / conf.point
+    return Money(mean=lost, std=math.hypot(standard_error(better), standard_error(worse)) / conf.point)
 
 
-def _sign(evidence: Evidence) -> float:
+def sign_of(evidence: Evidence) -> float:
     return 1.0 if evidence.greater_is_better else -1.0
 
 
@@ -163,7 +59,7 @@ def cost_of_age(evidence: Evidence, conf: DecideConf) -> Money:
     for attempt in evidence.attempts:
         if attempt.gain is None or attempt.age < 1:
             continue
-        rate = _sign(evidence) * attempt.gain.value / conf.point / attempt.age
+        rate = sign_of(evidence) * attempt.gain.value / conf.point / attempt.age
         spread = standard_error(attempt.gain) / conf.point / attempt.age
         if not (math.isfinite(rate) and math.isfinite(spread)):
             continue
@@ -183,14 +79,6 @@ def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
     stale = Money(mean=rate.mean * evidence.age, std=rate.std * evidence.age)
     known = math.isfinite(lost.mean) and math.isfinite(lost.std)
     return stale if known and stale.mean >= recovered.mean else recovered
-
-
-def waiting(evidence: Evidence, conf: DecideConf) -> Money:
-    """Expected loss of keeping the champion over the horizon. A gain is no loss: the mean is never below 0."""
-    points = points_to_win(evidence, conf)
-    scale = conf.point_value * conf.horizon
-    mean = points.mean if math.isnan(points.mean) else max(0.0, points.mean)
-    return Money(mean=mean * scale, std=points.std * scale)
 
 
 def acting(evidence: Evidence, conf: DecideConf, *, retune: bool = True) -> Money:
@@ -216,11 +104,6 @@ def product(*factors: Money) -> Money:
     mean = math.prod(f.mean for f in factors)
     variance = math.prod(f.mean * f.mean + f.std * f.std for f in factors) - mean * mean
     return Money(mean=mean, std=math.sqrt(0.0 if variance < 0 else variance))  # below 0 by rounding alone
-
-
-def gain(evidence: Evidence, conf: DecideConf) -> Money:
-    """What acting brings back, its chance to fail included."""
-    return product(chance_to_pass(evidence), waiting(evidence, conf))
 
 
 def probability_of_paying(gained: Money, cost: Money) -> float:

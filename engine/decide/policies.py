@@ -2,48 +2,96 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from engine.decide.costs import (
-    Attempt,
-    DecideConf,
-    Evidence,
-    acting,
-    chance_to_pass,
-    gain,
-    points_lost,
-    points_to_win,
-    probability_of_paying,
-    waiting,
-)
-from engine.records import Action, Decision, Money, digest
+from engine.decide import cara, watchers
+from engine.decide.conf import DecideConf
+from engine.decide.costs import probability_of_paying
+from engine.decide.evidence import Attempt, Evidence
+from engine.decide.expected import gain, waiting
+from engine.decide.forecast import upf
+from engine.decide.scope import cost_now, how
+from engine.decide.worth import cost_aware, counterfactual, options
+from engine.records import Action, Decision, digest, to_plain
 
 Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
+
+# Fields that ledgers of release 0.1.0 do not have: at their default they are no part of an id, which stays as it was.
+LATER = {
+    Evidence: ("track", "wanted"),
+    DecideConf: (
+        "patience",
+        "hysteresis",
+        "learned",
+        "drift_share",
+        "points",
+        "cusum_slack",
+        "cusum_limit",
+        "cara_threshold",
+        "cara_cumulative",
+        "cara_period",
+        "quantile",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a policy came to, before anything is worded or priced for people."""
+
+    action: Action
+    reason: str
+    wanted: int = 0  # windows in a row in which it wanted to act and its patience held it
 
 
 def decide(evidence: Evidence, conf: DecideConf) -> Decision:
     """KEEP, RETRAIN or RETUNE, with what it is worth. The same evidence and config give the same decision and id."""
-    held = _guard(evidence, conf)
-    if held:
-        act, reason = False, held
-    elif not evidence.model:
-        act, reason = True, "there is no champion"
-    else:
-        act, reason = POLICIES[conf.policy](evidence, conf)
-    cost = _cost(evidence, conf)
-    action, why = _how(evidence, conf) if act else (Action.KEEP, "")
+    choice = choose(evidence, conf)
+    cost = cost_now(evidence, conf)
     return Decision(
-        id=digest("decision", evidence, conf),
+        id=digest("decision", _told(evidence), _told(conf)),
         window=evidence.window,
         policy=conf.policy,
-        action=action,
-        reason=f"{reason}; {why}" if why else reason,
+        action=choice.action,
+        reason=choice.reason,
         waiting=waiting(evidence, conf),
         acting=cost,
         probability=probability_of_paying(gain(evidence, conf), cost),
         currency=conf.currency,
+        options=options(evidence, conf),
+        counterfactual=counterfactual(evidence, conf, cost, acts=choice.action is not Action.KEEP),
+        wanted=choice.wanted,
     )
+
+
+def choose(evidence: Evidence, conf: DecideConf) -> Choice:
+    """The action and why: a guard's word, else that of the policy, held by its patience."""
+    held = _guard(evidence, conf)
+    if held:
+        return Choice(action=Action.KEEP, reason=held)
+    acts, reason = POLICIES[conf.policy](evidence, conf) if evidence.model else (True, "there is no champion")
+    if not acts:
+        return Choice(action=Action.KEEP, reason=reason)
+    wanted = evidence.wanted + 1
+    if evidence.model and wanted < conf.patience:
+        patience = f"wanted in {wanted} windows in a row, the patience is {conf.patience}"
+        return Choice(action=Action.KEEP, reason=f"{reason}; {patience}", wanted=wanted)
+    action, why = how(evidence, conf)
+    return Choice(action=action, reason=f"{reason}; {why}")
+
+
+def _told(value: Any) -> dict[str, Any]:
+    """A record as its id sees it."""
+    plain: dict[str, Any] = to_plain(value)
+    for field in dataclasses.fields(value):
+        if field.name in LATER[type(value)] and getattr(value, field.name) == field.default:
+            del plain[field.name]
+    for attempt in plain.get("attempts", ()):
+        if attempt["lost"] is None:
+            del attempt["lost"]
+    return plain
 
 
 def _guard(evidence: Evidence, conf: DecideConf) -> str:
@@ -71,61 +119,15 @@ def _failed_in_a_row(attempts: tuple[Attempt, ...]) -> int:
     return count
 
 
-def _how(evidence: Evidence, conf: DecideConf) -> tuple[Action, str]:
-    """Keep the hyperparameters while they are young and have not just failed."""
-    if not evidence.model:
-        return Action.RETUNE, "and none to start from"
-    age = math.inf if evidence.tuned_at is None else evidence.index - evidence.tuned_at
-    if evidence.attempts and evidence.attempts[-1].passed is False and not evidence.attempts[-1].retuned:
-        return Action.RETUNE, "the same hyperparameters failed their gate the last time"
-    if age >= conf.retune_after:
-        since = "were never searched here" if math.isinf(age) else f"are {age} windows old"
-        return Action.RETUNE, f"the hyperparameters {since}"
-    return Action.RETRAIN, f"the hyperparameters are {age} windows old and are kept"
-
-
-def _cost(evidence: Evidence, conf: DecideConf) -> Money:
-    """Of the attempt that would be made now."""
-    return acting(evidence, conf, retune=_how(evidence, conf)[0] is Action.RETUNE)
-
-
-def _cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
-    points = points_to_win(evidence, conf)
-    if not (math.isfinite(points.mean) and math.isfinite(points.std)):
-        return False, f"what waiting costs is undecidable: {_unknown(evidence)}"
-    loss, cost = waiting(evidence, conf), _cost(evidence, conf)
-    probability = probability_of_paying(gain(evidence, conf), cost)
-    sentence = (
-        f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points "
-        f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old); "
-        f"waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, "
-        f"acting {cost.mean:.0f} and passes with {chance_to_pass(evidence).mean:.2f}: it pays with {probability:.2f}"
-    )
-    return probability >= conf.confidence, sentence
-
-
-def _unknown(evidence: Evidence) -> str:
-    """Which number a cost is missing."""
-    sides = (("the champion's own hold-out", evidence.baseline), ("realised performance", evidence.realised))
-    for name, estimate in sides:
-        if estimate is None:
-            return f"there is no estimate of {name} yet"
-        if not all(map(math.isfinite, (estimate.value, estimate.low, estimate.high))):
-            return f"{name} is undefined ({estimate.reason or 'not finite'})"
-    return "the amounts are not finite"
-
-
-def _calendar(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
-    begun = [a.index for a in evidence.attempts[-1:]]
-    begun += [] if evidence.tuned_at is None else [evidence.tuned_at]
-    if not begun:
-        return True, "nothing was ever trained here"
-    since = evidence.index - max(begun)
-    return since >= conf.calendar, f"{since} windows since the last training, the calendar says {conf.calendar}"
-
-
-def _never(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
-    return False, "the policy is never to act"
-
-
-POLICIES: Mapping[str, Policy] = {"calendar": _calendar, "cost_aware": _cost_aware, "never": _never}
+POLICIES: Mapping[str, Policy] = {
+    "calendar": watchers.calendar,
+    "cara_cumulative": cara.cumulative,
+    "cara_periodic": cara.periodic,
+    "cara_threshold": cara.threshold,
+    "cost_aware": cost_aware,
+    "cusum": watchers.cusum,
+    "drift": watchers.drift,
+    "never": watchers.never,
+    "performance": watchers.performance,
+    "upf": upf,
+}

@@ -152,7 +152,7 @@ def decisions(cycles: Sequence[Cycle]) -> Markup:
             parts.typeset(words.money(d.acting)),
             words.percent(d.probability),
             d.policy,
-            d.reason,
+            (d.reason, *((tag("br"), tag("small", d.counterfactual, class_="soft")) if d.counterfactual else ())),
         )
         for d in made.values()
     ]

@@ -252,6 +252,27 @@ def test_an_interrupt_ends_with_130_and_the_same_command_goes_on(grown: World) -
     assert "2026-05" in grown.cycles()
 
 
+def test_the_loop_runs_with_another_policy_and_its_decisions_are_replayed(fresh: World) -> None:
+    """The world turns round in April; CUSUM sums what was lost, which the label lag shows it a window later."""
+    answer = fresh.ask("loop", "decide=cusum", "loop.until=2026-05")
+    assert answer.code == 0
+    decisions = {window: cycle.decision for window, cycle in fresh.cycles().items() if cycle.decision}
+    assert {decision.policy for decision in decisions.values()} == {"cusum"}
+    assert decisions["2026-04"].action is Action.KEEP
+    assert decisions["2026-05"].action is Action.RETRAIN
+    assert "the sum of points lost beyond 1 a window is " in decisions["2026-05"].reason
+    why = fresh.ask("why", "2026-05")
+    assert why.code == 0
+    assert why.value["because"][0]["replay"] == "equal"
+    assert [len(row.payload["evidence"]["track"]) for row in fresh.rows("inputs") if "evidence" in row.payload] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert f"otherwise: {decisions['2026-05'].counterfactual[:40]}" in why.err
+
+
 def test_no_champion_is_a_negative_answer(fresh: World) -> None:
     """A floor that no model reaches: every window tries again, and nothing is promoted."""
     answer = fresh.ask("loop", "gate.rules.floor.threshold=0.999", "loop.until=2026-03")

@@ -11,8 +11,20 @@ import pytest
 from engine.gate import GateConf
 from engine.past import Past, open_window
 from engine.promote.ledger import Ledger
-from engine.records import Look, Outcome, Route, Stage, StageChange, Verdict, Wear, to_plain
-from tests.engine.cycles import cycle, estimate
+from engine.records import (
+    Cycle,
+    Look,
+    MonitorReport,
+    Outcome,
+    Performance,
+    Route,
+    Stage,
+    StageChange,
+    Verdict,
+    Wear,
+    to_plain,
+)
+from tests.engine.cycles import cycle, drift_report, estimate
 from tests.engine.world import Answer, World
 
 INDEX = {f"w{i}": i for i in range(9)}
@@ -104,6 +116,7 @@ def test_attempts_of_a_real_loop(ended: tuple[World, Answer]) -> None:
         attempts = now.attempts(index_of, "roc_auc_score")
         assert all(a.hours > 0 and a.gain is not None and a.gain.name == "roc_auc_score" for a in attempts)
         assert [a.age for a in attempts] == [2, 3]
+        assert [a.lost for a in attempts] == [_lost(world, window) for window in ("2026-05", "2026-06")]
         assert (Past(ledger, "2026-06").tuned_at(index_of), now.tuned_at(index_of)) == (1, 5)
         made = now.candidate(now.champion)
         assert made is not None
@@ -118,6 +131,39 @@ def test_attempts_of_a_real_loop(ended: tuple[World, Answer]) -> None:
         assert worn.best["roc_auc_score"] == max(e.value for e in (report.metrics[0], report.champion_metrics[0]))
         other = dataclasses.replace(report, fingerprint="other", window="other")
         assert now.wear(other, 7, index_of, GateConf()).uses == 0
+
+
+def _lost(world: World, window: str) -> float:
+    """What the loop's decision in a window had seen as lost."""
+    told = [row.payload["evidence"] for row in world.rows("inputs") if "conf" in row.payload]
+    (evidence,) = [found for found in told if found["window"] == window]
+    return float(evidence["baseline"]["value"] - evidence["realised"]["value"])
+
+
+def watched(window: str, model: str, labelled: str, value: float) -> Cycle:
+    """A cycle that saw a model on a window whose labels had come in."""
+    seen = Performance(model=model, window=labelled, n_rows=9, metrics=(estimate(value), estimate(0.5, "f1_score")))
+    report = MonitorReport(window=window, model=model, baseline=drift_report(), consecutive=None, performance=seen)
+    return cycle(id=window, window=window, monitor=report)
+
+
+def test_the_track_is_of_one_champion_window_by_window(ledger: Ledger) -> None:
+    """Labels come two windows late; in w5 those of w3 had not come yet, and w2 was seen again."""
+    seen = [watched("w3", "a", "w1", 0.7), watched("w4", "b", "w2", 0.8), watched("w5", "b", "w2", 0.9)]
+    for one in (*seen, cycle(id="w6", window="w6", monitor=None)):
+        ledger.append("cycle", one.id, to_plain(one), window=one.window)
+    now = watched("w7", "b", "w5", 0.75)
+    track = Past(ledger, "w7").track(now, "b", "roc_auc_score", INDEX)
+    assert [(found.at, found.window, found.estimate.value) for found in track] == [(4, 2, 0.8), (7, 5, 0.75)]
+    assert Past(ledger, "w7").track(now, "c", "roc_auc_score", INDEX) == ()
+    assert Past(ledger, "w7").track(now, "b", "log_loss", INDEX) == ()
+
+
+def test_patience_is_remembered_by_the_newest_decision(ledger: Ledger) -> None:
+    for window, more in (("w1", {"wanted": 2}), ("w2", {"wanted": 3}), ("w3", {})):
+        ledger.append("decision", window, {"action": "keep", **more}, window=window)
+    assert [Past(ledger, window).wanted for window in ("w3", "w4")] == [3, 0]
+    assert Past(ledger, "w9").wanted == 0
 
 
 def test_what_comes_after_the_opening_is_not_past(ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine import replay
-from engine.decide import Attempt, DecideConf, Evidence, decide
+from engine.decide import POLICIES, Attempt, DecideConf, Evidence, Seen, decide
 from engine.errors import InputError
 from engine.promote.chain import Row
 from engine.promote.ledger import Ledger
@@ -19,6 +20,8 @@ from engine.records import from_plain, to_plain
 from engine.replay import Replayed
 from tests.engine.cycles import cycle, estimate, trial
 from tests.engine.world import LAST, Answer, World
+
+OLD = Path(__file__).parent / "decide" / "decisions_0_1_0.json"
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def evidence(**more: Any) -> Evidence:
         "greater_is_better": True,
         "baseline": estimate(0.8),
         "realised": estimate(0.73),
-        "attempts": (Attempt(index=5, retuned=True, passed=True, hours=0.25, gain=estimate(0.01), age=2),),
+        "attempts": (Attempt(index=5, retuned=True, passed=True, hours=0.25, gain=estimate(0.01), age=2, lost=0.03),),
         "tuned_at": 5,
     }
     return Evidence(**(known | more))
@@ -60,10 +63,20 @@ def test_every_decision_and_verdict_of_a_loop_is_made_again_bit_for_bit(ended: t
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, -0.0, 1e308, 5e-324])
-@pytest.mark.parametrize("policy", ["cost_aware", "calendar", "never"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_numbers_that_json_lacks_do_not_hide_a_decision(ledger: Ledger, policy: str, bad: float) -> None:
-    row = decided(ledger, evidence(realised=estimate(bad)), DecideConf(policy=policy))
-    assert replay.replay(ledger, row).state is Replayed.EQUAL
+    seen = evidence(realised=estimate(bad), track=(Seen(at=9, window=9, estimate=estimate(bad)),), wanted=1)
+    for learned in (False, True):
+        row = decided(ledger, seen, DecideConf(policy=policy, hysteresis=0.2, learned=learned))
+        assert replay.replay(ledger, row).state is Replayed.EQUAL
+
+
+@pytest.mark.parametrize("told", json.loads(OLD.read_text()), ids=lambda told: told["inputs"]["conf"]["policy"])
+def test_what_release_0_1_0_decided_is_made_again_bit_for_bit(ledger: Ledger, told: dict[str, Any]) -> None:
+    """Without the fields that came later, and under the same id: rows as that release wrote them."""
+    row = ledger.append("decision", told["decision"]["id"], told["decision"], inputs=told["inputs"])
+    done = replay.replay(ledger, row)
+    assert (done.state, done.detail) == (Replayed.EQUAL, "made again from its inputs, bit for bit")
 
 
 def test_another_outcome_is_named(ledger: Ledger) -> None:

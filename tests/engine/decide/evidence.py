@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist
 from typing import Any
 
-from engine.decide import Attempt, Evidence
+from engine.decide import Attempt, Evidence, Seen
 from engine.records import Estimate
 
 QUANTILE = NormalDist().inv_cdf(0.975)
@@ -47,3 +47,11 @@ def attempt(index: int = 5, **more: Any) -> Attempt:
     """One that passed, by a warm start of half an hour."""
     known: dict[str, Any] = {"retuned": False, "passed": True, "hours": 0.5}
     return Attempt(index=index, **(known | more))
+
+
+def tracked(*values: float | Estimate, index: int = 10, lag: int = 0, **more: Any) -> Evidence:
+    """A champion of 0.80 that was seen with these values up to window `index - lag`; None of them is its hold-out."""
+    estimates = [value if isinstance(value, Estimate) else estimate(value) for value in values]
+    first = index - len(estimates) + 1
+    track = tuple(Seen(at=first + i, window=first + i - lag, estimate=found) for i, found in enumerate(estimates))
+    return evidence(index=index, track=track, realised=estimates[-1] if estimates else None, **more)

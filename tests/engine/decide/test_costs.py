@@ -17,14 +17,13 @@ from engine.decide.costs import (
     acting,
     chance_to_pass,
     cost_of_age,
-    gain,
     points_lost,
     points_to_win,
     probability_of_paying,
     product,
     standard_error,
-    waiting,
 )
+from engine.decide.expected import gain, waiting
 from engine.errors import ConfigError
 from engine.records import Money
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
@@ -190,12 +189,19 @@ def test_the_probability_of_paying_is_that_of_two_normals() -> None:
                 "review_cost",
                 "recovered_std",
                 "staleness",
+                "points",
+                "cusum_slack",
+                "cusum_limit",
+                "cara_threshold",
+                "cara_cumulative",
             )
             for value in (-1, math.nan, math.inf)
         ],
         *[(name, value) for name in ("confidence", "recovered") for value in (0, 1.1, math.nan)],
         *[("staleness_std", value) for value in (0, -1, math.nan, math.inf)],
-        *[(name, 0) for name in ("retune_after", "breaker", "calendar")],
+        *[(name, 0) for name in ("retune_after", "breaker", "calendar", "patience", "cara_period")],
+        *[(name, value) for name in ("drift_share", "quantile") for value in (0, 1, math.nan)],
+        *[("hysteresis", value) for value in (-0.1, 0.5, math.nan)],
         *[(name, -1) for name in ("min_spacing", "breaker_windows")],
         *[("point", value) for value in (0, -0.01, math.nan, math.inf)],
         ("policy", "weekly"),

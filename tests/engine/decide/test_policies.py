@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import math
+import pkgutil
 import random
 import time
 from collections.abc import Callable
@@ -13,16 +15,21 @@ from typing import Any
 
 import pytest
 
-import engine.decide.costs
-import engine.decide.policies
+import engine.decide
 from engine.decide import POLICIES, DecideConf, decide
-from engine.decide.costs import POLICY_NAMES, acting, gain, probability_of_paying, waiting
+from engine.decide.conf import POLICY_NAMES
+from engine.decide.costs import acting, probability_of_paying
+from engine.decide.expected import gain, waiting
 from engine.records import Action, Decision, from_plain, to_plain
-from tests.engine.decide.evidence import attempt, estimate, evidence
+from tests.engine.decide.evidence import attempt, estimate, evidence, tracked
 from tests.engine.decide.test_costs import UNKNOWNS
 
 BAD = evidence(realised=estimate(0.60))  # twenty points lost: whoever may act, acts
 FAILED = {"passed": False, "retuned": True}
+MODULES = sorted(module.name for module in pkgutil.iter_modules(engine.decide.__path__))
+ACTING = [name for name in POLICY_NAMES if name != "never"]
+# Everything is as bad as can be: whoever may act, acts.
+WORST = tracked(0.6, 0.6, 0.6, index=12, age=3, drifted=9, columns=9, tuned_at=2)
 
 
 def test_every_policy_has_its_name_in_the_config() -> None:
@@ -34,23 +41,44 @@ def test_every_policy_has_its_name_in_the_config() -> None:
 GUARDS: dict[str, tuple[dict[str, Any], str]] = {
     "pending": ({"pending": "a" * 64}, f"challenger {'a' * 12} is still in shadow"),
     "frozen": ({"frozen": "calibration broke"}, "promotions are frozen: calibration broke"),
-    "spacing": ({"attempts": (attempt(8),)}, "the last attempt was 2 windows ago, the spacing is 3"),
+    "spacing": ({"attempts": (attempt(10),)}, "the last attempt was 2 windows ago, the spacing is 3"),
     "breaker": (
-        {"attempts": tuple(attempt(k, **FAILED) for k in (3, 5, 7))},
+        {"attempts": tuple(attempt(k, **FAILED) for k in (5, 7, 9))},
         "3 gates failed in a row: no attempt for 3 windows",
     ),
 }
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-@pytest.mark.parametrize("policy", ["cost_aware", "calendar"])
+@pytest.mark.parametrize("policy", ACTING)
 @pytest.mark.parametrize("model", ["champion", ""])
 def test_guards_hold_every_policy(guard: str, policy: str, model: str) -> None:
     changes, reason = GUARDS[guard]
-    decision = decide(dataclasses.replace(BAD, model=model, **changes), DecideConf(policy=policy, min_spacing=3))
+    decision = decide(dataclasses.replace(WORST, model=model, **changes), DecideConf(policy=policy, min_spacing=3))
     assert (decision.action, decision.reason) == (Action.KEEP, reason)
-    free = decide(dataclasses.replace(BAD, model=model), DecideConf(policy=policy, calendar=1))
+    free = decide(dataclasses.replace(WORST, model=model), DecideConf(policy=policy, calendar=1))
     assert free.action is not Action.KEEP
+
+
+@pytest.mark.parametrize("policy", ACTING)
+def test_patience_holds_every_policy_and_counts(policy: str) -> None:
+    conf = DecideConf(policy=policy, patience=3)
+    seen, told = WORST, []
+    for _ in range(3):
+        told.append(decide(seen, conf))
+        seen = dataclasses.replace(seen, wanted=told[-1].wanted)
+    assert [decision.action is Action.KEEP for decision in told] == [True, True, False]
+    assert [decision.wanted for decision in told] == [1, 2, 0]
+    assert told[1].reason.endswith("; wanted in 2 windows in a row, the patience is 3")
+    assert decide(dataclasses.replace(WORST, model=""), conf).action is Action.RETUNE
+
+
+@pytest.mark.parametrize("policy", ACTING)
+def test_a_guard_and_a_policy_that_is_content_end_the_count(policy: str) -> None:
+    conf = DecideConf(policy=policy, patience=3)
+    held = decide(dataclasses.replace(WORST, frozen="incident", wanted=2), conf)
+    fine = tracked(0.8, 0.8, index=10, age=0, columns=9, wanted=2, tuned_at=9)
+    assert (held.wanted, decide(fine, conf).wanted) == (0, 0)
 
 
 def test_spacing_counts_from_the_last_attempt() -> None:
@@ -244,10 +272,11 @@ def test_another_input_gives_another_id() -> None:
     assert all(len(id) == 64 for id in ids)
 
 
-@pytest.mark.parametrize("module", [engine.decide.costs, engine.decide.policies])
-def test_nothing_impure_is_imported(module: Any) -> None:
-    tree = ast.parse(inspect.getsource(module))
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_impure_is_imported(module: str) -> None:
+    tree = ast.parse(inspect.getsource(importlib.import_module(f"engine.decide.{module}")))
     imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     imported |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
     allowed = {"__future__", "math", "collections.abc", "dataclasses", "statistics"}
-    assert imported <= allowed | {"engine.errors", "engine.records", "engine.decide.costs"}
+    ours = {name for name in imported if name.split(".")[:2] == ["engine", "decide"]}
+    assert imported - ours <= allowed | {"typing", "engine.errors", "engine.records"}

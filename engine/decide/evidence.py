@@ -1,0 +1,50 @@
+"""What a decision looks at: what is known of the champion, and of every earlier attempt to replace it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.records import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One earlier retrain, as the ledger tells it."""
+
+    index: int  # of the window in which it was made
+    retuned: bool
+    passed: bool | None  # None: still in shadow
+    hours: float
+    gain: Estimate | None = None  # challenger minus champion on the hold-out
+    age: int = 0  # windows that the challenger was trained on and the champion was not
+    lost: float | None = None  # baseline minus realised of the champion when it was decided on; None: undecidable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The champion's primary metric on one labelled window."""
+
+    at: int  # place in time of the cycle that saw it: the label may have come late
+    window: int  # place in time of the labelled window
+    estimate: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that a decision looks at."""
+
+    window: str
+    index: int
+    model: str
+    greater_is_better: bool
+    baseline: Estimate | None  # the champion's primary metric on its own hold-out
+    realised: Estimate | None  # the same on the newest labelled window
+    age: int = 0  # labelled windows that a retrain would learn from and the champion has not
+    drifted: int = 0  # columns that moved against the champion's training rows
+    columns: int = 0
+    pending: str = ""  # a challenger that is still in shadow
+    frozen: str = ""  # why promotions are frozen
+    attempts: tuple[Attempt, ...] = field(default=())
+    tuned_at: int | None = None  # place in time of the newest full sweep
+    track: tuple[Seen, ...] = ()  # `realised` window by window while the champion is watched, oldest first
+    wanted: int = 0  # windows in a row, up to the one before, in which the policy wanted to act and did not yet
