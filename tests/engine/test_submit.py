@@ -127,7 +127,7 @@ def test_a_sweep_on_the_cluster(there: list[str], new: World, tmp_path: Path) ->
     [
         ([], "command line:submit: what is submitted is missing - write tidegate submit sweep ..."),
         (["swep"], "command line:submit: 'swep' cannot be submitted - did you mean 'sweep'?"),
-        (["submit"], "command line:submit: 'submit' cannot be submitted - choose one of loop, train"),
+        (["submit"], "command line:submit: 'submit' cannot be submitted - choose one of loop, watch, train"),
         (["sweep"], "cluster: local is this machine - add cluster=ray, cluster=kuberay or cluster=slurm"),
         (
             ["train", "train.lr=choice(1,2)", "cluster=slurm"],
