@@ -19,8 +19,8 @@ RIVALS = ("calendar", "drift", "cusum")
 FRESH = 1000  # the first seed: variants of the learned policy were compared on the pasts of seeds 0 to 39
 EARLIER, LATER = Span(first=4, last=63), Span(first=66, last=125)
 # Where the mean difference of cost lies below 0 by two standard errors, over 40 pasts. A calendar whose period was
-# tuned on the same past is beaten nowhere, and where seasons turn it is cheaper by one percent. Where nothing harms, all
-# that keep quiet are equal.
+# tuned on the same past is beaten nowhere, and where seasons turn it is cheaper by one percent. Where nothing harms,
+# all that keep quiet are equal.
 BEATEN = {
     "abrupt": ("drift", "cusum"),
     "gradual": ("drift", "cusum"),
