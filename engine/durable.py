@@ -76,8 +76,21 @@ def perform(step: Step, execute: Callable[[], None]) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file, durable and atomic; an existing one is replaced, its folder made where missing."""
-    write_chunks(Path(path), (data[i : i + CHUNK] for i in range(0, max(len(data), 1), CHUNK)))
+    """Write a file, durable and atomic; an existing one is replaced, its folder made where missing.
+
+    Another process that does the same work may take the temporary for one that a crash has left, and remove it: then
+    the file is written once more.
+    """
+
+    def write() -> None:
+        write_chunks(Path(path), (data[i : i + CHUNK] for i in range(0, max(len(data), 1), CHUNK)))
+
+    try:
+        write()
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        write()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -118,6 +118,29 @@ def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "link").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_temporary_that_another_process_swept_away_is_written_once_more(tmp_path: Path, times: int) -> None:
+    swept = 0
+
+    def sweep(step: Step, execute: Callable[[], None]) -> None:
+        nonlocal swept
+        if step.operation == "replace" and swept < times:
+            step.path.unlink()
+            swept += 1
+        execute()
+
+    path = tmp_path / "record.json"
+    with durable.intercept(sweep):
+        if times == 1:
+            durable.write_bytes(path, b"whole")
+            assert path.read_bytes() == b"whole"
+        else:  # that is no accident
+            with pytest.raises(InputError, match="No such file or directory"):
+                durable.write_bytes(path, b"whole")
+            assert not path.exists()
+    assert list(tmp_path.iterdir()) == ([path] if times == 1 else [])
+
+
 def test_the_interceptor_is_gone_after_its_context(tmp_path: Path) -> None:
     with pytest.raises(InputError), durable.intercept(failing(0, errno.EIO)):
         durable.write_bytes(tmp_path / "file", b"data")

@@ -99,6 +99,9 @@ OF_TYPE: dict[str, tuple[Any, ...]] = {
 }
 
 
+LISTS = ("numeric", "categorical", "ignore")  # of columns, none by default
+
+
 def values(composed: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every key of the config with values that it cannot have."""
     skipped = ("model", "hydra", "ledgers")  # a list of URLs: [1] is one, refused when it is opened
@@ -111,7 +114,7 @@ def values(composed: DictConfig) -> Iterator[tuple[str, Any]]:
             if isinstance(value, dict):
                 yield from walk(value, f"{path}{key}.")
                 continue
-            kind = "str" if value is None else type(value).__name__
+            kind = "list" if key in LISTS else "str" if value is None else type(value).__name__
             for bad in OF_TYPE[kind]:
                 yield f"{path}{key}", bad
 

@@ -225,6 +225,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.slow  # a disk that refuses the record ends a sweep in test_tune.py, always
 @pytest.mark.ray
 def test_a_disk_that_is_full_ends_the_command_and_loses_nothing(
     truth: dict[str, Any], small_disk: Path, record_property: Callable[[str, object], None]
