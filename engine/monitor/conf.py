@@ -42,6 +42,9 @@ class MonitorConf:
     """Largest share of live rows outside the values of the reference that it bears."""
     reference_rows: int = 200
     """Fewer labelled reference rows than this, or rows that speak for the live ones, give no estimate."""
+    unlabelled_floor: float = 0.1
+    """Up to this share of rows without a label are taken for rows that never get one (cancelled orders, say) and left
+    out, as they are of training. Where more lack one, the labelled ones must be a fair sample."""
     labels_floor: float = 0.1
     """Smallest Kolmogorov-Smirnov distance between the predictions of labelled and unlabelled rows that makes the
     labelled ones a biased sample."""
@@ -57,7 +60,7 @@ class MonitorConf:
         for name in ("numeric_floor", "categorical_floor", "missing_floor", "labels_floor"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no distance", "choose 0 up to 1")
-        for name in ("calibration_floor", "support_floor"):
+        for name in ("calibration_floor", "support_floor", "unlabelled_floor"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no share", "choose 0 up to 1")
         if self.reference_rows < 50:

@@ -1,9 +1,10 @@
 """Realised performance: the champion on the labelled rows of the newest window whose labels are in.
 
-Where only some rows have their label yet, they count, and how many is said; but only while they are a fair sample:
-where the model's predictions on labelled and unlabelled rows differ (Kolmogorov-Smirnov, significant and above
-`monitor.labels_floor`), labels are missing for a reason, and every metric is NaN with that reason and its value in
-words. That predictions agree does not prove that labels are missing at random: it is what can be seen.
+Some rows never get a label (cancelled orders): up to `monitor.unlabelled_floor` of them, performance is of the others,
+as training is. Where more lack their label it is not in yet. Those that are in count, and how many is said; but only while
+they are a fair sample: where the model's predictions on labelled and unlabelled rows differ (Kolmogorov-Smirnov,
+significant and above `monitor.labels_floor`), labels are missing for a reason, and every metric is NaN with that reason
+and its value in words. That predictions agree does not prove that labels are missing at random: it is what can be seen.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from engine.monitor.conf import MonitorConf
 from engine.monitor.labelled import MetricsConf, unknown
 from engine.records import Estimate, Performance, SliceEstimate
 from kernels.drift import ks_2samp
-
-FEW_UNLABELLED = 0.01  # of all rows: so few cannot move a metric by much, whatever they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ def biased(mature: Mature, rules: MonitorConf) -> str:
     Predictions of several classes are compared class by class, with Bonferroni's correction.
     """
     others, labelled = mature.unlabelled, len(mature.rows)
-    if others is None or len(others) <= FEW_UNLABELLED * (labelled + len(others)):
+    if others is None or len(others) <= rules.unlabelled_floor * (labelled + len(others)):
         return ""
     told = f"{labelled} of {labelled + len(others)} rows are labelled"
     if min(labelled, len(others)) < rules.min_rows:

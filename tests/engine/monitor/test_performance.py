@@ -107,6 +107,16 @@ def test_labels_that_are_missing_for_a_reason_are_not_trusted() -> None:
     assert math.isnan(found.slices[0].estimate.value)
 
 
+@pytest.mark.parametrize(("labelled", "reason"), [(1810, ""), (1780, "biased: 1780 of 2000 rows are labelled")])
+def test_rows_that_never_get_a_label_are_left_out_up_to_a_share(labelled: int, reason: str) -> None:
+    """The model scores them high, all of them: cancelled flights in bad weather, say."""
+    _, score = binary(2000)
+    found = seen(part(labelled, score))
+    assert found.unlabelled == 2000 - labelled
+    assert found.reason.startswith(reason)
+    assert math.isfinite(found.metric("log_loss").value) == (reason == "")
+
+
 def test_a_fair_sample_is_rarely_called_biased() -> None:
     alarms = sum(bool(seen(part(1000, np.random.default_rng(s).random(2000)), metrics=[]).reason) for s in range(300))
     assert alarms <= 9  # at most 1 % of 300 are expected; the floor keeps it below
