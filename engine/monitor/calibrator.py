@@ -112,12 +112,16 @@ def _curve(
     start = _newton(design[few], truth[few], prior, weight, prior)
     theta = _newton(design, truth, prior, weight, start)
     p = _share(design @ theta)
-    tilt, bends = design * np.sqrt(p * (1.0 - p))[:, None], design * (truth - p)[:, None]
-    own = [(tilt[fold == k].T @ tilt[fold == k], bends[fold == k].sum(axis=0), fold == k) for k in range(FOLDS)]
-    bend = np.sum([part for part, *_ in own], axis=0) + np.diag(weight)
-    crossed = np.empty(len(t))
-    for part, pull, out in own:  # one more step of Newton's without the fold, whose pull is what is left of the whole
-        crossed[out] = _share(design[out] @ (theta - np.linalg.solve(bend - part, pull)))
+    tilt = design * np.sqrt(p * (1.0 - p))[:, None]
+    rest = fold[:, None] == np.arange(FOLDS)
+    pulls = (rest * (truth - p)[:, None]).T @ design  # (FOLDS, P)
+    own = [
+        part.T @ part for part in (tilt[fold == k] for k in range(FOLDS))
+    ]  # of one matrix with itself: half the work
+    bend = np.sum(own, axis=0) + np.diag(weight)
+    # one more step of Newton's without the fold, whose pull is what is left of the whole
+    without = [theta - np.linalg.solve(bend - part, pull) for part, pull in zip(own, pulls, strict=True)]
+    crossed = _share(design @ np.stack(without, axis=1))[rest]
     score = design * (truth - crossed)[:, None]  # cross-fitted: residuals of rows that were fitted are too small
     if cluster is not None:
         codes = np.unique(cluster, return_inverse=True)[1]
