@@ -61,9 +61,9 @@ class DriftReport:
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
-        """The columns that moved, in the order of their rank."""
+        """The columns that moved, in the order of their rank; all of them together last, for that names none."""
         moved = [c for c in self.columns if c.outcome is DriftOutcome.DRIFT]
-        return tuple(sorted(moved, key=lambda c: c.rank))
+        return tuple(sorted(moved, key=lambda c: (c.kind == "multivariate", c.rank)))
 
 
 @record

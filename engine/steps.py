@@ -56,7 +56,8 @@ class Steps:
         self.late = arrivals.late  # trained on, and not decided on
         founding.check_names(self.names, confs.loop, confs.data)
         self.index_of = {name: i for i, name in enumerate(self.names)}
-        self._monitor = Monitor(confs.monitor, confs.evaluate, confs.data.numeric, confs.data.categorical)
+        data = confs.data
+        self._monitor = Monitor(confs.monitor, confs.evaluate, data.numeric, data.categorical, data.label, data.kind)
         self._maturity = Maturity(confs, ports, self.model)
         self._risk = RiskWatch(confs, ports, self.read)
         self._windows: dict[tuple[str, bool], Window] = {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engine.errors import ConfigError
 
 METHODS = ("bh", "by", "holm", "bonferroni")
+MULTIVARIATE = ("none", "pca", "mmd")
 RISK_LOSSES = ("auto", "brier", "error", "none")
 
 
@@ -24,6 +25,11 @@ class MonitorConf:
     """Smallest total variation distance that matters, of categories."""
     missing_floor: float = 0.05
     """Smallest change of the share of missing values that matters."""
+    multivariate: str = "pca"
+    """How all columns together are held against the champion's training rows: pca, mmd or none."""
+    multivariate_floor: float = 0.05
+    """Smallest distance that matters of all columns together: Kolmogorov-Smirnov between rows' distances from
+    principal axes (pca), or the root of the maximum mean discrepancy (mmd)."""
     min_rows: int = 50
     """Fewer values than this on either side are undecidable."""
     risk_loss: str = "auto"
@@ -57,7 +63,10 @@ class MonitorConf:
         if self.method not in METHODS:
             cure = f"choose one of {', '.join(METHODS)}"
             raise ConfigError("monitor.method", f"{self.method!r} is unknown", cure)
-        for name in ("numeric_floor", "categorical_floor", "missing_floor", "labels_floor"):
+        if self.multivariate not in MULTIVARIATE:
+            cure = f"choose one of {', '.join(MULTIVARIATE)}"
+            raise ConfigError("monitor.multivariate", f"{self.multivariate!r} is unknown", cure)
+        for name in ("numeric_floor", "categorical_floor", "missing_floor", "multivariate_floor", "labels_floor"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no distance", "choose 0 up to 1")
         for name in ("calibration_floor", "support_floor", "unlabelled_floor"):

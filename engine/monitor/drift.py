@@ -90,16 +90,22 @@ class Finding:
 
 
 def compare(
-    reference: Reference, live: pa.Table, name: str, conf: MonitorConf, predictions: np.ndarray | None = None
+    reference: Reference,
+    live: pa.Table,
+    name: str,
+    conf: MonitorConf,
+    predictions: np.ndarray | None = None,
+    further: Sequence[Finding] = (),
 ) -> DriftReport:
-    """Every column of `live`, and the model's predictions on it where both sides have them.
+    """Every column of `live`, and the model's predictions on it where both sides have them; judged together with what
+    else was found out (labels.py, joint.py).
 
     A column that is absent, empty or of another kind is UNDECIDABLE, and the others are still judged.
     """
     found = [*_numeric(reference, live, conf), *_categorical(reference, live, conf)]
     if reference.predictions is not None and predictions is not None:
         found += _rank_findings(reference.scores, predictions, "prediction", conf)
-    return report(reference.name, name, found, conf)
+    return report(reference.name, name, [*found, *further], conf)
 
 
 def report(reference: str, live: str, findings: Sequence[Finding], conf: MonitorConf) -> DriftReport:

@@ -8,7 +8,13 @@ from engine.contrast import Contrast, Portrait
 from engine.records import ColumnDrift, DriftOutcome, DriftReport, Performance
 from engine.report import words
 
-SHORT = {"ks_2samp": "KS", "total_variation_distance": "TV", "difference of shares": "share", "mmd": "MMD"}
+SHORT = {
+    "ks_2samp": "KS",
+    "total_variation_distance": "TV",
+    "difference of shares": "share",
+    "mmd": "MMD",
+    "pca_reconstruction_error": "PCA",
+}
 """Names of statistics as a table has room for."""
 NAMED = 3
 LONGEST = 24
@@ -29,7 +35,7 @@ def happened(drift: ColumnDrift, portrait: Portrait | None = None) -> str:
     if drift.kind == "missing":
         parts = [missing(drift)]
     elif drift.kind == "multivariate":
-        parts = [f"columns go together differently: {effect(drift)}"]
+        parts = [of_the_whole(drift)]
     elif portrait is not None and portrait.edges:
         parts.append(numbers(portrait))
     elif portrait is not None:
@@ -37,6 +43,12 @@ def happened(drift: ColumnDrift, portrait: Portrait | None = None) -> str:
     if not math.isnan(drift.missing_live) and drift.kind != "missing" and drift.missing_live != drift.missing_reference:
         parts.append(f"missing {missing(drift)}")
     return "; ".join(parts)
+
+
+def of_the_whole(drift: ColumnDrift) -> str:
+    """Of what is no feature: `the labels moved: TV 0.200`; empty for columns and predictions."""
+    said = {"label": "the labels moved", "multivariate": "columns go together differently"}.get(drift.kind)
+    return f"{said}: {effect(drift)}" if said else ""
 
 
 def missing(drift: ColumnDrift) -> str:

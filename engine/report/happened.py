@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.records import Check, CheckOutcome, ColumnDrift, Cycle, DriftReport, Estimate
 from engine.report import charts, foreseen, heat, parts, story, words
-from engine.report.contrast_words import harm
+from engine.report.contrast_words import harm, of_the_whole
 from engine.report.markup import Markup, tag
 
 MOST_COLUMNS = 40  # of the data, in the heat map
@@ -126,7 +126,8 @@ def drift(cycles: Sequence[Cycle]) -> Markup:
         f"has probability {words.percent(last.alpha)}."
     )
     costly = [f"{c.column} {said}" for c in last.drifted[:3] if c.harm > 0 and (said := harm(c, last.metric))]
-    lead += f" In the newest window: {', '.join(costly)}." if costly else ""
+    whole = [said for c in last.drifted if (said := of_the_whole(c))]
+    lead += f" In the newest window: {', '.join([*costly, *whole])}." if costly or whole else ""
     keys = (("cell", "below the floor"), ("heat", "1 and more: at or above the floor"), ("moved", "drift"))
     creeping = _heat(names, before, "consecutive")
     return parts.section(

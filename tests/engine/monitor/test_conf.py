@@ -10,14 +10,17 @@ import pytest
 from engine.errors import ConfigError
 from engine.monitor.conf import MonitorConf
 
+FLOORS = ("numeric_floor", "categorical_floor", "missing_floor", "multivariate_floor")
+
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         *[("alpha", value) for value in (0, 1, -0.1, math.nan)],
-        *[(name, value) for name in ("numeric_floor", "categorical_floor", "missing_floor") for value in (-0.1, 1)],
+        *[(name, value) for name in FLOORS for value in (-0.1, 1)],
         ("numeric_floor", math.nan),
         ("method", "fdr"),
+        ("multivariate", "energy"),
         ("min_rows", 1),
         ("risk_loss", "squared"),
         ("risk_tolerance", 1.0),
@@ -35,4 +38,4 @@ def test_refusals(field: str, value: Any) -> None:
 
 def test_the_defaults_stand() -> None:
     conf = MonitorConf()
-    assert (conf.alpha, conf.method, conf.min_rows) == (0.01, "bh", 50)
+    assert (conf.alpha, conf.method, conf.min_rows, conf.multivariate) == (0.01, "bh", 50, "pca")

@@ -10,9 +10,11 @@ import pyarrow as pa
 from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
 from engine.monitor.harm import Importance
+from engine.monitor.joint import COLUMN
 from engine.monitor.performance import Mature
 from engine.monitor.report import Monitor
-from engine.records import MonitorReport, Task, Window
+from engine.records import DriftOutcome, MonitorReport, Task, Window
+from kernels.pvalues import adjust
 
 
 @dataclass
@@ -33,6 +35,7 @@ def window(index: int, shift: float = 0.0, *, whole: bool = False) -> Window:
             "id": np.arange(400),
             "x": pa.array((100 * values).astype(np.int64) if whole else 100 * values),
             "c": rng.choice(["a", "b"], 400),
+            "y": rng.integers(0, 2, 400),
         }
     )
     return Window(name=f"w{index}", index=index, table=table, fingerprint="", path="", labelled=False)
@@ -48,18 +51,18 @@ def report(monitor: Monitor, live: Window, previous: Window, model: str = "first
     return monitor.report(model=model, window=live, previous=previous, **(known | more))  # type: ignore[arg-type]
 
 
-def make_monitor() -> Monitor:
-    return Monitor(MonitorConf(), Metrics(), ["x"], ["c"])
+def make_monitor(conf: MonitorConf | None = None) -> Monitor:
+    return Monitor(conf or MonitorConf(), Metrics(), ["x"], ["c"], "y", Task.BINARY)
 
 
 def test_baseline_and_consecutive_drift_are_both_told() -> None:
     found = report(make_monitor(), window(3, 1.0), window(2, 1.0))
     assert (found.baseline.reference, found.baseline.live) == ("w0 to w1", "w3")
-    assert [c.column for c in found.baseline.drifted] == ["x"]  # slow creep
+    assert [c.column for c in found.baseline.drifted] == ["x", COLUMN]  # slow creep
     assert found.consecutive is not None
     assert found.consecutive.reference == "w2"
     assert not found.consecutive.drifted  # no jump
-    assert [c.column for c in found.baseline.columns] == ["x", "c", "prediction"]
+    assert [c.column for c in found.baseline.columns] == ["x", "c", "prediction", COLUMN]
     assert [c.column for c in found.consecutive.columns] == ["x", "c"]  # of one model's predictions: the baseline
     assert found.baseline.columns[0].n_reference == 800
     assert found.performance is None
@@ -82,7 +85,42 @@ def test_the_reference_changes_with_the_champion_only() -> None:
     assert same == first  # the model's training rows are what they were
     other = report(monitor, window(3), window(2), "second", reference=[window(7, 9.0)])
     assert other.baseline.reference == "w7"
-    assert [c.column for c in other.baseline.drifted] == ["x"]
+    assert [c.column for c in other.baseline.drifted] == ["x", COLUMN]
+
+
+def mature(share: float, unlabelled: np.ndarray | None = None, rows: int = 300) -> Mature:
+    """Labels of which this share is 1, and the predictions that go with them."""
+    target = (np.arange(rows) < share * rows).astype(np.int64)
+    made = Rows(task=Task.BINARY, target=target, ids=np.arange(rows), cluster=None)
+    return Mature(window="w2", rows=made, prediction=np.linspace(0, 0.5, rows), unlabelled=unlabelled)
+
+
+def test_labels_are_judged_with_the_columns() -> None:
+    monitor = make_monitor()
+    for share, drifted in ((0.5, []), (0.9, ["y"])):
+        found = report(monitor, window(3), window(2), mature=mature(share))
+        assert [(c.column, c.kind) for c in found.baseline.columns[-1:]] == [("y", "label")]
+        assert [c.column for c in found.baseline.drifted] == drifted
+        judged = found.baseline.columns
+        expected = adjust(np.array([c.pvalue for c in judged]), "bh")
+        np.testing.assert_array_equal([c.adjusted_pvalue for c in judged], expected)
+        assert found.consecutive is not None
+        assert [c.column for c in found.consecutive.columns] == ["x", "c"]
+
+
+def test_labels_that_are_no_fair_sample_are_undecidable_for_that_reason() -> None:
+    found = report(make_monitor(), window(3), window(2), mature=mature(0.9, np.linspace(0.4, 1, 600)))
+    label = found.baseline.columns[-1]
+    assert found.performance is not None
+    assert found.performance.reason.startswith("biased: 300 of 900 rows are labelled")
+    assert (label.outcome, label.reason) == (DriftOutcome.UNDECIDABLE, found.performance.reason)
+    assert not found.baseline.drifted
+
+
+def test_all_columns_together_can_be_left_out_or_taken_another_way() -> None:
+    for method, statistics in (("none", []), ("pca", ["pca_reconstruction_error"]), ("mmd", ["mmd"])):
+        found = report(make_monitor(MonitorConf(multivariate=method)), window(3), window(2))
+        assert [c.statistic for c in found.baseline.columns if c.kind == "multivariate"] == statistics
 
 
 def test_performance_is_of_the_labelled_window() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from engine.contrast import Contrast, Guess, LeftOut, Portrait, Side
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
+from engine.report import happened
 from engine.report.contrast_table import QUIET, contrast_table
 from engine.report.tables import plain
 from tests.engine.report.fixtures import FEATURES, year
@@ -80,3 +81,22 @@ def test_guesses_name_their_cure_and_nothing_in_a_name_drives_the_terminal() -> 
     assert "\x1b" not in text
     assert "taken for categories: a, b (whole numbers with 2 values); if not: numeric=[a,b]" in text
     assert "and 6 more" in text
+
+
+def test_labels_and_all_columns_together_are_said_in_words_in_the_table_and_on_the_page() -> None:
+    base = of_the_year().columns[0]
+    moved = {"outcome": DriftOutcome.DRIFT, "effect": 0.2}
+    report = replace(
+        of_the_year(),
+        columns=(
+            replace(base, column="y", kind="label", statistic="total_variation_distance", **moved),
+            replace(base, column="all columns together", kind="multivariate", statistic="mmd", **moved),
+        ),
+    )
+    said = "the labels moved: TV 0.200", "columns go together differently: MMD 0.200"
+    assert said[1] in " ".join(" ".join(shown(report)).split())
+    cycles = year()[:5]
+    monitor = cycles[4].monitor
+    assert monitor is not None
+    page = str(happened.drift([*cycles[:4], replace(cycles[4], monitor=replace(monitor, baseline=report))]))
+    assert f"In the newest window: {', '.join(said)}." in page
