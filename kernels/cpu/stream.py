@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from kernels.cpu.adaptive import BLOCK, HEAD, MEMORY, adwin, fold, unfold
 from kernels.cpu.lanes import LANES, NUMBERS, P0, SIDE, VALUE, cusum, ddm, eddm, page_hinkley
 from kernels.cpu.sequences import bernstein, betting
 from kernels.cpu.threads import map_columns, thread_count
-from kernels.cpu.windows import adwin, kswin
+from kernels.cpu.windows import kswin
 from kernels.sums import Advance
 
 KINDS = ("cusum", "page_hinkley", "ddm", "eddm", "adwin", "kswin", "betting", "bernstein")
@@ -34,7 +35,7 @@ def advance(
     fresh = initial if restart else state[0]
     missing = np.zeros(columns, np.int64)
     share = -(-columns // thread_count())  # a thread takes neighbours: it reads whole stretches of a row
-    run = _pass_beside if number < BESIDE else _pass
+    run = _pass_beside if number < BESIDE else _pass_adaptive if kind == "adwin" else _pass
 
     def part(task: int) -> tuple[Any, Any, int]:
         first = task * share
@@ -133,6 +134,23 @@ def _pass_beside(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _turned(tile, flat, at, along, across, low, high, missing):
+    """Fill (columns, rows) from place `at`; False where a value lies outside the span."""
+    absent, outside = 0, 0
+    for i in range(tile.shape[1]):
+        for c in range(missing.size):
+            value = flat[at + i * along + c * across]
+            tile[c, i] = value
+            absent |= value != value
+            outside |= (value < low) | (value > high)
+    if absent:
+        for c in range(missing.size):
+            for i in range(tile.shape[1]):
+                missing[c] += tile[c, i] != tile[c, i]
+    return outside == 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pass(
     kind, flat, along, across, rows, first, state, params, fresh, restart, start, low, high, missing, places, sides
 ):
@@ -140,25 +158,16 @@ def _pass(
     columns, alarms, every = missing.size, 0, flat.size // rows
     tile = np.empty((columns, ROWS))
     for top in range(0, rows, ROWS):
-        size, outside = min(ROWS, rows - top), 0
-        for i in range(size):
-            at = (top + i) * along + first * across
-            for c in range(columns):
-                value = flat[at + c * across]
-                tile[c, i] = value
-                outside |= (value < low) | (value > high)
-        if outside:
+        part = tile[:, : min(ROWS, rows - top)]
+        if not _turned(part, flat, top * along + first * across, along, across, low, high, missing):
             return -1
         for c in range(columns):
             s, p = state[c], params[c]
-            for i in range(size):
+            for i in range(part.shape[1]):
                 value = tile[c, i]
                 if value != value:
-                    missing[c] += 1
                     continue
-                if kind == 4:
-                    side = adwin(value, s, p)
-                elif kind == 5:
+                if kind == 5:
                     side = kswin(value, s, p, start + top + i, first + c)
                 elif kind == 6:
                     side = betting(value, s, p)
@@ -169,4 +178,30 @@ def _pass(
                     alarms += 1
                     if restart:
                         s[:] = fresh
+    return alarms
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pass_adaptive(
+    kind, flat, along, across, rows, first, state, params, fresh, restart, start, low, high, missing, places, sides
+):
+    """`_pass` of ADWIN, which reads by the block."""
+    columns, alarms, every = missing.size, 0, flat.size // rows
+    room = int(params[0, 2]) + 1
+    levels = (fresh.size - HEAD) // (1 + 2 * room)
+    b, counts = np.zeros((columns, 4, levels * room)), np.zeros((columns, levels), np.int64)
+    h, q = np.zeros((columns, MEMORY)), np.zeros((2, 4, room + BLOCK))
+    for c in range(columns):
+        unfold(state[c], room, b[c], counts[c], h[c])
+    tile, found, ways = np.empty((columns, ROWS)), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    for top in range(0, rows, ROWS):
+        part = tile[:, : min(ROWS, rows - top)]
+        if not _turned(part, flat, top * along + first * across, along, across, low, high, missing):
+            return -1
+        for c in range(columns):
+            for j in range(adwin(part[c], params[c], fresh, restart, b[c], counts[c], h[c], q, found, ways)):
+                places[alarms], sides[alarms] = (top + found[j]) * every + c, ways[j]
+                alarms += 1
+    for c in range(columns):
+        fold(state[c], room, b[c], counts[c], h[c])
     return alarms
