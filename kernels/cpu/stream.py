@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.cpu.adaptive import BLOCK, HEAD, MEMORY, adwin, fold, unfold
+from kernels.cpu.adaptive import BUCKET, HEAD, MEMORY, adwin, fold, ring, unfold
 from kernels.cpu.lanes import LANES, NUMBERS, P0, SIDE, VALUE, cusum, ddm, eddm, page_hinkley
 from kernels.cpu.sequences import bernstein, betting
 from kernels.cpu.threads import map_columns, thread_count
@@ -23,6 +23,7 @@ from kernels.sums import Advance
 KINDS = ("cusum", "page_hinkley", "ddm", "eddm", "adwin", "kswin", "betting", "bernstein")
 BESIDE = 4  # kinds whose streams go side by side
 ROWS = 64  # that are taken at a time: few enough for the first cache
+STRETCH = 512  # rows of one column after the other: enough to come back to its memory seldom
 
 
 def advance(
@@ -156,9 +157,9 @@ def _pass(
 ):
     """How many alarms there were, -1 where a value is refused. A place is row F + column, from `first`."""
     columns, alarms, every = missing.size, 0, flat.size // rows
-    tile = np.empty((columns, ROWS))
-    for top in range(0, rows, ROWS):
-        part = tile[:, : min(ROWS, rows - top)]
+    tile = np.empty((columns, STRETCH))
+    for top in range(0, rows, STRETCH):
+        part = tile[:, : min(STRETCH, rows - top)]
         if not _turned(part, flat, top * along + first * across, along, across, low, high, missing):
             return -1
         for c in range(columns):
@@ -189,19 +190,19 @@ def _pass_adaptive(
     columns, alarms, every = missing.size, 0, flat.size // rows
     room = int(params[0, 2]) + 1
     levels = (fresh.size - HEAD) // (1 + 2 * room)
-    b, counts = np.zeros((columns, 4, levels * room)), np.zeros((columns, levels), np.int64)
-    h, q = np.zeros((columns, MEMORY)), np.zeros((2, 4, room + BLOCK))
+    b, h = np.zeros((columns, levels * ring(room) * BUCKET)), np.zeros((columns, MEMORY))
+    heads, counts = np.zeros((columns, levels), np.int64), np.zeros((columns, levels), np.int64)
     for c in range(columns):
-        unfold(state[c], room, b[c], counts[c], h[c])
-    tile, found, ways = np.empty((columns, ROWS)), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
-    for top in range(0, rows, ROWS):
-        part = tile[:, : min(ROWS, rows - top)]
+        unfold(state[c], room, b[c], heads[c], counts[c], h[c])
+    tile, found, ways = np.empty((columns, STRETCH)), np.empty(STRETCH, np.int64), np.empty(STRETCH, np.int64)
+    for top in range(0, rows, STRETCH):
+        part = tile[:, : min(STRETCH, rows - top)]
         if not _turned(part, flat, top * along + first * across, along, across, low, high, missing):
             return -1
         for c in range(columns):
-            for j in range(adwin(part[c], params[c], fresh, restart, b[c], counts[c], h[c], q, found, ways)):
+            for j in range(adwin(part[c], params[c], fresh, restart, b[c], heads[c], counts[c], h[c], found, ways)):
                 places[alarms], sides[alarms] = (top + found[j]) * every + c, ways[j]
                 alarms += 1
     for c in range(columns):
-        fold(state[c], room, b[c], counts[c], h[c])
+        fold(state[c], room, b[c], heads[c], counts[c], h[c])
     return alarms
