@@ -23,7 +23,7 @@ from kernels.sums import Advance
 KINDS = ("cusum", "page_hinkley", "ddm", "eddm", "adwin", "kswin", "betting", "bernstein")
 BESIDE = 4  # kinds whose streams go side by side
 ROWS = 64  # that are taken at a time: few enough for the first cache
-STRETCH = 512  # rows of one column after the other: enough to come back to its memory seldom
+STRETCH = 1032  # rows of one column after the other; no power of 2, or all columns would share one set of the cache
 
 
 def advance(
