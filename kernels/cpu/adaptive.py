@@ -38,7 +38,7 @@ def ring(room):
     return size
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _at(k, i, mask):
     """Where number i of level k lies."""
     return (BUCKET * (k * (mask + 1) + (i & mask))) & PLACE
@@ -48,9 +48,10 @@ def _at(k, i, mask):
 def unfold(s, room, b, heads, counts, h):
     """Read a stream's state (S,)."""
     first, mask = HEAD + counts.size, ring(room) - 1
-    h[:HEAD], h[CONFIDENCE:], heads[:] = s[:HEAD], 0.0, 0
+    for i in range(MEMORY):  # a loop: Numba takes seconds for a slice into a slice
+        h[i] = s[i] if i < HEAD else 0.0
     for k in range(counts.size):
-        counts[k] = int(s[HEAD + k])
+        heads[k], counts[k] = 0, int(s[HEAD + k])
         for i in range(counts[k]):
             at = _at(k, i, mask)
             b[at + SUM] = s[first + 2 * (k * room + i)]
@@ -62,7 +63,8 @@ def unfold(s, room, b, heads, counts, h):
 def fold(s, room, b, heads, counts, h):
     """Write a stream's state (S,)."""
     first, mask = HEAD + counts.size, ring(room) - 1
-    s[:HEAD], s[first:] = h[:HEAD], 0.0
+    for i in range(s.size):
+        s[i] = h[i] if i < HEAD else 0.0
     for k in range(counts.size):
         s[HEAD + k] = counts[k]
         for i in range(counts[k]):

@@ -23,7 +23,7 @@ VALUE, SIDE = LANES * (STATE + PARAMS), LANES * (STATE + PARAMS + 1)
 NUMBERS = LANES * (STATE + PARAMS + 2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def cusum(w, lanes):
     alarm = 0
     for f in range(min(lanes, LANES)):
@@ -38,7 +38,7 @@ def cusum(w, lanes):
     return alarm
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def page_hinkley(w, lanes):
     alarm = 0
     for f in range(min(lanes, LANES)):
@@ -64,7 +64,7 @@ def page_hinkley(w, lanes):
     return alarm
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def ddm(w, lanes):
     alarm = 0
     for f in range(min(lanes, LANES)):
@@ -88,7 +88,7 @@ def ddm(w, lanes):
     return alarm
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def eddm(w, lanes):
     alarm = 0
     for f in range(min(lanes, LANES)):

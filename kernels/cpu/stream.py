@@ -178,7 +178,8 @@ def _pass(
                     places[alarms], sides[alarms] = (top + i) * every + c, side
                     alarms += 1
                     if restart:
-                        s[:] = fresh
+                        for k in range(fresh.size):
+                            s[k] = fresh[k]
     return alarms
 
 
