@@ -1,4 +1,4 @@
-"""Detectors of streams on the CPU: one compiled pass a column, columns in parallel threads.
+"""Detectors of streams on the CPU: one compiled pass a part of the columns, parts in parallel threads.
 
 See kernels.reference.stream for what each step does; numbers, alarms and states are those of it.
 """
@@ -8,129 +8,202 @@ See kernels.reference.stream for what each step does; numbers, alarms and states
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from kernels.cpu.layout import split_columns
+from kernels.cpu.adaptive import BUCKET, HEAD, MEMORY, adwin, fold, ring, unfold
+from kernels.cpu.lanes import LANES, NUMBERS, P0, SIDE, VALUE, cusum, ddm, eddm, page_hinkley
 from kernels.cpu.sequences import bernstein, betting
-from kernels.cpu.threads import map_columns
-from kernels.cpu.windows import adwin, kswin
+from kernels.cpu.threads import map_columns, thread_count
+from kernels.cpu.windows import kswin
 from kernels.sums import Advance
 
 KINDS = ("cusum", "page_hinkley", "ddm", "eddm", "adwin", "kswin", "betting", "bernstein")
+BESIDE = 4  # kinds whose streams go side by side
+ROWS = 64  # that are taken at a time: few enough for the first cache
+STRETCH = 1032  # rows of one column after the other; no power of 2, or all columns would share one set of the cache
 
 
 def advance(
     kind: str, table: Any, state: Any, params: Any, initial: Any, start: int, span: tuple[float, float]
 ) -> Advance:
     """See `kernels.reference.stream.advance`. O(M) a column; ADWIN O(log W) and KSWIN O(window) a value at worst."""
-    number, columns = KINDS.index(kind), split_columns(table)
+    number, (flat, along, across) = KINDS.index(kind), _flat(table)
+    rows, columns = table.shape
     restart = initial is not None
     fresh = initial if restart else state[0]
+    missing = np.zeros(columns, np.int64)
+    share = -(-columns // thread_count())  # a thread takes neighbours: it reads whole stretches of a row
+    run = _pass_beside if number < BESIDE else _pass_adaptive if kind == "adwin" else _pass
 
-    def column(f: int) -> tuple[Any, Any, int, int]:
-        x = np.ascontiguousarray(columns[f], np.float64)
-        rows, sides = np.empty(x.size, np.int64), np.empty(x.size, np.int8)  # touched only where there are alarms
-        alarms, missing, refused = _pass(
-            number, x, state[f], params[f], fresh, restart, start, f, *map(float, span), rows, sides
-        )
-        return rows[:alarms].copy(), sides[:alarms].copy(), missing, refused
+    def part(task: int) -> tuple[Any, Any, int]:
+        first = task * share
+        mine = slice(first, first + share)
+        size = rows * len(missing[mine])
+        places, sides = np.empty(size, np.int64), np.empty(size, np.int8)  # touched only where there are alarms
+        alarms = run(
+            number, flat, along, across, rows, first, state[mine], params[mine], fresh, restart, start,
+            *map(float, span), missing[mine], places, sides,
+        )  # fmt: skip
+        return places[:alarms] + first, sides[:alarms].copy(), alarms
 
-    rows, sides, missing, refused = zip(*map_columns(column, len(columns), table.size), strict=True)
-    return Advance(list(rows), list(sides), np.array(missing, np.int64), np.array(refused, np.int64))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pass(kind, x, s, p, fresh, restart, start, column, low, high, rows, sides):
-    alarms, missing = 0, 0
-    for i in range(x.size):
-        value = x[i]
-        if value != value:
-            missing += 1
-            continue
-        if not low <= value <= high:
-            return alarms, missing, start + i
-        if kind == 0:
-            side = _cusum(value, s, p)
-        elif kind == 1:
-            side = _page_hinkley(value, s, p)
-        elif kind == 2:
-            side = _ddm(value, s, p)
-        elif kind == 3:
-            side = _eddm(value, s, p)
-        elif kind == 4:
-            side = adwin(value, s, p)
-        elif kind == 5:
-            side = kswin(value, s, p, start + i, column)
-        elif kind == 6:
-            side = betting(value, s, p)
-        else:
-            side = bernstein(value, s, p)
-        if side != 0:
-            rows[alarms], sides[alarms] = start + i, side
-            alarms += 1
-            if restart:
-                s[:] = fresh
-    return alarms, missing, -1
+    found = map_columns(part, -(-columns // share), table.size)
+    if any(alarms < 0 for *_, alarms in found):
+        return Advance([], [], missing, _refused(table, start, span))
+    places, sides = (np.concatenate([told[k] for told in found]) for k in (0, 1))
+    order = np.lexsort((places, places % columns))
+    ends = np.cumsum(np.bincount(places % columns, minlength=columns))[:-1]
+    return Advance(
+        np.split(places[order] // columns + start, ends), np.split(sides[order], ends), missing,
+        np.full(columns, -1, np.int64),
+    )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _cusum(value, s, p):
-    z = (value - p[0]) / p[1]
-    s[0] = max(0.0, s[0] + z - p[2])
-    s[1] = max(0.0, s[1] - z - p[2])
-    return 1 if s[0] > p[3] else (-1 if s[1] > p[3] else 0)
+def _flat(table: Any) -> tuple[Any, int, int]:
+    """(N F,) float64 of (N, F), and the steps from row to row and from column to column: one type for the compiler."""
+    if table.dtype == np.float64 and table.flags.f_contiguous:
+        return table.T.reshape(-1), 1, table.shape[0]
+    return np.ascontiguousarray(table, np.float64).reshape(-1), table.shape[1], 1
+
+
+def _refused(table: Any, start: int, span: tuple[float, float]) -> Any:
+    """(F,) row of the first value outside the span in each column, -1 where there is none."""
+    outside = (table < span[0]) | (table > span[1])
+    return np.where(outside.any(0), outside.argmax(0) + start, -1).astype(np.int64)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _page_hinkley(value, s, p):
-    n = s[0] + 1
-    mean = s[1] + (1 / n) * (value - s[1])
-    rise = p[3] * s[2] + (value - mean) - p[1]
-    fall = p[3] * s[3] + (value - mean) + p[1]
-    lowest, highest = min(s[4], rise), max(s[5], fall)
-    s[0], s[1], s[2], s[3], s[4], s[5] = n, mean, rise, fall, lowest, highest
-    if n < p[0]:
-        return 0
-    if p[4] >= 0 and rise - lowest > p[2]:
-        return 1
-    return -1 if p[4] <= 0 and highest - fall > p[2] else 0
+def _pass_beside(
+    kind, flat, along, across, rows, first, state, params, fresh, restart, start, low, high, missing, places, sides
+):
+    """How many alarms there were, -1 where a value is refused. A place is row F + column, from `first`."""
+    columns, alarms, every = missing.size, 0, flat.size // rows
+    groups = (columns + LANES - 1) // LANES
+    w = np.ones((groups, NUMBERS))
+    for c in range(columns):
+        g, f = c // LANES, c % LANES
+        for k in range(fresh.size):
+            w[g, k * LANES + f] = state[c, k]
+        for k in range(params.shape[1]):
+            w[g, P0 + k * LANES + f] = params[c, k]
+    tile = np.full((ROWS, groups * LANES), np.nan)
+    for top in range(0, rows, ROWS):
+        size = min(ROWS, rows - top)
+        absent, outside = 0, 0
+        for i in range(size):
+            at = (top + i) * along + first * across
+            for c in range(columns):
+                value = flat[at + c * across]
+                tile[i, c] = value
+                absent |= value != value
+                outside |= (value < low) | (value > high)
+        if outside:
+            return -1
+        if absent:
+            for i in range(size):
+                for c in range(columns):
+                    missing[c] += tile[i, c] != tile[i, c]
+        for g in range(groups):
+            v = w[g]
+            lanes = min(LANES, columns - g * LANES)
+            wide = LANES if lanes > LANES // 2 else LANES // 2
+            for i in range(size):
+                for f in range(wide):
+                    v[VALUE + f] = tile[i, g * LANES + f]
+                if kind == 0:
+                    found = cusum(v, wide)
+                elif kind == 1:
+                    found = page_hinkley(v, wide)
+                elif kind == 2:
+                    found = ddm(v, wide)
+                else:
+                    found = eddm(v, wide)
+                if found != 0:
+                    for f in range(lanes):
+                        if v[SIDE + f] != 0:
+                            places[alarms], sides[alarms] = (top + i) * every + g * LANES + f, v[SIDE + f]
+                            alarms += 1
+                            if restart:
+                                for k in range(fresh.size):
+                                    v[k * LANES + f] = fresh[k]
+    for c in range(columns):
+        for k in range(fresh.size):
+            state[c, k] = w[c // LANES, k * LANES + c % LANES]
+    return alarms
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _ddm(value, s, p):
-    n = s[0] + 1
-    rate = s[1] + (1 / n) * (value - s[1])
-    now = math.sqrt(max(rate * (1 - rate), 0.0) / n)
-    s[0], s[1], s[4] = n, rate, 0.0
-    if n <= p[0]:
-        return 0
-    if rate + now <= s[2] + s[3]:
-        s[2], s[3] = rate, now
-    s[4] = 1.0 if rate + now > s[2] + p[1] * s[3] else 0.0
-    return 1 if rate + now > s[2] + p[2] * s[3] else 0
+def _turned(tile, flat, at, along, across, low, high, missing):
+    """Fill (columns, rows) from place `at`; False where a value lies outside the span."""
+    absent, outside = 0, 0
+    for i in range(tile.shape[1]):
+        for c in range(missing.size):
+            value = flat[at + i * along + c * across]
+            tile[c, i] = value
+            absent |= value != value
+            outside |= (value < low) | (value > high)
+    if absent:
+        for c in range(missing.size):
+            for i in range(tile.shape[1]):
+                missing[c] += tile[c, i] != tile[c, i]
+    return outside == 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _eddm(value, s, p):
-    s[0] += 1
-    n = s[0]
-    if value != 1.0:
-        return 0
-    alarm = 0
-    s[2] += 1
-    errors, distance, before = s[2], n - s[1], s[3]
-    s[3] += (1 / errors) * (distance - before)
-    s[4] += (distance - before) * (distance - s[3])
-    if n > p[0]:
-        far = s[3] + 2 * math.sqrt(s[4] / (errors - 1) if errors > 1 else 0.0)
-        if far > s[5]:
-            s[5] = far
-        elif errors > p[0]:
-            alarm = 1 if far / s[5] < p[2] else 0
-            s[6] = 1.0 if far / s[5] < p[1] else 0.0
-    s[1] = n
-    return alarm
+def _pass(
+    kind, flat, along, across, rows, first, state, params, fresh, restart, start, low, high, missing, places, sides
+):
+    """How many alarms there were, -1 where a value is refused. A place is row F + column, from `first`."""
+    columns, alarms, every = missing.size, 0, flat.size // rows
+    tile = np.empty((columns, STRETCH))
+    for top in range(0, rows, STRETCH):
+        part = tile[:, : min(STRETCH, rows - top)]
+        if not _turned(part, flat, top * along + first * across, along, across, low, high, missing):
+            return -1
+        for c in range(columns):
+            s, p = state[c], params[c]
+            for i in range(part.shape[1]):
+                value = tile[c, i]
+                if value != value:
+                    continue
+                if kind == 5:
+                    side = kswin(value, s, p, start + top + i, first + c)
+                elif kind == 6:
+                    side = betting(value, s, p)
+                else:
+                    side = bernstein(value, s, p)
+                if side != 0:
+                    places[alarms], sides[alarms] = (top + i) * every + c, side
+                    alarms += 1
+                    if restart:
+                        for k in range(fresh.size):
+                            s[k] = fresh[k]
+    return alarms
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pass_adaptive(
+    kind, flat, along, across, rows, first, state, params, fresh, restart, start, low, high, missing, places, sides
+):
+    """`_pass` of ADWIN, which reads by the block."""
+    columns, alarms, every = missing.size, 0, flat.size // rows
+    room = int(params[0, 2]) + 1
+    levels = (fresh.size - HEAD) // (1 + 2 * room)
+    b, h = np.zeros((columns, levels * ring(room) * BUCKET)), np.zeros((columns, MEMORY))
+    heads, counts = np.zeros((columns, levels), np.int64), np.zeros((columns, levels), np.int64)
+    for c in range(columns):
+        unfold(state[c], room, b[c], heads[c], counts[c], h[c])
+    tile, found, ways = np.empty((columns, STRETCH)), np.empty(STRETCH, np.int64), np.empty(STRETCH, np.int64)
+    for top in range(0, rows, STRETCH):
+        part = tile[:, : min(STRETCH, rows - top)]
+        if not _turned(part, flat, top * along + first * across, along, across, low, high, missing):
+            return -1
+        for c in range(columns):
+            for j in range(adwin(part[c], params[c], fresh, restart, b[c], heads[c], counts[c], h[c], found, ways)):
+                places[alarms], sides[alarms] = (top + found[j]) * every + c, ways[j]
+                alarms += 1
+    for c in range(columns):
+        fold(state[c], room, b[c], heads[c], counts[c], h[c])
+    return alarms

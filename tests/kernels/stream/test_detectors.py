@@ -86,6 +86,39 @@ def test_alarms_are_those_of_river(make: Make, peer: Make, values: np.ndarray, b
     assert make(backend=backend).update(values).row.tolist() == expected
 
 
+SETTINGS = ([0.002, 0.1, 0.5], [1, 3, 32, 32, 50], [2, 5, 40, 100], [1, 5, 100], [1, 10, 500])
+
+
+def long_stream(law: str, rng: np.random.Generator) -> np.ndarray:
+    if law == "small late rise":  # only borders far back tell of it
+        return rng.normal(size=50_000) + 0.07 * (np.arange(50_000) > 30_000)
+    rows = int(rng.integers(5_000, 60_000))
+    if law == "ramp far from 0":
+        return 1e6 + rng.normal(size=rows) + np.linspace(0, 1, rows)
+    if law == "rate":
+        return (rng.random(rows) < np.linspace(0.1, 0.2, rows)) * 1.0
+    return rng.standard_t(2, size=rows) * 1e5 if law == "heavy tails" else np.cumsum(rng.normal(size=rows)) * 0.01
+
+
+@pytest.mark.parametrize("law", ["small late rise", "ramp far from 0", "rate", "heavy tails", "walk"])
+def test_looks_that_adwin_spares_would_have_found_nothing(law: str, record_property: Any) -> None:
+    """Long windows under settings of all kinds: a border that is not looked at is one that River does not cut at."""
+    alarms, values = 0, 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x = long_stream(law, rng)
+        parts = np.split(x, np.sort(rng.integers(0, len(x), 3)))
+        settings = [rng.choice(choices).item() for choices in SETTINGS]
+        delta, clock, most, shortest, grace = [0.002, 32, 5, 5, 10] if law == "small late rise" else settings
+        peer = drift.ADWIN(delta, clock=clock, max_buckets=most, min_window_length=shortest, grace_period=grace)
+        ours = ADWIN(delta=delta, clock=clock, max_buckets=most, min_window=shortest, grace=grace)
+        expected = told(peer, x)
+        assert [row for part in parts for row in ours.update(part).row.tolist()] == expected
+        alarms, values = alarms + len(expected), values + len(x)
+    assert alarms
+    record_property(f"ADWIN on {law}: River's alarms", f"all {alarms} of {values} values, 8 streams")
+
+
 ALL: list[Make] = [
     partial(CUSUM, threshold=3.0),
     partial(PageHinkley, threshold=10.0),
