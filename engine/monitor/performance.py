@@ -1,10 +1,11 @@
 """Realised performance: the champion on the labelled rows of the newest window whose labels are in.
 
-Some rows never get a label (cancelled orders): up to `monitor.unlabelled_floor` of them, performance is of the others,
-as training is. Where more lack their label it is not in yet. Those that are in count, and how many is said; but only while
+Some rows never get a label (cancelled orders). Up to `monitor.unlabelled_floor` of them are left out, as they are of
+training. Where more lack their label it is not in yet. Those that are in count, and how many is said; but only while
 they are a fair sample: where the model's predictions on labelled and unlabelled rows differ (Kolmogorov-Smirnov,
-significant and above `monitor.labels_floor`), labels are missing for a reason, and every metric is NaN with that reason
-and its value in words. That predictions agree does not prove that labels are missing at random: it is what can be seen.
+significant and above `monitor.labels_floor`), labels are missing for a reason, and every metric is NaN with that
+reason and its value in words. That predictions agree does not prove that labels are missing at random: it is what can
+be seen.
 """
 
 from __future__ import annotations
