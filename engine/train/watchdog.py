@@ -30,18 +30,20 @@ def terminable() -> Iterator[None]:
     waits for Ray.
 
     It is set anew also where it is set already: Ray puts a handler of its own before Python's, which writes a trace
-    and lets an alarm abort the process three seconds later, however far it has come with leaving.
+    and lets an alarm abort the process three seconds later, however far it has come with leaving. Tune's handler stays
+    when its sweep is over, and would swallow the next Ctrl-C: the one before is put back.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    before, ctrl_c = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     ours = signal.default_int_handler if before in (signal.SIG_DFL, None) else before
     signal.signal(signal.SIGTERM, ours)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        signal.signal(signal.SIGINT, signal.default_int_handler if ctrl_c is None else ctrl_c)
 
 
 def interrupt() -> None:

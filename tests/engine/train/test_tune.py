@@ -165,6 +165,8 @@ def test_two_sweeps_in_one_ray(search: RaySearch, tmp_path: Path, monkeypatch: p
     assert [(name, given["ahead"][0]) for name, given in ahead if given] == [("trial-000", 0), ("trial-001", 1)]
     assert not any("lost" in note for trial in trials for note in trial.notes)
 
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Tune's would swallow the next Ctrl-C
+
     # The best holds what its record says.
     winner = best(trials, "max")
     assert winner is not None
