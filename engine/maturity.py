@@ -9,9 +9,8 @@ nothing is overwritten.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +33,6 @@ from engine.records import (
     Performance,
     Scored,
     Window,
-    from_plain,
 )
 from engine.setting import Confs, Ports
 
@@ -101,15 +99,15 @@ class Maturity:
         return replace(
             report,
             scored=scored,
-            scores=tuple(_scores([*_known(past, "scored", Scored), *scored])),
+            scores=tuple(_scores([*_all_scored(past), *scored])),
             corrections=tuple(self._corrections(past, names)),
         )
 
     def _scored(self, report: MonitorReport, past: Past, names: list[str]) -> Iterator[Scored]:
         """Estimates whose labels have come in since the last cycle, and the realised values."""
-        done = {(one.window, one.model) for one in _known(past, "scored", Scored)}
-        for made in _known(past, "estimated", EstimatedPerformance):
-            if made.reason or made.window not in names or (made.window, made.model) in done:
+        done = {(one.window, one.model) for one in _all_scored(past)}
+        for made in [watched.estimated for watched in past.watched]:
+            if made is None or made.reason or made.window not in names or (made.window, made.model) in done:
                 continue
             found = report.performance
             if found is None or (found.window, found.model) != (made.window, made.model):
@@ -131,11 +129,10 @@ class Maturity:
     def _corrections(self, past: Past, names: list[str]) -> Iterator[Correction]:
         """Performances of the newest windows in the ledger whose labels are others now."""
         newest: dict[tuple[str, str], Performance] = {}
-        for row in past.rows:
-            monitor = row.payload.get("monitor") if row.kind == "cycle" else None
-            for plain in _performances(monitor or {}):
-                found = from_plain(Performance, plain)
-                newest[found.window, found.model] = found
+        for watched in past.watched:
+            for found in (watched.performance, *(one.performance for one in watched.corrections)):
+                if found is not None:
+                    newest[found.window, found.model] = found
         recheck = self.confs.monitor.recheck_windows
         windows = [name for name in dict.fromkeys(window for window, _ in newest) if name in names]
         for name in windows[max(0, len(windows) - recheck) :] if recheck else ():
@@ -181,19 +178,9 @@ def _scores(scored: list[Scored]) -> Iterator[EstimateScore]:
         )
 
 
-def _known(past: Past, field: str, cls: type[Any]) -> list[Any]:
-    """What earlier cycles hold under a field of their MonitorReport."""
-    found = []
-    for row in past.rows:
-        held = (row.payload.get("monitor") or {}).get(field) if row.kind == "cycle" else None
-        found += [from_plain(cls, one) for one in (held if isinstance(held, list) else [held] if held else [])]
-    return found
-
-
-def _performances(monitor: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Performances of a recorded report, its corrections last."""
-    own = [monitor["performance"]] if monitor.get("performance") else []
-    return [*own, *(one["performance"] for one in monitor.get("corrections") or [])]
+def _all_scored(past: Past) -> list[Scored]:
+    """The estimates that earlier cycles have scored."""
+    return [one for watched in past.watched for one in watched.scored]
 
 
 def _features(model: Predictor, table: pa.Table) -> Features:

@@ -22,12 +22,15 @@ from engine.promote.stages import HEADS
 from engine.records import (
     Action,
     Candidate,
+    Correction,
     Cycle,
     Estimate,
+    EstimatedPerformance,
     EvaluationReport,
     Outcome,
     Performance,
     Risk,
+    Scored,
     Stage,
     StageChange,
     Verdict,
@@ -42,12 +45,23 @@ from engine.watch.arrival import ARRIVAL, Known
 T = TypeVar("T")
 
 
+class Watched(NamedTuple):
+    """What is asked of what monitoring saw: all but the columns, which are many."""
+
+    model: str
+    performance: Performance | None  # of the champion, on the window whose labels had come in
+    corrections: tuple[Correction, ...]
+    estimated: EstimatedPerformance | None
+    scored: tuple[Scored, ...]
+    risk: Risk | None
+
+
 class Told(NamedTuple):
     """What is asked of a finished cycle."""
 
     metrics: dict[str, float]  # metrics_of
     usable: bool  # could its window be used
-    performance: Performance | None  # of the champion, on the window whose labels had come in
+    watched: Watched | None
 
 
 # Of a cycle, by the hash of its row. To revive a year of cycles anew for each window would take longer than the window.
@@ -102,6 +116,12 @@ class Past:
         return [_told(row).metrics for row in self.rows if row.kind == "cycle"]
 
     @cached_property
+    def watched(self) -> list[Watched]:
+        """What monitoring saw in every finished cycle that it looked at, oldest first."""
+        told = [_told(row).watched for row in self.rows if row.kind == "cycle"]
+        return [watched for watched in told if watched is not None]
+
+    @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked, or that were rewritten: nothing is trained or judged on them."""
         unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row).usable}
@@ -121,11 +141,7 @@ class Past:
 
     def risk(self, model: str) -> Risk | None:
         """What is known of a model's risk, from the newest report on it."""
-        for row in reversed(self.rows):
-            report = row.payload.get("monitor") if row.kind == "cycle" else None
-            if report and report["model"] == model and report.get("risk"):
-                return from_plain(Risk, report["risk"])
-        return None
+        return next((w.risk for w in reversed(self.watched) if w.model == model and w.risk is not None), None)
 
     def verdicts(self, model: str) -> list[Verdict]:
         """Verdicts on one model, in order."""
@@ -186,7 +202,8 @@ class Past:
         """A metric of the champion `model` on every window whose labels came in while it was watched, oldest first, the
         cycle at hand included.
         """
-        told = [(row.window, _told(row).performance) for row in self.rows if row.kind == "cycle"]
+        cycles = [(row.window, _told(row).watched) for row in self.rows if row.kind == "cycle"]
+        told = [(window, watched.performance if watched else None) for window, watched in cycles]
         told.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
         seen: dict[str, Seen] = {}
         for at, found in told:
@@ -232,8 +249,13 @@ def _told(cycle: Row) -> Told:
     """What is asked of a finished cycle, revived once."""
     if cycle.hash not in _CYCLES:
         revived = from_plain(Cycle, cycle.payload)
-        performance = revived.monitor.performance if revived.monitor else None
-        _CYCLES[cycle.hash] = Told(metrics_of(revived), revived.validation.usable, performance)
+        seen = revived.monitor
+        watched = (
+            Watched(seen.model, seen.performance, seen.corrections, seen.estimated, seen.scored, seen.risk)
+            if seen
+            else None
+        )
+        _CYCLES[cycle.hash] = Told(metrics_of(revived), revived.validation.usable, watched)
     return _CYCLES[cycle.hash]
 
 
