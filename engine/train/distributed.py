@@ -26,8 +26,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from engine.errors import ConfigError
-from engine.records import Dataset, Task
-from engine.train.checkpoint import Checkpoint
+from engine.records import Dataset
 from engine.train.conf import TrainConf
 from engine.train.loader import TensorLoader, as_tensors
 from engine.train.members import OVER, Members, Part, Share, Team, gathered, gloo, hear, nccl
@@ -49,24 +48,12 @@ def check(model: Any, conf: TrainConf, device: str, members: Members) -> None:
 
 
 @contextlib.contextmanager
-def led(
-    model: Any,
-    train: Dataset,
-    validation: Dataset,
-    conf: TrainConf,
-    *,
-    task: Task,
-    device: str,
-    members: Members,
-    kept: Checkpoint | None,
-) -> Iterator[Part]:
-    """What the leader's trainer is given while its helpers stand by.
+def led(share: Share, train: Dataset, validation: Dataset, members: Members) -> Iterator[Part]:
+    """What the leader's trainer is given while its helpers stand by, in the role of `assist`.
 
     Raises:
         RuntimeError: a helper died; why, where it said so.
     """
-    twin = copy.deepcopy(model)  # what is handed over moves to shared memory, and the leader's must not
-    share = Share(role=_help, model=twin, conf=conf, task=task, device=DEVICES[device])
     with gathered(members, share, train, validation) as team:
         crew = _Crew(team)
         team.resting = True
@@ -134,7 +121,7 @@ class _Crew(Callback):
         self.team.resting = True
 
 
-def _help(share: Share, store: Any, train: Dataset, validation: Dataset) -> None:
+def assist(share: Share, store: Any, train: Dataset, validation: Dataset) -> None:
     """A helper: gradients of its part of every batch, until the leader says that the trial is over."""
     device, conf = torch.device(share.device), share.conf
     model = copy.deepcopy(share.model).to(device).train()

@@ -11,6 +11,7 @@ Lightning says what its state is and takes it back, as values: no file of its ow
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import signal
@@ -35,7 +36,7 @@ from engine.train import distributed, sharded, weights
 from engine.train.checkpoint import Checkpoint, Keeper
 from engine.train.conf import ModelConf, TrainConf
 from engine.train.loader import TensorLoader, as_tensor, as_tensors
-from engine.train.members import GO, KEEP, OVER, PASS, STATE, STOP, Members, Part, Spawned
+from engine.train.members import GO, KEEP, OVER, PASS, STATE, STOP, Members, Part, Share, Spawned
 from engine.train.model import link
 from engine.train.registry import resolve
 
@@ -197,8 +198,15 @@ def _together(
     strategy, why = sharded.chosen(model, conf, device)
     if why:
         keeper.notes.append(why)
-    lead = sharded.led if strategy == "fsdp" else distributed.led
-    return lead(model, train, validation, conf, task=task, device=device, members=members, kept=keeper.found)
+    if strategy == "fsdp":
+        from engine.train.follower import follow  # it runs the loop of this file
+
+        lead, role, kept = sharded.led, follow, keeper.found
+    else:
+        lead, role, kept = distributed.led, distributed.assist, None
+    twin = copy.deepcopy(model)  # what is handed over moves to shared memory, and the leader's must not
+    share = Share(role=role, model=twin, conf=conf, task=task, device=distributed.DEVICES[device], kept=kept)
+    return lead(share, train, validation, members)
 
 
 def make_trainer(

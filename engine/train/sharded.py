@@ -16,7 +16,6 @@ Rajbhandari et al. 2020 (arXiv:1910.02054).
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import re
 from collections.abc import Iterator
@@ -28,10 +27,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
-from engine.records import Dataset, Task
-from engine.train.checkpoint import Checkpoint
+from engine.records import Dataset
 from engine.train.conf import TrainConf
-from engine.train.distributed import DEVICES
 from engine.train.loader import TensorLoader
 from engine.train.members import OVER, WAIT, Members, Part, Share, gathered, gloo
 
@@ -68,26 +65,12 @@ def _memory(conf: TrainConf, device: str) -> float:
 
 
 @contextlib.contextmanager
-def led(
-    model: Any,
-    train: Dataset,
-    validation: Dataset,
-    conf: TrainConf,
-    *,
-    task: Task,
-    device: str,
-    members: Members,
-    kept: Checkpoint | None,
-) -> Iterator[Part]:
-    """What the leader's trainer is given while its followers train beside it.
+def led(share: Share, train: Dataset, validation: Dataset, members: Members) -> Iterator[Part]:
+    """What the leader's trainer is given while its followers (follower.py) train beside it.
 
     Raises:
         RuntimeError: a follower died; why, where it said so.
     """
-    from engine.train.follower import follow  # it runs fit.py's loop, which comes here
-
-    twin = copy.deepcopy(model)  # what is handed over moves to shared memory, and the leader's must not
-    share = Share(role=follow, model=twin, conf=conf, task=task, device=DEVICES[device], kept=kept)
     with (
         gathered(members, share, train, validation) as team,
         joined(team.share, team.store),
