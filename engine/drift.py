@@ -67,9 +67,8 @@ def _two_files(config: Config) -> Contrast:
     old, new = (open_tables(path, each) for path, each in zip((reference, live), files, strict=True))
     kinds = _kinds(config, old, new, whole=True)
     old, new = (numbers_of_text(table, kinds.parsed) for table in (old, new))
-    held = Reference(
-        name=reference, table=old, numeric=tuple(kinds.numeric), categorical=tuple(kinds.categorical)
-    )  # fmt: skip
+    numeric, categorical = tuple(kinds.numeric), tuple(kinds.categorical)
+    held = Reference(name=reference, table=old, numeric=numeric, categorical=categorical)
     report = _with_roles(compare(held, new, live, config.monitor), config)
     return _contrast(config, report, (old, new), kinds)
 
@@ -172,6 +171,5 @@ def _two_windows(config: Config) -> Contrast:
         name=old.name, table=old.table, numeric=tuple(data.numeric), categorical=tuple(data.categorical)
     )
     report = compare(reference, live.table, live.name, config.monitor)
-    return Contrast(
-        drift=report, portraits=portraits(old.table, live.table, report.drifted), left_out=(), guesses=()
-    )  # fmt: skip
+    pictures = portraits(old.table, live.table, report.drifted)
+    return Contrast(drift=report, portraits=pictures, left_out=(), guesses=())

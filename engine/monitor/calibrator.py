@@ -20,6 +20,7 @@ import numpy as np
 
 from engine.intervals import Rows
 from engine.monitor.basis import KINDS, Basis, Features, folds, log_odds
+from engine.monitor.labelled import summed
 from engine.records import Task
 
 FOLDS = 5
@@ -123,10 +124,7 @@ def _curve(
     without = [theta - np.linalg.solve(bend - part, pull) for part, pull in zip(own, pulls, strict=True)]
     crossed = _share(design @ np.stack(without, axis=1))[rest]
     score = design * (truth - crossed)[:, None]  # cross-fitted: residuals of rows that were fitted are too small
-    if cluster is not None:
-        codes = np.unique(cluster, return_inverse=True)[1]
-        order = np.argsort(codes, kind="stable")
-        score = np.add.reduceat(score[order], np.unique(codes[order], return_index=True)[1], axis=0)
+    score = summed(score, cluster)
     units = len(score)
     meat = score.T @ score * (units / max(units - 1, 1))
     bread = np.linalg.inv(bend)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,3 +54,15 @@ def categories(table: pa.Table, name: str) -> tuple[Counts, int] | str:
         else:
             known[value] = known.get(value, 0) + rows
     return known, missing
+
+
+def floats(column: pa.ChunkedArray) -> np.ndarray:
+    """(N,) float64 of numbers; NaN where nothing is there."""
+    return np.asarray(column.cast(pa.float64()).fill_null(math.nan).to_numpy(), dtype=np.float64)
+
+
+def texts(column: pa.ChunkedArray) -> np.ndarray:
+    """(N,) objects: the values as text, None where nothing is there."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return np.array(column.cast(pa.string()).to_pylist(), dtype=object)

@@ -143,19 +143,13 @@ def _sample(table: pa.Table, names: tuple[str, ...], method: str) -> pa.Table:
 
 def _scaled(column: pa.ChunkedArray, middle: float, unit: float) -> np.ndarray:
     """(N,) deviations from the median; 0 where nothing is there."""
-    values = np.asarray(column.cast(pa.float64()).fill_null(math.nan).to_numpy(), dtype=np.float64)
-    scaled: np.ndarray = np.nan_to_num(np.clip((values - middle) / unit, -FARTHEST, FARTHEST), nan=0.0)
+    scaled: np.ndarray = np.nan_to_num(np.clip((arrays.floats(column) - middle) / unit, -FARTHEST, FARTHEST), nan=0.0)
     return scaled
 
 
 def _texts(table: pa.Table, name: str) -> np.ndarray | None:
-    """(N,) objects: text, or None where nothing is there; None where these are no categories."""
-    if isinstance(arrays.categories(table, name), str):
-        return None
-    column = table.column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return np.array(column.cast(pa.string()).to_pylist(), dtype=object)
+    """(N,) objects as `arrays.texts`; None where these are no categories."""
+    return None if isinstance(arrays.categories(table, name), str) else arrays.texts(table.column(name))
 
 
 def _axes(x: np.ndarray, y: np.ndarray, conf: MonitorConf) -> tuple[Sizes, float, float]:

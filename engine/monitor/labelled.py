@@ -44,11 +44,6 @@ class Live:
     features: Features
     cluster: np.ndarray | None = None  # (n_rows,) int64 codes of all rows
 
-    @property
-    def thinning(self) -> float:
-        """Rows at hand as a share of all."""
-        return len(self.prediction) / self.n_rows if self.n_rows else 1.0
-
 
 def units(rows: Rows) -> int:
     """Independent ones: clusters, or rows where they do not come in clusters."""
@@ -76,6 +71,16 @@ def inflation(ratio: float, reference: np.ndarray, live: np.ndarray) -> float:
 def scaled(rng: np.random.Generator, count: int, degrees: int) -> np.ndarray:
     """Factors (R,) that make normal deviations those of Student's t: few clusters know their spread badly."""
     found: np.ndarray = np.sqrt(degrees / rng.chisquare(degrees, count))
+    return found
+
+
+def summed(values: np.ndarray, cluster: np.ndarray | None) -> np.ndarray:
+    """Sums of values (N, ...) by cluster; themselves where rows are independent."""
+    if cluster is None:
+        return values
+    order = np.argsort(cluster, kind="stable")
+    starts = np.unique(cluster[order], return_index=True)[1]
+    found: np.ndarray = np.add.reduceat(values[order], starts, axis=0)
     return found
 
 

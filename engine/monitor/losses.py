@@ -20,7 +20,7 @@ import numpy as np
 from engine.intervals import Rows
 from engine.monitor.basis import KINDS, Basis, Features, folds
 from engine.monitor.expected import LOSSES
-from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled, units
+from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled, summed, units
 from engine.records import Estimate
 
 FOLDS = 5
@@ -60,8 +60,8 @@ class LossModel:
         _, basis, design, left = best
         bread = np.linalg.inv(_bend(design))
         by_row = float(left @ left)
-        by_unit = float((_summed(left, cluster) ** 2).sum())
-        score = _summed(design * left[:, None], cluster)
+        by_unit = float((summed(left, cluster) ** 2).sum())
+        score = summed(design * left[:, None], cluster)
         square = left * left
         return cls(
             basis=basis,
@@ -100,7 +100,7 @@ class Losses:
     @property
     def method(self) -> str:
         """In words."""
-        kinds = dict.fromkeys(self._model(loss).basis.kind for loss in self._kinds)
+        kinds = dict.fromkeys(self._models[loss].basis.kind for loss in self._kinds)
         return f"mean of a loss model of {len(self.reference.rows)} rows ({', '.join(kinds)})"
 
     @property
@@ -110,9 +110,6 @@ class Losses:
     @cached_property
     def _models(self) -> dict[str, LossModel]:
         return {kind: self._fitted(kind) for kind in self._kinds}
-
-    def _model(self, loss: str) -> LossModel:
-        return self._models[loss]
 
     def _fitted(self, loss: str) -> LossModel:
         rows = self.reference.rows
@@ -130,14 +127,14 @@ class Losses:
         size, 0 where the interval holds 0.
         """
         loss = self._kinds[0]
-        model = self._model(loss)
+        model = self._models[loss]
         values = _loss(loss, newest.rows, newest.prediction)
         t = newest.prediction.astype(np.float64)
         said, by_model, _ = model.mean_of(t, newest.features)
         design = model.basis.design(t, newest.features)
         left = values - np.maximum(design @ model.theta, 0.0)
         error = math.sqrt(
-            by_model + float((_summed(left - left.mean(), newest.rows.cluster) ** 2).sum()) / len(left) ** 2
+            by_model + float((summed(left - left.mean(), newest.rows.cluster) ** 2).sum()) / len(left) ** 2
         )
         middle = abs(float(values.mean()) - said) / model.mean
         half = self._far(min(units(newest.rows), units(self.reference.rows))) * error / model.mean
@@ -159,7 +156,7 @@ class Losses:
         for metric in metrics:
             loss = LOSSES[metric]
             if loss not in known:
-                model = self._model(loss)
+                model = self._models[loss]
                 value, by_model, of_row = model.mean_of(t, live.features)
                 wider = 1.0
                 if self.reference.rows.cluster is not None and live.cluster is not None:
@@ -212,13 +209,3 @@ def _crossed(design: np.ndarray, loss: np.ndarray, fold: np.ndarray) -> np.ndarr
         own = design[at]
         out[at] = own @ np.linalg.solve(bend - own.T @ own, toward - own.T @ loss[at])
     return out
-
-
-def _summed(values: np.ndarray, cluster: np.ndarray | None) -> np.ndarray:
-    """Sums of values (N, ...) by cluster; themselves where rows are independent."""
-    if cluster is None:
-        return values
-    order = np.argsort(cluster, kind="stable")
-    starts = np.unique(cluster[order], return_index=True)[1]
-    found: np.ndarray = np.add.reduceat(values[order], starts, axis=0)
-    return found

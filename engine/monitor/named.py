@@ -33,9 +33,9 @@ class _Scored:
         return Rows(task=task, target=self.target, ids=self.ids, cluster=None)
 
 
-def performances(tables: tuple[pa.Table, pa.Table], names: tuple[str, str], prediction: str, label: str) -> tuple[
-    tuple[Performance, ...], str
-]:  # fmt: skip
+def performances(
+    tables: tuple[pa.Table, pa.Table], names: tuple[str, str], prediction: str, label: str
+) -> tuple[tuple[Performance, ...], str]:
     """Metrics with 95 % intervals on the reference and the live rows that have both; or () and why there is none.
 
     Two classes and numbers from 0 to 1 are scored as probabilities of the class that sorts last; categories on both
@@ -62,9 +62,7 @@ def performances(tables: tuple[pa.Table, pa.Table], names: tuple[str, str], pred
     return (), f"no metric fits {prediction} and {label}: name probabilities of two classes, classes, or numbers"
 
 
-def _all(
-    made: list[_Scored], names: tuple[str, str], task: Task, metrics: list[str]
-) -> tuple[Performance, ...]:  # fmt: skip
+def _all(made: list[_Scored], names: tuple[str, str], task: Task, metrics: list[str]) -> tuple[Performance, ...]:
     return tuple(
         Performance(
             model="",
@@ -82,25 +80,13 @@ def _texts(table: pa.Table, name: str) -> arrays.Counts:
 
 
 def _range(columns: list[pa.ChunkedArray | None]) -> tuple[float, float]:
-    values = np.concatenate([_floats(column) for column in columns if column is not None])
+    values = np.concatenate([arrays.floats(column) for column in columns if column is not None])
     values = values[~np.isnan(values)]
     return (float(values.min()), float(values.max())) if values.size else (np.nan, np.nan)
 
 
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.float64()).fill_null(float("nan")).to_numpy(), dtype=np.float64)
-
-
 def _column(table: pa.Table, name: str) -> np.ndarray:
-    return _floats(arrays.numbers(table, [name])[0][name])
-
-
-def _text(table: pa.Table, name: str) -> np.ndarray:
-    """(N,) objects: text, or None where nothing is there."""
-    column = table[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return np.array(column.cast(pa.string()).to_pylist(), dtype=object)
+    return arrays.floats(arrays.numbers(table, [name])[0][name])
 
 
 def _kept(target: np.ndarray, prediction: np.ndarray, known: np.ndarray) -> _Scored:
@@ -108,7 +94,7 @@ def _kept(target: np.ndarray, prediction: np.ndarray, known: np.ndarray) -> _Sco
 
 
 def _binary(table: pa.Table, prediction: str, label: str, positive: str) -> _Scored:
-    scores, text = _column(table, prediction), _text(table, label)
+    scores, text = _column(table, prediction), arrays.texts(table[label])
     known = np.array([t is not None for t in text]) & ~np.isnan(scores)
     return _kept((text == positive).astype(np.int64), scores, known)
 
@@ -120,7 +106,9 @@ def _regression(table: pa.Table, prediction: str, label: str) -> _Scored:
 
 def _classes(table: pa.Table, prediction: str, label: str, classes: list[str]) -> _Scored:
     code = {c: k for k, c in enumerate(classes)}
-    said, true = (np.array([code.get(t, -1) for t in _text(table, n)], dtype=np.int64) for n in (prediction, label))
+    said, true = (
+        np.array([code.get(t, -1) for t in arrays.texts(table[n])], dtype=np.int64) for n in (prediction, label)
+    )
     known = (said >= 0) & (true >= 0)
     hot = np.zeros((len(said), len(classes)))
     hot[np.arange(len(said)), np.maximum(said, 0)] = 1.0
