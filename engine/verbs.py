@@ -68,10 +68,7 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         with watch.lap("other"):
             cycles = [reviewed(cycle, ports, confs.plain, config.promote.owner) for cycle in runner.run()]
         with watch.lap("track"):
-            for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
-                console.warn(fault)
-            page = desk.write_report(config, ports.ledger, cycles)
-            ports.tracker.page(page.read_text())
+            page = published(config, ports, cycles)
     totals = shown(watch)
     console.timings(totals, watch.wall)
     champion = cycles[-1].champion_after if cycles else ""
@@ -87,6 +84,15 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         "seconds": {**{k: round(v, 3) for k, v in totals.items()}, "wall": round(watch.wall, 3)},
     }
     return (0 if champion else NEGATIVE), answer
+
+
+def published(config: Config, ports: Ports, cycles: Sequence[Cycle]) -> Path:
+    """Model cards and the report of these cycles, for people and the tracker; where the report is."""
+    for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
+        ports.console.warn(fault)
+    page = desk.write_report(config, ports.ledger, cycles)
+    ports.tracker.page(page.read_text())
+    return page
 
 
 def reviewed(cycle: Cycle, ports: Ports, plain: dict[str, Any], owner: str) -> Cycle:

@@ -18,13 +18,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engine import desk, durable
+from engine import durable
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, LeaseError, TidegateError
 from engine.loop import Loop
 from engine.past import Past
 from engine.preflight import check_models
-from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.records import Cycle, Stage, Window, from_plain
 from engine.report.terminal import Console, make_console
@@ -33,7 +32,7 @@ from engine.setting import Ports
 from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
-from engine.verbs import NEGATIVE, Answer, check, confs_of, make_search, reviewed
+from engine.verbs import NEGATIVE, Answer, check, confs_of, make_search, published, reviewed
 from engine.watch.plan import Terms
 from engine.watch.watcher import Event, Watcher
 
@@ -195,12 +194,9 @@ class Watch:
             self.tell(Event("error", "", str(error), True))
 
     def _report(self) -> None:
-        for fault in card.write_all(self.ledger, self.store, self.config.folder, owner=self.config.promote.owner):
-            self.console.warn(fault)
+        assert self._warm is not None  # a window was just decided on
         cycles = [from_plain(Cycle, row.payload) for row in self.ledger.rows("cycle")]
-        page = desk.write_report(self.config, self.ledger, cycles)
-        if self._warm is not None:
-            self._warm.ports.tracker.page(page.read_text())
+        published(self.config, self._warm.ports, cycles)
 
     # ---- say -------------------------------------------------------------------------------------------------------
 
