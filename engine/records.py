@@ -302,6 +302,16 @@ class Candidate:
     front: tuple[str, ...] = ()  # several metrics: the trials that none is better than in all of them
     planned: int = 0  # trials the sweep may run; a budget ends it earlier
 
+    @property
+    def winner(self) -> Trial | None:
+        """The trial that became the model; None where none did. Two may have the same hyperparameters."""
+        found = (
+            trial
+            for trial in self.trials
+            if trial.params == self.params and trial.value == self.value and trial.state is TrialState.FINISHED
+        )
+        return next(found, None) if self.model else None
+
 
 # ---- evaluate and gate --------------------------------------------------------------------------------------------
 

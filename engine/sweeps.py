@@ -22,7 +22,7 @@ def inputs(plain: dict[str, Any]) -> dict[str, Any]:
 def answer(candidate: Candidate) -> dict[str, Any]:
     """What --json prints of a sweep: the candidate with all its trials, the best one, and how many ended how."""
     counts = Counter(trial.state for trial in candidate.trials)
-    winner = _winner(candidate)
+    winner = candidate.winner
     return {
         "candidate": to_plain(candidate),
         "best": to_plain(winner) if winner else None,
@@ -30,16 +30,6 @@ def answer(candidate: Candidate) -> dict[str, Any]:
         **{state.value: counts[state] for state in TrialState},
         "not_begun": max(0, candidate.planned - len(candidate.trials)),
     }
-
-
-def _winner(candidate: Candidate) -> Trial | None:
-    """The trial that became the model."""
-    found = (
-        t
-        for t in candidate.trials
-        if t.params == candidate.params and t.value == candidate.value and t.state is TrialState.FINISHED
-    )
-    return next(found, None) if candidate.model else None
 
 
 def unfinished(trials: Sequence[Trial]) -> str:
@@ -66,7 +56,7 @@ def _value(value: Any) -> str:
 def show(console: Console, candidate: Candidate) -> None:
     """The table of the best trials, the model's trial in words; a warning where trials failed or none finished."""
     console.swept(candidate)
-    winner = _winner(candidate)
+    winner = candidate.winner
     if winner is not None:
         console.note(f"best: {winner.id}, epoch {winner.best_epoch}")
         if winner.schedule:

@@ -266,9 +266,9 @@ def _sweep_title(cycle: Cycle, candidate: Candidate) -> tuple[object, ...]:
 
 def _trials(candidate: Candidate) -> Markup:
     names = sorted({name for trial in candidate.trials for name in trial.params})
-    chosen = candidate.params
-    ordered = sorted(candidate.trials, key=lambda t: (t.params != chosen, t.id))
-    rows = [_trial_row(trial, names, chosen=trial.params == chosen) for trial in ordered]
+    chosen = candidate.winner
+    ordered = sorted(candidate.trials, key=lambda t: (t is not chosen, t.id))
+    rows = [_trial_row(trial, names, chosen=trial is chosen) for trial in ordered]
     columns = ("trial", "state", *names, "curve", "best epoch", "value", "time", "note")
     return parts.table(f"Trials, {candidate.metric}", columns, rows, numeric=(*names, "best epoch", "value", "time"))
 

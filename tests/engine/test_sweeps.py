@@ -7,6 +7,7 @@ from typing import Any
 
 from engine import sweeps
 from engine.records import Candidate, Stretch, Trial, TrialState
+from engine.report import evidence
 from engine.report.terminal import Console
 
 FINISHED, STOPPED, FAILED = TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED
@@ -118,3 +119,14 @@ def test_the_schedule_of_the_best_is_told() -> None:
     best = sweeps.answer(made)["best"]
     assert best["id"] == "trial-001"
     assert [stretch["after"] for stretch in best["schedule"]] == [0, 4]  # for programs, in full
+
+
+def test_of_trials_with_equal_hyperparameters_the_one_that_became_the_model_is_the_winner() -> None:
+    """In the answer, and in the report: two members of a population may end with the same ones."""
+    other, best = trial(1, 0.7), replace(trial(2, 0.5), params=trial(1, 0.7).params)
+    made = candidate(other, best, winner=best)
+    assert made.winner is best
+    page = str(evidence._trials(made))
+    assert page.count("chosen") == 1
+    assert page.index(best.id) < page.index("chosen") < page.index(other.id)
+    assert candidate(other, best, winner=None).winner is None
