@@ -165,6 +165,7 @@ def test_the_loop_compares_each_window_with_its_log(small: World) -> None:
     assert report.usable
     log_of(small, NAMES[-1])
     assert looked_at(small, word) == report  # it was recorded; the log may have changed
+    assert looked_at(small) == report  # and so may what is asked
     with small.ledger() as ledger:
         (row,) = ledger.rows("validation")
         assert replay.replay(ledger, row).state is Replayed.MEASURED

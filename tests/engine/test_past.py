@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.gate import GateConf
+from engine.monitor.conf import MonitorConf
+from engine.monitor.risk import begin
 from engine.past import Past, open_window
 from engine.promote.ledger import Ledger
 from engine.records import (
@@ -157,6 +160,23 @@ def test_the_track_is_of_one_champion_window_by_window(ledger: Ledger) -> None:
     assert [(found.at, found.window, found.estimate.value) for found in track] == [(4, 2, 0.8), (7, 5, 0.75)]
     assert Past(ledger, "w7").track(now, "c", "roc_auc_score", INDEX) == ()
     assert Past(ledger, "w7").track(now, "b", "log_loss", INDEX) == ()
+
+
+def test_the_risk_is_the_newest_of_that_model(ledger: Ledger) -> None:
+    """In w6 the champion of before was looked at once more, and in w7 risk was not tracked."""
+    conf, units = MonitorConf(), np.full(200, 0.1)
+    for number, (window, model) in enumerate((("w4", "a"), ("w5", "b"), ("w6", "a"))):
+        risk = begin("brier", f"w{number}", units, "row", conf)
+        one = watched(window, model, "w1", 0.7)
+        assert one.monitor is not None
+        one = dataclasses.replace(one, monitor=dataclasses.replace(one.monitor, risk=risk))
+        ledger.append("cycle", one.id, to_plain(one), window=window)
+    one = watched("w7", "a", "w1", 0.7)
+    ledger.append("cycle", one.id, to_plain(one), window="w7")
+    past = Past(ledger, "w8")
+    found = {model: past.risk(model) for model in ("a", "b", "c")}
+    assert {model: risk and risk.source_window for model, risk in found.items()} == {"a": "w2", "b": "w1", "c": None}
+    assert found["b"] == begin("brier", "w1", units, "row", conf)
 
 
 def test_patience_is_remembered_by_the_newest_decision(ledger: Ledger) -> None:

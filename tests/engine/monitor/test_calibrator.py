@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from engine.monitor.calibrator import TOLERANCE, _loss, _newton
+from engine.intervals import Rows
+from engine.monitor.basis import Basis, Features, log_odds
+from engine.monitor.calibrator import FOLDS, TOLERANCE, _curve, _loss, _newton
+from engine.monitor.losses import LossModel
+from engine.records import Task
 
 
 @pytest.mark.parametrize("far", [0.0, 3.0])
@@ -27,3 +31,34 @@ def test_coefficients_are_those_of_scipy(far: float) -> None:
     found = _newton(design, truth, prior, weight, prior + far)
     assert _loss(design, truth, found, prior, weight) <= best.fun + 4 * TOLERANCE * len(truth)
     np.testing.assert_allclose(found, best.x, atol=1e-3)
+
+
+def rows_of(task: Task, target: np.ndarray, copies: int, *, clustered: bool) -> Rows:
+    """Each row so many times: as independent ones, or as one cluster."""
+    cluster = np.repeat(np.arange(len(target)), copies) if clustered else None
+    return Rows(task=task, target=np.repeat(target, copies), ids=np.arange(copies * len(target)), cluster=cluster)
+
+
+def test_rows_of_a_cluster_count_as_one() -> None:
+    """Four copies of each row tell no more than one: by cluster the coefficients are as unsure as from the rows
+    alone, by row four times surer.
+    """
+    rng = np.random.default_rng(1)
+    n, copies = 2000, 4
+    score = rng.uniform(0.05, 0.95, n)
+    truth = (rng.random(n) < score).astype(np.int64)
+    none = Features(numeric=np.empty((copies * n, 0)), categorical=np.empty((copies * n, 0), np.int64))
+
+    def unsure(*, clustered: bool) -> tuple[float, float]:
+        of_classes = rows_of(Task.BINARY, truth, copies, clustered=clustered)
+        t, fold = log_odds(np.repeat(score, copies)), np.repeat(np.arange(n) % FOLDS, copies)
+        line = Basis.fit("line", t, none)
+        curve, _ = _curve(line, t, none, of_classes.target.astype(np.float64), fold, of_classes.cluster)
+        of_numbers = rows_of(Task.REGRESSION, score + noise, copies, clustered=clustered)
+        loss = np.abs(of_numbers.target - np.repeat(score, copies))
+        model = LossModel.fit(loss, of_numbers, np.repeat(score, copies), none, 0)
+        return float(np.trace(curve.covariance)), float(np.trace(model.covariance[:2, :2]))
+
+    noise = rng.normal(0, 0.1, n)
+    by_row, by_cluster = unsure(clustered=False), unsure(clustered=True)
+    assert [b / a for a, b in zip(by_row, by_cluster, strict=True)] == pytest.approx([copies, copies], rel=0.1)
