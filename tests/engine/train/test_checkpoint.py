@@ -83,7 +83,7 @@ def test_what_has_no_form_is_named() -> None:
 
     for state, message in (
         ({"optimizer_states": [{"state": {0: {"odd": Odd()}}}]}, "state.optimizer_states[0].state.0.odd is a Odd"),
-        ([print], "state[0] is a builtin_function_or_method"),
+        ([len], "state[0] is a builtin_function_or_method"),
         ({"x": torch.zeros(2).to_sparse()}, "state.x is a tensor of layout torch.sparse_coo"),
     ):
         with pytest.raises(Unsavable) as error:
