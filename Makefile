@@ -23,7 +23,7 @@ demo: install  ## a year of flights, from raw data to a report
 	$(BIN)/tidegate loop experiment=flights
 
 test: install  ## the test suite, a file at a time on two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 check: install  ## lint, format, strict types, import rules
 	$(BIN)/ruff check .

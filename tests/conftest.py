@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -15,12 +14,6 @@ def ctrl_c_is_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of few tests first: those start processes, take long, and none of them should be left for the end."""
-    sizes = Counter(item.path for item in items)
-    items.sort(key=lambda item: sizes[item.path])  # files stay whole
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
