@@ -77,15 +77,16 @@ def test_a_separable_problem_is_learned_and_the_best_weights_kept(task: Task) ->
 
 
 def test_the_weights_are_those_of_the_best_epoch_and_not_of_the_last() -> None:
-    """A learning rate that explodes after the second epoch."""
+    """A model whose last layer turns over at the end of the third epoch: its AUC becomes one minus what it was."""
 
     class Late(TabularModel):
-        def on_train_epoch_start(self) -> None:
-            if self.current_epoch == 2:
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if self.current_epoch == 2 and batch_idx == self.trainer.num_training_batches - 1:
                 with torch.no_grad():
-                    for parameter in self.parameters():
+                    for parameter in self.body[-1].parameters():
                         parameter.neg_()
 
+    torch.manual_seed(7)
     model = Late(spec=make_spec(), train=make_train(), width=16, depth=1, dropout=0.0, embedding=2)
     fitted = run(model=model, lr=0.02, max_epochs=3)
     assert fitted.best_epoch < 3
