@@ -1,0 +1,68 @@
+"""Every metric that a rule may name: of the data, of the model, of the pipeline."""
+
+from __future__ import annotations
+
+import math
+
+from engine.records import Cycle, DriftOutcome, Outcome, RiskOutcome
+
+METRICS = frozenset(
+    {
+        "data.rows",
+        "data.blocked",
+        "data.violations",
+        "drift.columns",
+        "drift.share",
+        "drift.undecidable",
+        "risk.alarm",
+        "decide.waiting",
+        "gate.rejected",
+        "pipeline.seconds",
+        "pipeline.failed_trials",
+    }
+)
+FAMILIES = ("model.", "pipeline.seconds.")
+"""Names that go on with a metric of evaluate (and .low or .high), or with a stage of the stopwatch."""
+RISK = {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0, RiskOutcome.UNDECIDABLE: math.nan}
+
+
+def metrics_of(cycle: Cycle) -> dict[str, float]:
+    """Every metric a rule may name.
+
+    model.<metric>, .low, .high    the champion on the newest labelled window, where there is one
+    drift.columns, .undecidable    columns of the baseline report that moved, that could not be judged
+    drift.share                    those that moved of those that could be judged; NaN where none could
+    data.rows, .blocked            rows of the window; checks that forbid it
+    data.violations                checks of any severity that are not OK
+    gate.rejected                  1 when a gate did not open, 0 when all did or wait; absent where none was asked
+    risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable
+    decide.waiting                 expected loss of keeping the champion, in the currency of the config
+    pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
+    """
+    metrics = {
+        "data.rows": float(cycle.n_rows),
+        "data.blocked": float(len(cycle.validation.blocked)),
+        "data.violations": float(sum(c.outcome.value != "ok" for c in cycle.validation.checks)),
+        "pipeline.seconds": sum(cycle.timings.values()),
+    }
+    if cycle.verdicts:
+        metrics["gate.rejected"] = float(any(v.outcome is not Outcome.PASS and not v.waiting for v in cycle.verdicts))
+    metrics |= {f"pipeline.seconds.{stage}": seconds for stage, seconds in cycle.timings.items()}
+    if cycle.candidate is not None:
+        metrics["pipeline.failed_trials"] = float(sum(t.state.value == "failed" for t in cycle.candidate.trials))
+    if cycle.decision is not None:
+        metrics["decide.waiting"] = cycle.decision.waiting.mean
+    if cycle.monitor is not None:
+        columns = cycle.monitor.baseline.columns
+        drifted = sum(c.outcome is DriftOutcome.DRIFT for c in columns)
+        undecidable = sum(c.outcome is DriftOutcome.UNDECIDABLE for c in columns)
+        metrics["drift.columns"] = float(drifted)
+        metrics["drift.share"] = drifted / (len(columns) - undecidable) if len(columns) > undecidable else math.nan
+        metrics["drift.undecidable"] = float(undecidable)
+        if cycle.monitor.risk is not None:
+            metrics["risk.alarm"] = RISK[cycle.monitor.risk.outcome]
+        for estimate in cycle.monitor.performance.metrics if cycle.monitor.performance else ():
+            metrics[f"model.{estimate.name}"] = estimate.value
+            metrics[f"model.{estimate.name}.low"] = estimate.low
+            metrics[f"model.{estimate.name}.high"] = estimate.high
+    return metrics
