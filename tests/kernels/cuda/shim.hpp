@@ -4,6 +4,7 @@
 // depends on the order of threads gives different answers for different seeds. Scheduling is cooperative: data races
 // inside one uninterrupted stretch stay hidden. Warp operations need all lanes of the warp that are still alive.
 #pragma once
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -49,8 +51,12 @@ struct Barrier {
   uint64_t generation = 0;
 };
 
+// A fiber lives as long as the library: it runs its thread of one block after the other. Only its first entry goes
+// through swapcontext, which asks the kernel for the signal mask at each turn.
 struct Fiber {
   ucontext_t context;
+  jmp_buf place;
+  std::unique_ptr<char[]> stack;
   dim3 thread;
   unsigned linear;
   bool done;
@@ -58,9 +64,8 @@ struct Fiber {
 
 inline dim3 grid_dim, block_dim, block_index;
 inline std::vector<Fiber> fibers;
-inline std::vector<char> stacks;
 inline Fiber* current = nullptr;
-inline ucontext_t scheduler;
+inline jmp_buf scheduler;
 inline Barrier block_barrier;
 inline std::vector<Barrier> warp_barriers;
 inline std::vector<int> warp_alive;
@@ -70,7 +75,9 @@ inline std::vector<char> dynamic_shared;
 inline void (*body)(void**) = nullptr;
 inline void** arguments = nullptr;
 
-inline void yield() { swapcontext(&current->context, &scheduler); }
+__attribute__((noinline)) inline void yield() {
+  if (_setjmp(current->place) == 0) _longjmp(scheduler, 1);
+}
 
 inline void wait(Barrier& barrier, int expected) {
   const uint64_t generation = barrier.generation;
@@ -90,14 +97,29 @@ inline void release_if_complete(Barrier& barrier, int expected) {
 }
 
 inline void entry() {
-  body(arguments);
-  const int warp = current->linear / kWarp;
-  current->done = true;
-  --alive;
-  --warp_alive[warp];
-  release_if_complete(block_barrier, alive);
-  release_if_complete(warp_barriers[warp], warp_alive[warp]);
-  swapcontext(&current->context, &scheduler);
+  for (;;) {
+    body(arguments);
+    const int warp = current->linear / kWarp;
+    current->done = true;
+    --alive;
+    --warp_alive[warp];
+    release_if_complete(block_barrier, alive);
+    release_if_complete(warp_barriers[warp], warp_alive[warp]);
+    yield();
+  }
+}
+
+__attribute__((noinline)) inline void resume(Fiber& fiber) {
+  current = &fiber;
+  if (_setjmp(scheduler) != 0) return;
+  if (fiber.stack) _longjmp(fiber.place, 1);
+  fiber.stack.reset(new char[kStack]);
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStack;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, entry, 0);
+  setcontext(&fiber.context);
 }
 
 inline void warp_wait() {
@@ -125,8 +147,7 @@ T exchange(T value, int from_lane) {
 
 inline void run_block(std::mt19937_64& random) {
   const unsigned size = block_dim.x * block_dim.y * block_dim.z;
-  fibers.resize(size);
-  stacks.resize(size * kStack);
+  if (fibers.size() < size) fibers.resize(size);
   slots.assign(size, 0);
   const int warps = (size + kWarp - 1) / kWarp;
   warp_barriers.assign(warps, Barrier());
@@ -140,19 +161,12 @@ inline void run_block(std::mt19937_64& random) {
     fiber.linear = t;
     fiber.done = false;
     ++warp_alive[t / kWarp];
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = stacks.data() + t * kStack;
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, entry, 0);
     order[t] = t;
   }
   while (alive > 0) {
     std::shuffle(order.begin(), order.end(), random);
     for (unsigned t : order) {
-      if (fibers[t].done) continue;
-      current = &fibers[t];
-      swapcontext(&scheduler, &current->context);
+      if (!fibers[t].done) resume(fibers[t]);
     }
   }
 }

@@ -22,7 +22,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 SOURCES = Path(__file__).parents[3] / "kernels" / "cuda"
-_FOLDER = tempfile.TemporaryDirectory(prefix="shim-")  # removed when the process ends
+KEPT = HERE / "__pycache__"  # libraries by the hash of all that they are made of: other processes and runs take them
 _FLAGS = ("-std=c++17", "-O2", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fwrapv", "-w")
 
 
@@ -107,13 +107,25 @@ def build(name: str) -> HostLibrary:
             f"uint64_t seed) {{ shim::launch(shim_body_{kernel}, a, {{g[0], g[1], g[2]}}, {{b[0], b[1], b[2]}}, "
             "s, seed); }"
         )
-    digest = hashlib.sha256((text + "\n".join(wrapper)).encode()).hexdigest()[:16]
-    folder = Path(_FOLDER.name) / f"{name}-{digest}"
-    folder.mkdir(exist_ok=True)
-    unit, output = folder / "unit.cpp", folder / f"lib{name}.so"
-    unit.write_text("\n".join(wrapper))
-    done = subprocess.run(
-        ["g++", *_FLAGS, "-I", str(SOURCES), str(unit), "-o", str(output)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    made_of = (text, *wrapper, *_FLAGS, _compiler())
+    output = KEPT / f"{name}-{hashlib.sha256(chr(0).join(made_of).encode()).hexdigest()[:16]}.so"
+    if not output.exists():
+        _compile("\n".join(wrapper), output)
     return HostLibrary(ctypes.CDLL(str(output)), parameters)
+
+
+@cache
+def _compiler() -> str:
+    return subprocess.run(["g++", "--version"], check=True, capture_output=True, text=True).stdout
+
+
+def _compile(unit: str, output: Path) -> None:
+    """Whole or not at all: two processes may compile the same."""
+    output.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="shim-", dir=output.parent) as folder:
+        source, made = Path(folder) / "unit.cpp", Path(folder) / output.name
+        source.write_text(unit)
+        command = ["g++", *_FLAGS, "-I", str(SOURCES), str(source), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        made.replace(output)
