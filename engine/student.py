@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from statistics import NormalDist
 
@@ -19,6 +20,7 @@ def sf(t: float, df: int) -> float:
     return tail if t > 0 else 1.0 - tail
 
 
+@functools.lru_cache(maxsize=4096)
 def ppf(level: float, df: int) -> float:
     """The t below which a share `level`, between 0 and 1, of the distribution lies; to 1e-8.
 
