@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 
+from engine import student
 from engine.evaluate.conf import EvaluateConf
 from engine.intervals import Rows, estimate
 from engine.records import AskedGap, Estimate, GroupGap, Task
@@ -126,8 +126,8 @@ def _widest(parts: list[GroupRates], names: np.ndarray, level: float) -> _Widest
         for a, b in pairs:
             value = float(part.rate[a] - part.rate[b])
             error, freedom = math.sqrt(variance[a, b]), int(min(part.units[a], part.units[b])) - 1
-            low = value - quantile(1.0 - tail / (len(pairs) * len(parts)), freedom) * error
-            high = value + quantile(1.0 - tail, freedom) * error
+            low = value - student.ppf(1.0 - tail / (len(pairs) * len(parts)), freedom) * error
+            high = value + student.ppf(1.0 - tail, freedom) * error
             worst = f"{names[a]}, {names[b]}" if value > best.value else best.worst
             best = _Widest(max(best.value, value), max(best.low, low), max(best.high, high), worst)
     return replace(best, high=min(best.high, 1.0))
@@ -141,15 +141,6 @@ def _variances(part: GroupRates) -> np.ndarray:
     adjusted = (part.hits + 2) / (part.n + 4)
     least = np.maximum(adjusted * (1 - adjusted) / (part.n + 4) - own, 0.0)  # what the replicates fall short of it
     return np.asarray(np.maximum(own[:, None] + own - 2 * together, 0.0) + least[:, None] + least)
-
-
-def quantile(share: float, freedom: int) -> float:
-    """Of Student's t, by its expansion in 1 / freedom (Abramowitz and Stegun 26.7.5): to 0.2 % from 9 degrees on."""
-    z, v = NormalDist().inv_cdf(share), float(freedom)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / v + second / v**2 + third / v**3
 
 
 def _calibration(

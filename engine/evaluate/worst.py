@@ -13,7 +13,7 @@ Two numbers of a row are looked at, and each is bad in a slice whose mean exceed
     regression   the challenger's loss minus the champion's
 
 The loss is that of a row under the primary metric: 0 or 1 for metrics of labels, log loss for the others of a
-classifier, absolute or squared error in regression. Student's law stands in for the normal one (Wallace 1959). Cost:
+classifier, absolute or squared error in regression. Student's law stands in for the normal one. Cost:
 about 6 ns a row of the proposing half (at most SEARCHED) and pair.
 """
 
@@ -23,17 +23,16 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
+from engine import student
 from engine.evaluate.conf import EvaluateConf
 from engine.intervals import Rows
 from engine.records import Estimate, FoundSlice, Task
 from engine.scores import OF_LABELS, as_scored, as_truth, row_losses
 from kernels.pvalues import adjust
 
-NORMAL = NormalDist()
 SEARCHED = 200_000  # rows that propose, at most: what they cannot see is too small to matter
 MOST_PAIRED = 20  # features that are crossed: those with the most striking levels
 MOST_LEVELS = 30  # of a categorical feature; rarer ones share a level that is never named
@@ -201,19 +200,7 @@ class _Tested:
         """One-sided; 1 where there are too few units."""
         if self.units < MIN_UNITS or not self.effect > 0:
             return 1.0
-        return NORMAL.cdf(-normal_of(self.effect / self.error, self.units - 1)) if self.error > 0 else 0.0
-
-
-def normal_of(t: float, degrees: int) -> float:
-    """The normal deviate of the same tail as Student's t, to 0.005 from 19 degrees of freedom (Wallace 1959)."""
-    root = math.sqrt(degrees * math.log1p(t * t / degrees))
-    return math.copysign(root, t) * (8 * degrees + 1) / (8 * degrees + 3)
-
-
-def student_of(z: float, degrees: int) -> float:
-    """The inverse of `normal_of`."""
-    inner = z * (8 * degrees + 3) / (8 * degrees + 1)
-    return math.copysign(math.sqrt(degrees * math.expm1(inner * inner / degrees)), z)
+        return student.sf(self.effect / self.error, self.units - 1) if self.error > 0 else 0.0
 
 
 def _test(
@@ -262,10 +249,10 @@ def _confirmed(tested: Sequence[_Tested], conf: EvaluateConf) -> tuple[FoundSlic
     adjusted = adjust(np.array([t.pvalue for t in tested]), method="holm").tolist()
     pairs = [(t, p) for t, p in zip(tested, adjusted, strict=True) if p <= alpha and t.effect >= t.least]
     sides = {(t.by, t.cell): t.effect for t, _ in pairs if len(t.cell) == 1}
-    level = -NORMAL.inv_cdf(alpha / len(tested))
+    level = 1.0 - alpha / len(tested)
     found = []
     for t, p in pairs:
-        far = student_of(level, t.units - 1)
+        far = student.ppf(level, t.units - 1)
         known = [sides[t.by, (side,)] for side in t.cell if (t.by, (side,)) in sides] if len(t.cell) > 1 else []
         if any(t.effect - far * t.error <= side for side in known):
             continue

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import durable
+from engine import durable, student
 from engine.errors import ConfigError
 from engine.records import Task
 from engine.train.schedulers import Curves
@@ -110,40 +110,7 @@ def pvalue(mine: np.ndarray, best: np.ndarray, clusters: np.ndarray | None = Non
     spread = math.sqrt(float(np.square(rest).sum()) * groups / max(1, groups - 1)) / len(gap)
     if groups < LEAST or spread == 0.0:
         return 1.0
-    return student(float(mean / spread), groups - 1)
-
-
-def student(t: float, df: int) -> float:
-    """P(T > t) of Student's t, below the true value nowhere by more than a part in 1e10: the regularised incomplete
-    beta function by its continued fraction (Lentz; Numerical Recipes, section 6.4).
-    """
-    x = df / (df + t * t)
-    tail = 0.5 * _beta(df / 2, 0.5, x)
-    return tail if t > 0 else 1.0 - tail
-
-
-def _beta(a: float, b: float, x: float) -> float:
-    if x <= 0.0 or x >= 1.0:
-        return min(max(x, 0.0), 1.0)
-    if x > (a + 1) / (a + b + 2):
-        return 1.0 - _beta(b, a, 1 - x)
-    scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    tiny = 1e-300
-    c, d = 1.0, 1.0 / max(1 - (a + b) * x / (a + 1), tiny)
-    total = d
-    for m in range(1, 1000):
-        for factor in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 + factor * d
-            c = 1 + factor / c
-            d = 1.0 / (d if abs(d) > tiny else tiny)
-            c = c if abs(c) > tiny else tiny
-            total *= c * d
-        if abs(c * d - 1) < 1e-14:
-            break
-    return scale * total / a
+    return student.sf(float(mean / spread), groups - 1)
 
 
 Losses = Callable[[str, int], np.ndarray | None]

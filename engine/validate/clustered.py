@@ -1,14 +1,14 @@
-"""How many independent rows clustered rows are worth, and the quantile that few units ask for."""
+"""How many independent rows clustered rows are worth."""
 
 from __future__ import annotations
 
-import math
 from statistics import NormalDist
 
 import numpy as np
 
+from engine import student
+
 MIN_CLUSTERS = 5  # fewer give no variance to speak of
-NORMAL_FROM = 2000  # degrees of freedom from which Student's t and the normal differ by less than 0.1 %
 
 
 def effective_rows(groups: np.ndarray, clusters: np.ndarray, size: int, confidence_level: float) -> np.ndarray:
@@ -35,29 +35,5 @@ def effective_rows(groups: np.ndarray, clusters: np.ndarray, size: int, confiden
     worth = np.where(binomial > 0, float(n), float(k))
     worth[varied] = np.minimum(n, binomial[varied] / variance[varied])
     level = 0.5 + confidence_level / 2
-    few = (NormalDist().inv_cdf(level) / student_quantile(level, k - 1)) ** 2
+    few = (NormalDist().inv_cdf(level) / student.ppf(level, k - 1)) ** 2
     return np.where(worth < n, worth * few, worth)
-
-
-def student_quantile(level: float, freedom: int) -> float:
-    """Student's t for `level` from 0.5 to below 1: bisection of its distribution, a finite sum for whole degrees of
-    freedom (Abramowitz and Stegun 26.7.3, 26.7.4).
-    """
-    if freedom > NORMAL_FROM:
-        return NormalDist().inv_cdf(level)
-    low, high = 0.0, math.pi / 2  # the angle whose tangent is t / sqrt(freedom)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _inside(middle, freedom) < 2 * level - 1 else (low, middle)
-    return math.tan((low + high) / 2) * math.sqrt(freedom)
-
-
-def _inside(angle: float, freedom: int) -> float:
-    """P(|T| < sqrt(freedom) tan(angle))."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for j in range(odd + 2, freedom + 1, 2):
-        total += term
-        term *= cosine * cosine * (j - 1) / j
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total

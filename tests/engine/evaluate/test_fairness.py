@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from engine.evaluate.conf import EvaluateConf
-from engine.evaluate.fairness import MIN_HITTABLE, MIN_UNITS, gap, quantile
+from engine.evaluate.fairness import MIN_HITTABLE, MIN_UNITS, gap
 from engine.intervals import Rows
 from engine.records import AskedGap, Estimate, GroupGap, Task
 from kernels.metrics import expected_calibration_error
@@ -139,12 +139,6 @@ def test_groups_of_other_tasks() -> None:
     group = np.repeat(["a", "b"], 300)
     assert found(PARITY, rows, prediction, group).estimate.reason == f"{PARITY} is about binary models"
     assert 0 < found(WITHIN, rows, prediction, group).estimate.value < 1
-
-
-@pytest.mark.parametrize("freedom", [9, 15, 30, 1000])
-@pytest.mark.parametrize("share", [0.95, 0.975, 0.999])
-def test_quantiles_of_t(share: float, freedom: int) -> None:
-    assert quantile(share, freedom) == pytest.approx(stats.t.ppf(share, freedom), rel=0.004)
 
 
 # ---- does the interval of the maximum cover ------------------------------------------------------------------------

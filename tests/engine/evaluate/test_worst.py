@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 
 from engine.errors import ConfigError
-from engine.evaluate import worst
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.worst import Feature, categorical_feature, losses, numeric_feature, search
 from engine.intervals import Rows
@@ -190,11 +189,3 @@ def test_a_wrong_value_is_refused_in_one_line(wrong: dict[str, Any], message: st
     with pytest.raises(ConfigError) as error:
         EvaluateConf(**wrong)
     assert str(error.value) == message
-
-
-@pytest.mark.parametrize("degrees", [19, 40, 200])
-def test_students_tail_is_turned_into_a_normal_one(degrees: int) -> None:
-    for t in (-1.0, 0.5, 2.0, 3.0, 4.0):
-        z = worst.normal_of(t, degrees)
-        assert z == pytest.approx(stats.norm.isf(stats.t.sf(t, degrees)), abs=0.005)
-        assert worst.student_of(z, degrees) == pytest.approx(t)

@@ -22,7 +22,6 @@ from engine.train.paired import (
     influence,
     pvalue,
     read_losses,
-    student,
     write_losses,
 )
 from kernels.resample import delong
@@ -95,12 +94,6 @@ def test_rows_of_a_cluster_count_as_one() -> None:
     codes = np.repeat(np.arange(200), 10)
     assert pvalue(mine.repeat(10), best.repeat(10), codes) == pytest.approx(pvalue(mine, best), rel=1e-9)
     assert pvalue(mine.repeat(10), best.repeat(10)) < pvalue(mine, best) / 2
-
-
-@pytest.mark.parametrize("df", [29, 100, 5000])
-def test_the_tail_of_student(df: int) -> None:
-    for t in (-3.0, -0.1, 0.0, 0.3, 2.0, 5.0, 12.0):
-        assert student(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.validate.clustered import effective_rows, student_quantile
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 30, 99, 2000])
-def test_the_quantile_is_that_of_student(freedom: int) -> None:
-    for level in (0.5, 0.6, 0.95, 0.995, 0.9999):
-        assert student_quantile(level, freedom) == pytest.approx(stats.t.ppf(level, freedom), rel=1e-8, abs=1e-8)
-    assert student_quantile(0.995, 5000) == pytest.approx(stats.norm.ppf(0.995))
+from engine.validate.clustered import effective_rows
 
 
 def test_a_share_is_worth_its_linearised_variance() -> None:
