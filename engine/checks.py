@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from engine.act import ActConf
 from engine.data.conf import DataConf
 from engine.decide import POLICIES, DecideConf
+from engine.effects import make_channels
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.gate import COLD, GateConf, RuleConf
@@ -150,7 +151,9 @@ def check_decide(decide: DecideConf) -> None:
 
 
 def check_act(act: ActConf, metrics: Iterable[str]) -> None:
-    """Every rule on the model watches a metric that is evaluated: an alarm on another one would never ring."""
+    """Every rule on the model watches a metric that is evaluated: an alarm on another one would never ring;
+    and channels have names."""
+    make_channels(act.channels)
     evaluated = tuple(metrics)
     for name, rule in act.rules.items():
         family, _, rest = rule.metric.partition(".")

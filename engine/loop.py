@@ -34,6 +34,7 @@ class Loop:
                 yield self.window(name)
             if name == self.confs.loop.until:
                 break
+        self.steps.acting.deliver()  # also what a kill left after the last cycle
 
     def window(self, name: str) -> Cycle:
         """The cycle of one window; the one that the ledger knows, where it does."""
@@ -67,7 +68,9 @@ class Loop:
         head = self.promotion.production()
         cycle = replace(cycle, champion_after=head, timings=self.ports.watch.since(before))
         self.steps.forget(index)
-        return self.steps.record("cycle", id, cycle, cycle, model=head)
+        cycle = self.steps.record("cycle", id, cycle, cycle, model=head)
+        self.steps.acting.deliver()
+        return cycle
 
     def on_usable(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:
         """monitor -> (shadow) -> decide -> train -> evaluate -> gate -> promote."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.errors import InputError
+from engine.promote.chain import Head
 from engine.promote.entries import STAGE
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
@@ -50,7 +51,39 @@ def rollback(
         raise InputError("production", "no model is in production", "promote one first")
     model = to or _champion_before(ledger, head.model)
     store.verify(model)
-    change = StageChange(
+    change = _back(ledger, head, model, reason=reason, actor=actor, window=window, id=id)
+    return ledger.move(change, expected_generation=head.generation, displaced=QUARANTINE, rehearse=rehearse)
+
+
+def fall_back(
+    ledger: Ledger, store: Store, *, reason: str, actor: str, window: str = "", to: str = "", id: str
+) -> tuple[StageChange, ...]:
+    """Put a model that is retired into production, and retire the present one: which can come back the same way.
+
+    Args:
+        to: the model, by the beginning of its id; empty: the champion before, once: where production was gone back to
+            already, the one before is what was fled from.
+        id: idempotency key.
+
+    Returns, raises: as `rollback`; InputError also where the model is not retired.
+    """
+    if ledger.find(id):
+        return ledger.move_of(id)
+    head = ledger.head(Stage.PRODUCTION)
+    if head is None:
+        raise InputError("production", "no model is in production", "promote one first")
+    model = find_model(ledger, to) if to else ""
+    came = [change for change in ledger.changes() if change.target is Stage.PRODUCTION]
+    if model == head.model or (not to and came[-1].route is Route.ROLLBACK):
+        raise InputError("production", f"the fallback {head.model[:12]} is in production already", "nothing to do")
+    model = model or _champion_before(ledger, head.model)
+    store.verify(model)
+    change = _back(ledger, head, model, reason=reason, actor=actor, window=window, id=id)
+    return ledger.move(change, expected_generation=head.generation, displaced=Stage.RETIRED)
+
+
+def _back(ledger: Ledger, head: Head, model: str, *, reason: str, actor: str, window: str, id: str) -> StageChange:
+    return StageChange(
         id=id or digest("rollback", ledger.loop, head.generation, head.model, model),
         model=model,
         source=ledger.stage_of(model),
@@ -60,7 +93,6 @@ def rollback(
         actor=actor,
         route=Route.ROLLBACK,
     )
-    return ledger.move(change, expected_generation=head.generation, displaced=QUARANTINE, rehearse=rehearse)
 
 
 def promote(
