@@ -32,6 +32,15 @@ def test_a_message_is_posted_once_a_channel_and_sent_once() -> None:
     assert book.table[-1].payload == {"effect": book.table[1].id, "outcome": "delivered", "try": 1, "said": "200"}
 
 
+def test_what_is_posted_and_sent_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER_TOKEN", "canary-0123456789")
+    book, ops = Memory(), Receiver()
+    box = outbox(book, ops=ops)
+    box.post(message(text="it is canary-0123456789\nand more"), ["ops"])
+    box.deliver(10)
+    assert book.table[0].payload["message"]["text"] == ops.got[0].text == "it is *** and more"
+
+
 def test_a_channel_that_is_not_there_is_refused_and_nothing_is_posted() -> None:
     book = Memory()
     with pytest.raises(ConfigError, match=r"act\.channels: there is no channel 'pager' - configured: ops, ml"):
