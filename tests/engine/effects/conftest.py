@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from engine.effects.guard import Guard
 from tests.engine.effects import servers
 from tests.engine.effects.servers import Canary, Certificate, Site
 
@@ -28,3 +29,13 @@ def canary() -> Iterator[Canary]:
     """Who must not be reached."""
     with servers.canary() as bird:
         yield bird
+
+
+@pytest.fixture
+def inside(certificate: Certificate) -> Callable[..., Guard]:
+    """Makes the guards of channels to servers of the tests: every name leads to loopback, under the certificate."""
+
+    def make(hosts: Sequence[str], _networks: Sequence[str] = ()) -> Guard:
+        return Guard(hosts, ["127.0.0.0/8"], resolve=lambda *_: ["127.0.0.1"], trusted=certificate.client())
+
+    return make

@@ -228,7 +228,7 @@ def smtp_office(certificate: Certificate | None = None, *, at_once: bool = False
                 self.secure()
             self.say("220 office canary-greeting")
             self.sender, self.to = "", []
-            for raw in iter(self.rfile.readline, b""):
+            for raw in iter(lambda: self.rfile.readline(), b""):  # under TLS it is another file
                 line = raw.decode().rstrip("\r\n")
                 own = next((code for start, code in office.codes.items() if line.upper().startswith(start)), "")
                 if own:
@@ -240,7 +240,7 @@ def smtp_office(certificate: Certificate | None = None, *, at_once: bool = False
             """Do what a line says; False at the end."""
             if verb == "EHLO":
                 offers = [o for o in office.offers if not (self.under_tls and o == "STARTTLS")]
-                self.say(*[f"250-{o}" for o in offers], "250 8BITMIME")
+                self.say("250-office", *[f"250-{o}" for o in offers], "250 8BITMIME")
             elif verb == "STARTTLS":
                 self.say("220 go on")
                 self.secure()

@@ -268,35 +268,27 @@ def test_no_config_allows_http() -> None:
 # ---- the real thing --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def inside(certificate: Certificate, site: Site) -> Guard:
-    """A guard that allows the site, which lies on loopback, under its certificate."""
-    return Guard(
-        [f"{NAME}:{site.port}"], ["127.0.0.0/8"], resolve=lambda *_: ["127.0.0.1"], trusted=certificate.client()
-    )
-
-
-def hook(guard: Guard, url: str) -> Webhook:
-    conf = ChannelConf(kind="webhook", url_env="URL")
-    return Webhook(conf, {"URL": url}, lambda *_arguments: guard)
+def hook(make: Callable[..., Guard], port: int, host: str = NAME) -> Webhook:
+    conf = ChannelConf(kind="webhook", url_env="URL", hosts=[f"{NAME}:{port}"])
+    return Webhook(conf, {"URL": f"https://{host}:{port}/x?y=1"}, make)
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(status: int, inside: Guard, site: Site, canary: Canary) -> None:
+def test_a_redirect_is_not_followed(status: int, inside: Callable[..., Guard], site: Site, canary: Canary) -> None:
     site.answers = [(status, {"Location": f"https://127.0.0.1:{canary.port}/"})]
-    sent = hook(inside, f"https://{NAME}:{site.port}/x")(message(), SOON)
+    sent = hook(inside, site.port)(message(), SOON)
     assert (sent.ok, sent.said) == (False, f"{status}, and redirects are not followed")
     assert len(site.got) == 1
     assert canary.settled() == 0
 
 
 def test_proxies_of_the_environment_are_not_used(
-    inside: Guard, site: Site, canary: Canary, monkeypatch: pytest.MonkeyPatch
+    inside: Callable[..., Guard], site: Site, canary: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{canary.port}")
         monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{canary.port}")
-    assert hook(inside, f"https://{NAME}:{site.port}/x")(message(), SOON).ok
+    assert hook(inside, site.port)(message(), SOON).ok
     assert canary.settled() == 0
 
 
@@ -312,8 +304,8 @@ def test_the_certificate_must_be_of_the_name_and_trusted(site: Site, certificate
     assert site.got == []
 
 
-def test_the_name_goes_into_tls_and_into_the_host_header(inside: Guard, site: Site) -> None:
-    assert hook(inside, f"https://{NAME.upper()}.:{site.port}/x?y=1")(message(), SOON).ok
+def test_the_name_goes_into_tls_and_into_the_host_header(inside: Callable[..., Guard], site: Site) -> None:
+    assert hook(inside, site.port, f"{NAME.upper()}.")(message(), SOON).ok
     (request,) = site.got
     assert request.name == NAME
     assert request.headers["Host"] == f"{NAME}:{site.port}"
@@ -347,13 +339,10 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["handshake", "answer"])
-def test_a_server_that_drips_is_cut_off(tls: bool, certificate: Certificate) -> None:
+def test_a_server_that_drips_is_cut_off(tls: bool, inside: Callable[..., Guard], certificate: Certificate) -> None:
     with servers.dripping(certificate if tls else None) as port:
-        guard = Guard(
-            [f"{NAME}:{port}"], ["127.0.0.0/8"], resolve=lambda *_: ["127.0.0.1"], trusted=certificate.client()
-        )
         began = time.monotonic()
-        sent = hook(guard, f"https://{NAME}:{port}/")(message(), 1.0)
+        sent = hook(inside, port)(message(), 1.0)
         assert time.monotonic() - began < ENOUGH / 2
         assert (sent.ok, sent.said, sent.unreachable) == (False, "timed out", True)
 
