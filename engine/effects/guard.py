@@ -115,7 +115,7 @@ class Guard:
                 secured.do_handshake()
         except (OSError, ValueError) as error:
             secured.close()
-            raise GuardError(spoken(error)) from error
+            raise GuardError("timed out" if time.monotonic() >= deadline else spoken(error)) from error
         return secured
 
     def _addresses(self, host: str, port: int, deadline: float) -> list[Address]:

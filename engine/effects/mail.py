@@ -89,9 +89,8 @@ class Mail:
             "owner": message.owner, message.metric: number, "runbook": message.runbook, "done": message.done,
             "key": message.key,
         }  # fmt: skip
-        mail.set_content(
-            "\n".join([message.text, "", *(f"{name}: {fact}" for name, fact in facts.items() if fact), ""])
-        )
+        lines = [message.text, "", *(f"{name}: {fact}" for name, fact in facts.items() if fact), ""]
+        mail.set_content("\n".join(lines), cte="quoted-printable")  # in ASCII, which every server takes
         return mail
 
 

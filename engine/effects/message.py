@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from engine.errors import InputError, one_line
@@ -17,6 +18,7 @@ EVENTS = ("raised", "escalated", "resolved", "acted", "test", "summary")
 SEVERITIES = ("suspected", "detected")
 LONGEST = 2000  # characters of a text: a message goes to a pager, not to an archive
 
+_TEXTS = ("loop", "window", "rule", "owner", "text", "metric", "runbook", "done")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
@@ -24,8 +26,8 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 class Message:
     """One thing that happened to a loop, for a person or a program outside.
 
-    Texts are put on one line, cut to `LONGEST` characters, and secrets in them are hidden: nothing is sent that may not
-    be read by everybody. `value` and `threshold` are in the metric's own unit; NaN, null in JSON, where there is none.
+    `value` and `threshold` are in the metric's own unit; NaN, null in JSON, where there is none. An outbox posts it
+    `cleaned`.
 
     Raises:
         InputError: an unknown event or severity, or a key that could not stand in a header.
@@ -56,8 +58,12 @@ class Message:
             if getattr(self, name) not in allowed:
                 what = f"{getattr(self, name)!r} is unknown"
                 raise InputError(f"message:{name}", what, f"choose one of {' '.join(allowed)}")
-        for name in ("loop", "window", "rule", "owner", "text", "metric", "runbook", "done"):
-            object.__setattr__(self, name, one_line(redact_text(getattr(self, name)), LONGEST))
+
+    def cleaned(self) -> Message:
+        """The same message as it may be read by everybody: each text on one line of at most `LONGEST` characters, the
+        secrets in it hidden.
+        """
+        return replace(self, **{name: one_line(redact_text(getattr(self, name)), LONGEST) for name in _TEXTS})
 
     @property
     def title(self) -> str:

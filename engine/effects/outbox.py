@@ -114,7 +114,7 @@ class Outbox:
 
     def _post(self, message: Message, channel: str, covers: tuple[str, ...] = ()) -> str:
         id = digest("rehearsed effect" if self._dry_run else EFFECT, message.key, channel)
-        payload: dict[str, Any] = {"channel": channel, "message": message.plain()}
+        payload: dict[str, Any] = {"channel": channel, "message": message.cleaned().plain()}
         payload |= {"covers": list(covers)} if covers else {}
         payload |= {"dry_run": True} if self._dry_run else {}
         self._book.append(EFFECT, id, payload, window=message.window)

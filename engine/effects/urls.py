@@ -116,9 +116,9 @@ def check_written(url: str, where: str) -> None:
     except UrlError as error:
         if "user" in str(error):
             raise ConfigError(where, str(error), cure) from None
-        raise ConfigError(where, str(error), "write it as https://hooks.example.com/path") from None
+        raise ConfigError(where, str(error), "write it as https://ops.example.com/alerts") from None
     if parts.scheme != "https":
-        raise ConfigError(where, "the URL is not https", "write it as https://hooks.example.com/path")
+        raise ConfigError(where, "the URL is not https", "write it as https://ops.example.com/alerts")
     secret = redact_text(url) != url or "?" in url or any(map(_TOKEN.fullmatch, re.split(r"[/.:]", parts.path)))
     if secret:
         raise ConfigError(where, "the URL seems to hold a secret (a query, a token or a password)", cure)
