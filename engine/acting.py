@@ -6,7 +6,8 @@ Run again, the cycle finds what was done by its id, and does the rest. Messages 
 
     freeze       no model is promoted until somebody thaws it
     rollback     production goes back to the champion before; the present one is quarantined
-    fallback     production goes to `act.fallback`, or the champion before; the present one is retired, and may return
+    fallback     production goes to `act.fallback`, by the word of the rule's owner; the present one is retired, and may
+                 return
     retrain      the next decision is to retrain (retune: to tune anew), whatever its policy says; its guards hold
     quarantine   the window is not trained on, not judged on, and no reference, until somebody lets it out
 
@@ -140,7 +141,16 @@ class Acting:
     def _fall_back(self, item: ActionItem, cycle: Cycle, key: str) -> Changes:
         self._check_champion(cycle, key)
         ledger, store, to = self.ports.ledger, self.ports.store, self.confs.act.fallback
-        return fall_back(ledger, store, to=to, reason=item.message, actor=item.owner, window=cycle.window, id=key)
+        if not to and self._fell_back(key):
+            raise InputError("production", f"the fallback {cycle.champion[:12]} is there already", "nothing to do")
+        reason = f"standing order of rule {item.rule}: {item.message}"
+        return fall_back(ledger, store, to=to, reason=reason, actor=item.owner, window=cycle.window, id=key)
+
+    def _fell_back(self, key: str) -> bool:
+        """Did the present champion come by an earlier fallback: the one before it is what was fled from."""
+        came = [change.id for change in self.ports.ledger.changes() if change.target is Stage.PRODUCTION]
+        before = self.ports.ledger.find(digest(ACTED, came[-1])) if came and came[-1] != key else None
+        return before is not None and before.payload["action"] == "fallback"
 
     def _check_champion(self, cycle: Cycle, key: str) -> None:
         """The rule speaks of the champion that the cycle began with: one that has left since is not to be removed."""

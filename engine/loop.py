@@ -29,12 +29,12 @@ class Loop:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
         first = self.confs.loop.founding_windows - 1
         names = self.steps.names
+        self.steps.acting.deliver()  # what a kill left
         for name in names[first:]:
             if name not in self.steps.late:
                 yield self.window(name)
             if name == self.confs.loop.until:
                 break
-        self.steps.acting.deliver()  # also what a kill left after the last cycle
 
     def window(self, name: str) -> Cycle:
         """The cycle of one window; the one that the ledger knows, where it does."""

@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 from engine.redact import redact_text
 
 ACTIONS = ("log", "freeze", "rollback", "fallback", "retrain", "retune", "quarantine")
+NOBODY = "unassigned"
 SEVERITIES = ("suspected", "detected")
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -61,7 +62,7 @@ class RuleConf:
     """Windows in which an alert that was raised is not raised again while it stays open: no message, no action."""
     severity: str = "suspected"
     """suspected or detected."""
-    owner: str = "unassigned"
+    owner: str = NOBODY
     """Who is told."""
     action: str = "log"
     """log, freeze, rollback, fallback, retrain, retune or quarantine."""
@@ -138,8 +139,9 @@ class ActConf:
     limits: dict[str, LimitConf] = field(default_factory=dict)
     """How often each action may be carried out, by its name: {rollback: {most: 1, windows: 6}}."""
     fallback: str = ""
-    """Action fallback: the model that takes over, by the beginning of its id; it must be retired, as earlier champions
-    are. Empty: the champion before."""
+    """Action fallback: the model that takes over. Empty: the champion before; staging or preproduction: the model that
+    is there; or the beginning of an id. It is recorded as the word of the rule's owner; one in quarantine never takes
+    over."""
     helped_within: int = 3
     """An action has helped where the alert is good again, or a better model is promoted, within so many windows."""
 

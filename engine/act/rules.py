@@ -69,7 +69,7 @@ class _Look:
     def _begins(self) -> ActionItem | None:
         if self.unknown:
             return self._made(Event.UNDECIDABLE, self.unknown)
-        if not self.holds:
+        if not self.rings:
             return None
         window = self.cycle.window
         begun = self._made(Event.RAISED, self.said)
@@ -88,7 +88,7 @@ class _Look:
             event, said = Event.ESCALATED, f"open for {windows} windows and nobody acknowledged it; {self.said}"
         elif self.unknown:
             event, said = Event.UNDECIDABLE, self.unknown
-        elif self.holds and rested > self.rule.cooldown and not silent:
+        elif self.rings and rested > self.rule.cooldown and not silent:
             event, said, rested = Event.AGAIN, self.said, 0
         else:
             event, said = Event.OPEN, self.said
@@ -129,6 +129,11 @@ class _Look:
     def holds(self) -> bool:
         """Does the rule hold; not in a cycle that did not measure its metric."""
         return self.measured and self._count >= self.rule.windows
+
+    @property
+    def rings(self) -> bool:
+        """Does it hold, and in this very window: nothing is begun or done because of windows that are over."""
+        return self.holds and COMPARISONS[self.rule.when](self.value, self.rule.threshold)
 
     @property
     def _count(self) -> int:

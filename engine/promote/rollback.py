@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from engine.errors import InputError
-from engine.promote.chain import Head
 from engine.promote.entries import STAGE
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
@@ -51,47 +50,60 @@ def rollback(
         raise InputError("production", "no model is in production", "promote one first")
     model = to or _champion_before(ledger, head.model)
     store.verify(model)
-    change = _back(ledger, head, model, reason=reason, actor=actor, window=window, id=id)
+    id = id or digest("rollback", ledger.loop, head.generation, head.model, model)
+    change = _change(ledger, model, id, Route.ROLLBACK, reason=reason, actor=actor, window=window)
     return ledger.move(change, expected_generation=head.generation, displaced=QUARANTINE, rehearse=rehearse)
 
 
 def fall_back(
     ledger: Ledger, store: Store, *, reason: str, actor: str, window: str = "", to: str = "", id: str
 ) -> tuple[StageChange, ...]:
-    """Put a model that is retired into production, and retire the present one: which can come back the same way.
+    """Put another model into production, and retire the present one, which may come back the same way.
+
+    It is a person's word (MANUAL), given beforehand: so it may name a model that no gate has let so far.
 
     Args:
-        to: the model, by the beginning of its id; empty: the champion before, once: where production was gone back to
-            already, the one before is what was fled from.
+        actor: whose word it is.
+        to: staging or preproduction, for the model that is there; or the beginning of the id of a model; empty: the
+            champion before.
         id: idempotency key.
 
-    Returns, raises: as `rollback`; InputError also where the model is not retired.
+    Returns, raises: as `rollback`.
     """
     if ledger.find(id):
         return ledger.move_of(id)
     head = ledger.head(Stage.PRODUCTION)
     if head is None:
         raise InputError("production", "no model is in production", "promote one first")
-    model = find_model(ledger, to) if to else ""
-    came = [change for change in ledger.changes() if change.target is Stage.PRODUCTION]
-    if model == head.model or (not to and came[-1].route is Route.ROLLBACK):
-        raise InputError("production", f"the fallback {head.model[:12]} is in production already", "nothing to do")
-    model = model or _champion_before(ledger, head.model)
+    model = _named(ledger, to) if to else _champion_before(ledger, head.model)
+    if model == head.model:
+        raise InputError("production", f"{model[:12]} is there already", "nothing to do")
     store.verify(model)
-    change = _back(ledger, head, model, reason=reason, actor=actor, window=window, id=id)
+    change = _change(ledger, model, id, Route.MANUAL, reason=reason, actor=actor, window=window)
     return ledger.move(change, expected_generation=head.generation, displaced=Stage.RETIRED)
 
 
-def _back(ledger: Ledger, head: Head, model: str, *, reason: str, actor: str, window: str, id: str) -> StageChange:
+def _named(ledger: Ledger, to: str) -> str:
+    """The model of a stage, or the one whose id begins so."""
+    stage = {s.value: s for s in (Stage.STAGING, Stage.PREPRODUCTION)}.get(to)
+    if stage is None:
+        return find_model(ledger, to)
+    head = ledger.head(stage)
+    if head is None:
+        raise InputError(stage.value, "there is no model", "name another fallback")
+    return head.model
+
+
+def _change(ledger: Ledger, model: str, id: str, route: Route, *, reason: str, actor: str, window: str) -> StageChange:
     return StageChange(
-        id=id or digest("rollback", ledger.loop, head.generation, head.model, model),
+        id=id,
         model=model,
         source=ledger.stage_of(model),
         target=Stage.PRODUCTION,
         reason=reason,
         window=window,
         actor=actor,
-        route=Route.ROLLBACK,
+        route=route,
     )
 
 
