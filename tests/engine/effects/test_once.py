@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.effects import Message
+from engine.errors import LeaseError
+from engine.promote.ledger import Ledger
 from tests.engine.effects import crash, servers
 from tests.engine.effects.servers import PostOffice, Request, Site
 
@@ -74,28 +77,62 @@ def test_kill_between_any_two_steps(
     )
 
 
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.engine.effects import crash
+folder = Path(sys.argv[1])
+print(crash.command(folder, folder, "case", int(sys.argv[2]), int(sys.argv[3])))
+"""
+
+
+def start(folder: Path, site: Site, office: PostOffice) -> subprocess.Popen[str]:
+    """A process that posts and delivers."""
+    arguments = [str(folder), str(site.port), str(office.port)]
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
+
+
 def test_killed_while_the_receiver_has_it(tmp_path: Path) -> None:
     """The request has arrived, the answer has not left: nobody but the receiver knows."""
     crash.page(tmp_path)
-    program = (
-        "import sys; from pathlib import Path; from tests.engine.effects import crash;"
-        "folder = Path(sys.argv[1]); print(crash.command(folder, folder, 'case', int(sys.argv[2]), int(sys.argv[3])))"
-    )
     with servers.http_site() as site, servers.smtp_office() as office:
-
-        def start() -> subprocess.Popen[str]:
-            arguments = [str(tmp_path), str(site.port), str(office.port)]
-            return subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
 
         def kill(_request: Request) -> None:
             os.kill(first.pid, signal.SIGKILL)
 
         site.before = kill
-        with start() as first:
+        with start(tmp_path, site, office) as first:
             assert first.wait(ENOUGH) == -signal.SIGKILL
         site.before = lambda _request: None
-        with start() as second:
+        with start(tmp_path, site, office) as second:
             said, _ = second.communicate(timeout=ENOUGH)
         got = received(tmp_path, site, office)
     assert {outcome for _, _, outcome, _ in json.loads(said)} == {"delivered"}
     assert got == {"hook": ["case-0", "case-0", "case-1"], "mail": ["case-0", "case-1"], "page": ["case-0", "case-1"]}
+
+
+def test_of_two_processes_of_one_loop_the_holder_of_the_lease_delivers(tmp_path: Path) -> None:
+    crash.page(tmp_path)
+    with servers.http_site() as site, servers.smtp_office() as office:
+        with start(tmp_path, site, office) as first, start(tmp_path, site, office) as second:
+            assert first.communicate(timeout=ENOUGH) == second.communicate(timeout=ENOUGH)
+        got = received(tmp_path, site, office)
+    assert got == {channel: ["case-0", "case-1"] for channel in crash.CHANNELS}
+
+
+def test_who_slept_through_its_lease_sends_nothing_any_more(memory: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{memory}/ledger.db"
+    with (
+        servers.http_site() as site,
+        Ledger.open(url, "loop") as sleeper,
+        Ledger.open(url, "loop") as successor,
+        sleeper.leased(60, wait=0, say=print),
+    ):
+        box = crash.outbox(sleeper, tmp_path, site.port, 25)
+        box.post(Message(key="k", loop="loop", event="raised", text="it moved"), ["hook"])
+        with successor.leased(60, wait=0, say=print):
+            with pytest.raises(LeaseError, match="this late write is refused"):
+                box.deliver(10)
+            assert site.got == []
+            (sent,) = crash.outbox(successor, tmp_path, site.port, 25).deliver(10)
+    assert (sent.outcome, len(site.got)) == ("delivered", 1)
