@@ -199,6 +199,18 @@ def test_a_test_message_goes_out_by_the_channel(world: World, tmp_path: Path, mo
     assert (refused.code, refused.value["sending"]["outcome"]) == (3, "waiting")
 
 
+def test_a_test_while_the_loop_runs_is_left_to_the_loop(world: World, tmp_path: Path) -> None:
+    found = house(world, "log", 5)
+    channel = "+act.channels={keep: {kind: command, argv: [/bin/true]}}"
+    with (
+        Ledger.open(found.url, LOOP) as ledger,
+        ledger.leased(60, wait=None, say=lambda line: None),
+    ):
+        answer = world.ask("alerts", "test=keep", channel)
+    assert (answer.code, answer.value["sending"]["outcome"]) == (3, "waiting")
+    assert "it sends what is due after its next window" in answer.err
+
+
 # ---- people read it -----------------------------------------------------------------------------------------------
 
 
