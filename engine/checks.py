@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.act import ActConf
+from engine.act import NOBODY, ActConf
 from engine.data.conf import DataConf
 from engine.decide import POLICIES, DecideConf
+from engine.effects import make_channels
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.gate import COLD, GateConf, RuleConf
@@ -150,9 +151,15 @@ def check_decide(decide: DecideConf) -> None:
 
 
 def check_act(act: ActConf, metrics: Iterable[str]) -> None:
-    """Every rule on the model watches a metric that is evaluated: an alarm on another one would never ring."""
+    """Every rule on the model watches a metric that is evaluated: an alarm on another one would never ring;
+    channels have names, and a fallback has an owner.
+    """
+    make_channels(act.channels)
     evaluated = tuple(metrics)
     for name, rule in act.rules.items():
+        if "fallback" in rule.carried and rule.owner == NOBODY:
+            what = "a fallback is the word of the rule's owner, and it has none"
+            raise ConfigError(f"act.rules.{name}.owner", what, "say who: owner: <name>")
         family, _, rest = rule.metric.partition(".")
         if family == "model" and rest.removesuffix(".low").removesuffix(".high") not in evaluated:
             cure = f"choose one of {', '.join(evaluated)}, with .low or .high behind it for a bound"

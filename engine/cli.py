@@ -40,6 +40,7 @@ VERBS = {
     "promote": "move a model to a stage by hand (artifact=, stage=, reason=, actor=)",
     "rollback": "production goes back to the champion before (reason=, actor=, --rehearse)",
     "gc": "remove models that no ledger mentions (--rehearse, --older-than 7d)",
+    "alerts": "what is open, what was done and did it help (ack=<id> or undo=<id>, by=, note=; test=<channel>)",
     "report": "the HTML report of a loop, from its ledger",
     "resync": "tell W&B all again from our own records, after an outage or a kill",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
@@ -49,6 +50,7 @@ TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate")  # these impo
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
 HOMES = {
+    "alerts": "alerts",
     "drift": "drift",
     "resync": "review",
     SUBMIT: "submit",
@@ -111,6 +113,7 @@ TEXTS = (
     "html",
     "prediction",
     "label",
+    *("ack", "undo", "test", "by", "note"),
 )  # 12e4 is the beginning of an id, and no number; a path may hold a space or a comma
 REFUSED = {
     "--multirun": "search over keys with `tidegate sweep key=choice(1,2)`, or start one command a value, each with its "

@@ -43,7 +43,7 @@ _CURES = {
 class Step:
     """One effect on what lasts.
 
-    `operation` is one of "mkdir", "create", "write", "sync", "replace", "sync folder", "remove", "commit".
+    `operation` is one of "mkdir", "create", "write", "sync", "replace", "sync folder", "remove", "commit", "send".
     """
 
     operation: str

@@ -5,7 +5,9 @@ engine/records.py hands them on under its own name; read that first.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -171,3 +173,15 @@ def find(estimates: tuple[Estimate, ...], name: str) -> Estimate:
         if estimate.name == name:
             return estimate
     raise KeyError(name)
+
+
+def wilson(successes: float, n: float, confidence_level: float) -> tuple[float, float]:
+    """Two-sided interval of a share (Wilson 1927). (0, 1) where n is 0: nothing is known."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence_level / 2)
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    return low, 1.0 if successes == n else min(1.0, centre + half)

@@ -29,6 +29,7 @@ class Loop:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
         first = self.confs.loop.founding_windows - 1
         names = self.steps.names
+        self.steps.acting.deliver()  # what a kill left
         for name in names[first:]:
             if name not in self.steps.late:
                 yield self.window(name)
@@ -67,7 +68,9 @@ class Loop:
         head = self.promotion.production()
         cycle = replace(cycle, champion_after=head, timings=self.ports.watch.since(before))
         self.steps.forget(index)
-        return self.steps.record("cycle", id, cycle, cycle, model=head)
+        cycle = self.steps.record("cycle", id, cycle, cycle, model=head)
+        self.steps.acting.deliver()
+        return cycle
 
     def on_usable(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:
         """monitor -> (shadow) -> decide -> train -> evaluate -> gate -> promote."""

@@ -15,20 +15,25 @@ from typing import Any, NamedTuple, TypeVar
 from engine.act import metrics_of
 from engine.decide import Attempt, Seen
 from engine.gate import GateConf
+from engine.items import ACKNOWLEDGED, ACTED, FREEZE, ITEM, QUARANTINE, REQUEST
 from engine.promote.chain import Row
-from engine.promote.entries import INPUTS, OPENED, inputs_id
+from engine.promote.entries import DECISION, INPUTS, OPENED, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.stages import HEADS
 from engine.records import (
+    Acted,
     Action,
+    ActionItem,
     Candidate,
     Correction,
     Cycle,
+    Done,
     Estimate,
     EstimatedPerformance,
     EvaluationReport,
     Outcome,
     Performance,
+    Request,
     Risk,
     Scored,
     Stage,
@@ -123,9 +128,17 @@ class Past:
 
     @cached_property
     def blocked(self) -> frozenset[str]:
-        """Windows that validation has blocked, or that were rewritten: nothing is trained or judged on them."""
+        """Windows that validation has blocked, that were rewritten, or quarantined: nothing is trained or judged on
+        them.
+        """
         unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row).usable}
-        return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit
+        return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit | self.quarantined
+
+    @cached_property
+    def quarantined(self) -> frozenset[str]:
+        """Windows that an action or a person has quarantined, and nobody has let out since."""
+        out = {row.payload["window"]: row.payload["out"] for row in self.rows if row.kind == QUARANTINE}
+        return frozenset(window for window, is_out in out.items() if is_out)
 
     def candidate(self, model: str) -> Candidate | None:
         """How a model was made; None where this loop did not make it."""
@@ -241,8 +254,37 @@ class Past:
     @property
     def frozen(self) -> str:
         """Why promotions are frozen; empty: they are not."""
-        rows = [row for row in self.rows if row.kind == "freeze"]
+        rows = [row for row in self.rows if row.kind == FREEZE]
         return str(rows[-1].payload["reason"]) if rows and rows[-1].payload["frozen"] else ""
+
+    # ---- alerts ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def items(self) -> dict[str, ActionItem]:
+        """The newest action item of each rule, by its name."""
+        newest = {str(row.payload["rule"]): row for row in self.rows if row.kind == ITEM}
+        return {rule: from_plain(ActionItem, row.payload) for rule, row in newest.items()}
+
+    @cached_property
+    def acknowledged(self) -> frozenset[str]:
+        """Ids of the alerts that somebody has in hand."""
+        return frozenset(row.payload["of"] for row in self.rows if row.kind == ACKNOWLEDGED)
+
+    @property
+    def asked(self) -> Request | None:
+        """The retrain or retune that an action asks the next decision for; a decision since then has spent it."""
+        found = next((row for row in reversed(self.rows) if row.kind in (REQUEST, DECISION)), None)
+        if found is None or found.kind == DECISION or not found.payload["action"]:
+            return None
+        return from_plain(Request, found.payload)
+
+    def carried(self, action: str, windows: int) -> int:
+        """How often an action was carried out in the newest windows, so many with the one at hand."""
+        newest = [row.window for row in self.rows if row.kind == "cycle"]
+        among = set(newest[len(newest) - windows + 1 :] if windows <= len(newest) else newest)
+        acted = [row for row in self.rows if row.kind == ACTED and row.window in among]
+        done = [from_plain(Acted, row.payload) for row in acted if row.payload["action"] == action]
+        return sum(found.state is Done.DONE for found in done)
 
 
 def _told(cycle: Row) -> Told:

@@ -29,6 +29,13 @@ from engine.estimates import SliceEstimate as SliceEstimate
 from engine.estimates import Wear as Wear
 from engine.estimates import find as find
 from engine.estimates import record as record
+from engine.items import Acted as Acted
+from engine.items import ActionItem as ActionItem
+from engine.items import Done as Done
+from engine.items import Event as Event
+from engine.items import Quarantine as Quarantine
+from engine.items import Request as Request
+from engine.items import Word as Word
 from engine.observed import ColumnDrift as ColumnDrift
 from engine.observed import Correction as Correction
 from engine.observed import DriftOutcome as DriftOutcome
@@ -393,7 +400,7 @@ class Verdict:
         return self.outcome is Outcome.INCONCLUSIVE and self.look is not None and self.look.number < self.look.most
 
 
-# ---- promote and act ----------------------------------------------------------------------------------------------
+# ---- promote ------------------------------------------------------------------------------------------------------
 
 
 class Stage(enum.Enum):
@@ -432,22 +439,6 @@ class StageChange:
     evidence: str = ""  # id of the ledger row of the verdict that allowed it
 
 
-@record
-class ActionItem:
-    """A metric of the model or of the pipeline crossed its threshold: who is told, what is done."""
-
-    id: str
-    rule: str
-    metric: str
-    value: float
-    threshold: float
-    severity: str  # "suspected" or "detected"
-    owner: str
-    action: str
-    window: str
-    message: str
-
-
 # ---- the cycle ----------------------------------------------------------------------------------------------------
 
 
@@ -473,3 +464,4 @@ class Cycle:
     changes: tuple[StageChange, ...] = ()
     actions: tuple[ActionItem, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds of wall time
+    acted: tuple[Acted, ...] = ()  # what was done because of the items, what would have been, and what could not be

@@ -43,7 +43,8 @@ from engine.watch.conf import WatchConf
 LONGEST_TEXT = 1000  # characters of one value
 # What single verbs are told: no part of what a loop is.
 _OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "html")
-_OF_VERBS = ("verb", "status", "stop", "environment", "infer", "overwrite", "diff", *_OF_FILES)
+_OF_ALERTS = ("ack", "undo", "test", "by", "note")
+_OF_VERBS = ("verb", "status", "stop", "environment", "infer", "overwrite", "diff", *_OF_FILES, *_OF_ALERTS)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -112,6 +113,16 @@ class Config:
     """gc: keep what is younger, such as 12h or 7d: it may belong to a decision that is under way."""
     ledgers: list[str] | None = None
     """gc: URLs of all other ledgers whose models lie in this store."""
+    ack: str | None = None
+    """alerts: take an alert in hand, by the beginning of its id."""
+    undo: str | None = None
+    """alerts: take back what an action did, by the beginning of its id."""
+    test: str | None = None
+    """alerts: the channel that gets a test message."""
+    by: str | None = None
+    """alerts: who."""
+    note: str | None = None
+    """alerts: what they have to say."""
     verb: str | None = None
     """submit: what runs on the cluster."""
     status: str | None = None

@@ -11,6 +11,7 @@ from engine.act import ActConf
 from engine.challenger import Compose
 from engine.data.conf import DataConf
 from engine.decide import DecideConf
+from engine.effects import Outbox
 from engine.evaluate.conf import EvaluateConf
 from engine.gate import GateConf
 from engine.loop_conf import LoopConf
@@ -78,6 +79,7 @@ class Ports:
     compose: Compose
     folder: Path  # runs/<name>: the sweeps' records
     watch: Stopwatch = field(default_factory=Stopwatch)
+    outbox: Outbox | None = None  # None: nobody outside is told
 
     def look_on(self, sweep: Sweep, total: int) -> AbstractContextManager[Onlooker]:
         """The terminal and the tracker follow a sweep of `total` trials."""

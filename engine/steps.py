@@ -7,20 +7,18 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from engine import __version__, challenger, founding, outside
-from engine.act import act
+from engine.acting import Acting
 from engine.challenger import Recipe, TrainingRows
 from engine.data.tables import join
 from engine.decide import Evidence, decide
-from engine.errors import DataError, InputError, OvertakenError
+from engine.errors import DataError, OvertakenError
 from engine.gate import asked
 from engine.maturity import Maturity
 from engine.monitor.report import Monitor
 from engine.past import Past
 from engine.predictor import Predictor, load
 from engine.promote.entries import DECISION
-from engine.promote.rollback import rollback
 from engine.records import (
-    ActionItem,
     Asked,
     Candidate,
     Cycle,
@@ -60,6 +58,7 @@ class Steps:
         self._monitor = Monitor(confs.monitor, confs.evaluate, data.numeric, data.categorical, data.label, data.kind)
         self._maturity = Maturity(confs, ports, self.model)
         self._risk = RiskWatch(confs, ports, self.read)
+        self.acting = Acting(confs, ports, self.record)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
         self._declared = founding.declared(confs.validate, confs.data)
@@ -197,7 +196,8 @@ class Steps:
         model = self.model(made.model)
         reference = [self.read(name, labelled=True) for name in made.training_windows]
         holdout = self.read(made.holdout_window, labelled=True)
-        previous = self.read(self.names[cycle.index - 1], labelled=cycle.index - 1 <= mature)
+        before = [name for name in self.names[: cycle.index] if name not in past.quarantined]
+        previous = self.read(before[-1], labelled=self.at(before[-1]) <= mature)
         newest = self.read(self.names[mature], labelled=True) if mature >= 0 else None
         with self.ports.watch.lap("monitor"):
             live = model.predict(window.table)
@@ -242,6 +242,8 @@ class Steps:
             tuned_at=past.tuned_at(self.index_of),
             track=past.track(cycle, champion, self.primary, self.index_of),
             wanted=past.wanted,
+            asked=past.asked.action if past.asked else "",
+            asked_why=past.asked.reason if past.asked else "",
         )
         evidence = from_plain(Evidence, to_plain(evidence))  # what the ledger can hold of it is what decides
         with self.ports.watch.lap("decide"):
@@ -406,34 +408,7 @@ class Steps:
 
     def act(self, cycle: Cycle, past: Past) -> Cycle:
         """What must happen because of this cycle; each item is recorded before it is carried out."""
-        for found in act(past.metrics, cycle, self.confs.act):
-            item = self.record("action", found.id, found, cycle)
-            cycle = replace(cycle, actions=(*cycle.actions, item))
-            if item.action == "freeze":
-                self._freeze(item, cycle)
-            elif item.action == "rollback" and cycle.champion:
-                cycle = replace(cycle, changes=(*cycle.changes, *self._roll_back(item, cycle)))
-        return cycle
-
-    def _freeze(self, item: ActionItem, cycle: Cycle) -> None:
-        frozen = {"frozen": True, "reason": f"{item.rule}: {item.message}", "actor": "loop"}
-        self.ports.ledger.append("freeze", digest("freeze", item.id), frozen, window=cycle.window)
-
-    def _roll_back(self, item: ActionItem, cycle: Cycle) -> tuple[StageChange, ...]:
-        """Once: a champion that has left production since was rolled back already, or replaced.
-
-        Where it cannot be done (there is no champion before, or its artifact is damaged) that is said, and the loop
-        goes on: it must not stop watching at just this moment.
-        """
-        ledger, id = self.ports.ledger, digest("rollback", item.id)
-        head = ledger.head(Stage.PRODUCTION)
-        if ledger.find(id) is None and (head is None or head.model != cycle.champion):
-            return ()
-        try:
-            return rollback(ledger, self.ports.store, reason=item.message, actor=item.owner, window=cycle.window, id=id)
-        except InputError as error:
-            self.ports.console.warn(f"{cycle.window}: {item.rule} asks for a rollback that cannot be done: {error}")
-            return ()
+        return self.acting.act(cycle, past)
 
     def move(
         self,

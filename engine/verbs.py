@@ -29,6 +29,7 @@ from engine.records import Action, Cycle, Decision, Money, Stage, digest, to_pla
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
+from engine.telling import make_outbox
 from engine.timing import Stopwatch
 from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep
 from engine.train.registry import described, resolve, trusted_packages
@@ -52,6 +53,7 @@ SHOWN = {
     "cold start": "cold starts",
     "load": "loading models",
     "track": "review (W&B, report)",
+    "deliver": "messages",
 }
 
 
@@ -196,6 +198,7 @@ def opened(
                 compose=composer,
                 folder=config.folder,
                 watch=watch,
+                outbox=make_outbox(config.act, ledger),
             ),
         )
 

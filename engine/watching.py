@@ -29,6 +29,7 @@ from engine.records import Cycle, Stage, Window, from_plain
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.setting import Ports
+from engine.telling import deliver, make_outbox
 from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
@@ -85,6 +86,7 @@ class Watch:
         for remark in self.store.remarks():
             self.console.warn(remark)
         self.ledger = self._stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
+        self.outbox = make_outbox(config.act, self.ledger)
         self._stack.callback(self.release)
         return self
 
@@ -120,6 +122,7 @@ class Watch:
             wait = watcher.turn()
             if self.windows > before:
                 self._write_report()
+            deliver(self.outbox, self.config.act, lambda line: self.tell(Event("undelivered", "", line, True)))
             if self._over(watcher):
                 return
             self._sign("error" if watcher.error else "working" if not wait else "waiting", watcher, wait)
@@ -257,6 +260,7 @@ class Warm:
             console=watch.console,
             compose=watch.composer,
             folder=config.folder,
+            outbox=watch.outbox,
         )
         self.tracker.start(config.loop.name, watch.confs.plain)
 

@@ -20,6 +20,7 @@ LIMIT = 500  # lines of a file
 # The door of each heavy package: the modules that may import it, or the package that they are in.
 DOORS = {
     "cupy": ("kernels.arrays.", "kernels.cuda."),
+    "http": ("engine.effects.webhook.",),
     "hydra": ("engine.cli.", "engine.composition.", "engine.schema.", "engine.explain.", "engine.train.search_space."),
     "lightning": ("engine.train.",),
     "numba": ("kernels.cpu.",),
@@ -37,7 +38,9 @@ DOORS = {
         "engine.train.watchdog.",
         "engine.train.worker.",
     ),
+    "smtplib": ("engine.effects.mail.",),
     "sqlalchemy": ("engine.promote.",),
+    "ssl": ("engine.effects.guard.",),
     "torch": ("engine.train.",),
     "wandb": ("engine.track.",),
 }

@@ -48,3 +48,5 @@ class Evidence:
     tuned_at: int | None = None  # place in time of the newest full sweep
     track: tuple[Seen, ...] = ()  # `realised` window by window while the champion is watched, oldest first
     wanted: int = 0  # windows in a row, up to the one before, in which the policy wanted to act and did not yet
+    asked: str = ""  # retrain or retune, where an action item asks for one; the policy is not asked then
+    asked_why: str = ""

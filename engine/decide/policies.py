@@ -20,7 +20,7 @@ Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 
 # Fields that ledgers of release 0.1.0 do not have: at their default they are no part of an id, which stays as it was.
 LATER = {
-    Evidence: ("track", "wanted"),
+    Evidence: ("track", "wanted", "asked", "asked_why"),
     DecideConf: (
         "patience",
         "hysteresis",
@@ -67,10 +67,13 @@ def decide(evidence: Evidence, conf: DecideConf) -> Decision:
 
 
 def choose(evidence: Evidence, conf: DecideConf) -> Choice:
-    """The action and why: a guard's word, else that of the policy, held by its patience."""
+    """The action and why: a guard's word, else that of who asked, else that of the policy, held by its patience."""
     held = _guard(evidence, conf)
     if held:
-        return Choice(action=Action.KEEP, reason=held)
+        return Choice(action=Action.KEEP, reason=held + (f"; {evidence.asked} was asked for" if evidence.asked else ""))
+    if evidence.asked and evidence.model:
+        action, why = how(evidence, conf)
+        return Choice(action=action, reason=why)
     acts, reason = POLICIES[conf.policy](evidence, conf) if evidence.model else (True, "there is no champion")
     if not acts:
         return Choice(action=Action.KEEP, reason=reason)

@@ -14,6 +14,8 @@ def how(evidence: Evidence, conf: DecideConf) -> tuple[Action, str]:
     """Keep the hyperparameters while they are young and have not just failed."""
     if not evidence.model:
         return Action.RETUNE, "and none to start from"
+    if evidence.asked:
+        return Action(evidence.asked), f"asked for by {evidence.asked_why}"
     age = math.inf if evidence.tuned_at is None else evidence.index - evidence.tuned_at
     if evidence.attempts and evidence.attempts[-1].passed is False and not evidence.attempts[-1].retuned:
         return Action.RETUNE, "the same hyperparameters failed their gate the last time"

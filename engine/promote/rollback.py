@@ -50,17 +50,61 @@ def rollback(
         raise InputError("production", "no model is in production", "promote one first")
     model = to or _champion_before(ledger, head.model)
     store.verify(model)
-    change = StageChange(
-        id=id or digest("rollback", ledger.loop, head.generation, head.model, model),
+    id = id or digest("rollback", ledger.loop, head.generation, head.model, model)
+    change = _change(ledger, model, id, Route.ROLLBACK, reason=reason, actor=actor, window=window)
+    return ledger.move(change, expected_generation=head.generation, displaced=QUARANTINE, rehearse=rehearse)
+
+
+def fall_back(
+    ledger: Ledger, store: Store, *, reason: str, actor: str, window: str = "", to: str = "", id: str
+) -> tuple[StageChange, ...]:
+    """Put another model into production, and retire the present one, which may come back the same way.
+
+    It is a person's word (MANUAL), given beforehand: so it may name a model that no gate has let so far.
+
+    Args:
+        actor: whose word it is.
+        to: staging or preproduction, for the model that is there; or the beginning of the id of a model; empty: the
+            champion before.
+        id: idempotency key.
+
+    Returns, raises: as `rollback`.
+    """
+    if ledger.find(id):
+        return ledger.move_of(id)
+    head = ledger.head(Stage.PRODUCTION)
+    if head is None:
+        raise InputError("production", "no model is in production", "promote one first")
+    model = _named(ledger, to) if to else _champion_before(ledger, head.model)
+    if model == head.model:
+        raise InputError("production", f"{model[:12]} is there already", "nothing to do")
+    store.verify(model)
+    change = _change(ledger, model, id, Route.MANUAL, reason=reason, actor=actor, window=window)
+    return ledger.move(change, expected_generation=head.generation, displaced=Stage.RETIRED)
+
+
+def _named(ledger: Ledger, to: str) -> str:
+    """The model of a stage, or the one whose id begins so."""
+    stage = {s.value: s for s in (Stage.STAGING, Stage.PREPRODUCTION)}.get(to)
+    if stage is None:
+        return find_model(ledger, to)
+    head = ledger.head(stage)
+    if head is None:
+        raise InputError(stage.value, "there is no model", "name another fallback")
+    return head.model
+
+
+def _change(ledger: Ledger, model: str, id: str, route: Route, *, reason: str, actor: str, window: str) -> StageChange:
+    return StageChange(
+        id=id,
         model=model,
         source=ledger.stage_of(model),
         target=Stage.PRODUCTION,
         reason=reason,
         window=window,
         actor=actor,
-        route=Route.ROLLBACK,
+        route=route,
     )
-    return ledger.move(change, expected_generation=head.generation, displaced=QUARANTINE, rehearse=rehearse)
 
 
 def promote(

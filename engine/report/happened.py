@@ -60,8 +60,9 @@ def performance(cycles: Sequence[Cycle], primary: str, *, greater_is_better: boo
     names = [cycle.window for cycle in cycles]
     alarms: dict[int, str] = {}
     for column, cycle in enumerate(cycles):
-        if cycle.actions:
-            alarms[column] = "; ".join(f"{a.severity}: {a.message}" for a in cycle.actions)
+        said = [f"{a.severity}: {a.message}" for a in cycle.actions if a.event.alarms]
+        if said:
+            alarms[column] = "; ".join(said)
     drawn = charts.timeline(names, _points(cycles, primary), _tenures(cycles), alarms, primary)
     better = "higher is better" if greater_is_better else "lower is better"
     lead = (
@@ -172,29 +173,6 @@ def decisions(cycles: Sequence[Cycle]) -> Markup:
         charts.money_bars([cycle.window for cycle in cycles], made),
         parts.table(f"Decisions ({currency})", columns, rows, numeric=(*money, "acting pays")),
     )
-
-
-def actions(cycles: Sequence[Cycle]) -> Markup | None:
-    """Who was told of what; nothing where nobody was."""
-    rows = [
-        (
-            a.window,
-            parts.badge(a.severity),
-            a.rule,
-            f"{a.metric} {words.number(a.value)}",
-            words.number(a.threshold),
-            a.owner,
-            a.action,
-            a.message,
-        )
-        for cycle in cycles
-        for a in cycle.actions
-    ]
-    if not rows:
-        return None
-    columns = ("window", "severity", "rule", "value", "threshold", "told", "done", "message")
-    lead = "A metric of the model or of the pipeline crossed its threshold."
-    return parts.section("actions", "Action items", lead, parts.table("Action items", columns, rows))
 
 
 def _points(cycles: Sequence[Cycle], primary: str) -> list[charts.Point]:

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from engine.records import Cycle
-from engine.report import evidence, happened
+from engine.report import alerts, evidence, happened
 from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
 
@@ -49,7 +49,7 @@ def render(
         "windows": happened.windows(cycles, primary),
         "drift": happened.drift(cycles),
         "decisions": happened.decisions(cycles),
-        "actions": happened.actions(cycles),
+        "actions": alerts.section(cycles, ledger_rows, config),
         "gates": evidence.gates(cycles),
         "stages": evidence.stages(cycles, ledger_rows),
         "sweeps": evidence.sweeps(cycles),

@@ -115,7 +115,7 @@ def time(at: str) -> str:
 
 def by(row: LedgerRow) -> Text:
     """Who did it; in colour where it was no gate."""
-    actor = str(row.payload.get("actor", "") or row.payload.get("owner", "") or "loop")
+    actor = str(row.payload.get("actor", "") or row.payload.get("owner", "") or row.payload.get("by", "") or "loop")
     route = row.payload.get("route", "evidence")
     mark = {"manual": " (by hand)", "rollback": " (rollback)"}.get(str(route), "")
     return Text(words.clean(actor) + mark, style="yellow" if mark else "dim" if actor == "loop" else "")
@@ -143,6 +143,14 @@ def _said(kind: str, said: Mapping[str, Any]) -> tuple[Sequence[str], str]:
         return (str(said.get("severity")),), f"{said.get('rule')}: {said.get('action')}, {said.get('message', '')}"
     if kind == "arrival":
         return (str(said.get("state")),), reason
+    if kind == "acted":
+        return (str(said.get("state")),), f"{said.get('action')} for {said.get('rule')}: {reason}"
+    if kind in ("acknowledged", "undone"):
+        return (kind,), f"{words.short(str(said.get('of')))}: {said.get('note')}"
+    if kind == "request":
+        return (str(said.get("action")) or "taken back",), reason
+    if kind == "quarantine":
+        return ("quarantined" if said.get("out") else "let in",), reason
     if kind == "freeze":
         return ("frozen" if said.get("frozen") else "thawed",), reason
     if kind == "candidate":

@@ -150,7 +150,8 @@ def _attention(cycles: Sequence[Cycle]) -> list[str]:
         if cycle.validation.blocked:
             names = ", ".join(sorted({c.name for c in cycle.validation.blocked}))
             found.append(f"{cycle.window}: the window was blocked by {names}.")
-        found += [f"{cycle.window}: {a.severity}, {a.message} ({a.rule}, told {a.owner})." for a in cycle.actions]
+        alarms = [item for item in cycle.actions if item.event.alarms]
+        found += [f"{cycle.window}: {a.severity}, {a.message} ({a.rule}, told {a.owner})." for a in alarms]
         for verdict in cycle.verdicts:
             if verdict.outcome is Outcome.INCONCLUSIVE and not verdict.waiting:
                 rows = max((r.rows_needed for r in verdict.rules), default=0)

@@ -18,7 +18,8 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from engine.records import Candidate, Cycle, Epoch, Sweep, Trial, TrialState
+from engine.alerting import said
+from engine.records import Candidate, Cycle, Epoch, Event, Sweep, Trial, TrialState
 from engine.report import words
 from engine.report.board import RUNNING, Board
 from engine.report.row import COLUMNS, GAP, cells, fit, set_width, that_fits
@@ -68,7 +69,11 @@ class Console:
         if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:
             self.note(f"  risk too high since {cycle.monitor.risk.since}: {cycle.monitor.risk.reason}")
         for item in cycle.actions:
-            self.note(f"  {item.severity} {item.rule}: {item.message} -> {item.action}, {item.owner}")
+            event = "" if item.event is Event.RAISED else f" ({item.event.value})"
+            done = ", ".join(item.due) or item.action
+            self.note(f"  {item.severity} {item.rule}{event}: {item.message} -> {done}, {item.owner}")
+        for acted in cycle.acted:
+            self.note(f"  {acted.rule}: {said(acted)}")
 
     @contextmanager
     def sweep(self, sweep: Sweep, total: int, budget: float | None = None) -> Iterator[Board]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from engine.estimates import wilson as wilson
 
 KINDS = ("integer", "float", "string", "time", "boolean")
 PERIODS = ("hour", "day", "week")  # what a cluster may cut time into
@@ -127,18 +128,6 @@ def copies(columns: list[Column]) -> int:
         mixed ^= mixed >> np.uint64(29)
     mixed.sort()
     return int((mixed[1:] == mixed[:-1]).sum())
-
-
-def wilson(successes: float, n: float, confidence_level: float) -> tuple[float, float]:
-    """Two-sided interval of a share (Wilson 1927). (0, 1) where n is 0: nothing is known."""
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence_level / 2)
-    share, spread = successes / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    return low, 1.0 if successes == n else min(1.0, centre + half)
 
 
 def count(mask: pa.Array) -> int:

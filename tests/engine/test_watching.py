@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine import verbs, watching
+from engine.act import ActConf
 from engine.data.tables import write_parquet
+from engine.effects import ChannelConf, Message, Outbox, make_channels
+from engine.telling import make_outbox
 from engine.train.sweep import LocalSearch
 from tests.engine.story import story
 from tests.engine.world import LAST, WINDOWS, YOUNG, Answer, World, configure
@@ -268,3 +272,28 @@ def test_how_windows_are_followed_is_no_part_of_what_is_made(fresh: World) -> No
     plain = [fresh.config(*words)[0].plain() for words in ((), ("watch.every=5s",))]
     assert plain[0] == plain[1]
     assert verbs.reviewed is watching.reviewed
+
+
+def test_a_message_that_a_kill_left_is_sent_at_the_next_turn(
+    inbox: tuple[World, Callable[..., None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was posted and never sent; no window comes, and a program that may be started is handed it all the same."""
+    world, _ = inbox
+    program, told = tmp_path / "keep", tmp_path / "told"
+    program.write_text(f"#!/bin/sh\ncat >> {told}\n")
+    program.chmod(0o755)
+    channels = {"keep": ChannelConf(kind="command", argv=[str(program)])}
+    with world.ledger() as ledger:
+        make_outbox(ActConf(channels=channels), ledger).post(
+            Message(key="k", loop="world", event="raised", text="the rule rang"), ["keep"]
+        )
+    channel = f"+act.channels={{keep: {{kind: command, argv: [{program}]}}}}"
+    refused = world.ask("watch", *ONCE, *ONE_STAGE, channel)
+    assert [what for what, _ in events(refused, "undelivered")] == ["undelivered"], refused.err
+    assert (refused.code, told.exists()) == (0, False)
+    monkeypatch.setenv("TIDEGATE_COMMANDS", str(program))
+    later = lambda: datetime.now(UTC) + timedelta(minutes=1)  # noqa: E731  # the next try is due
+    monkeypatch.setattr(watching, "make_outbox", lambda conf, ledger: Outbox(ledger, make_channels(channels), later))
+    answer = world.ask("watch", *ONCE, *ONE_STAGE, channel)
+    assert (answer.code, events(answer, "undelivered")) == (0, [])
+    assert json.loads(told.read_text())["text"] == "the rule rang"
