@@ -40,6 +40,7 @@ VERBS = {
     "promote": "move a model to a stage by hand (artifact=, stage=, reason=, actor=)",
     "rollback": "production goes back to the champion before (reason=, actor=, --rehearse)",
     "gc": "remove models that no ledger mentions (--rehearse, --older-than 7d)",
+    "metrics": "how the loop and its pipeline run, as text that Prometheus reads (OpenMetrics)",
     "report": "the HTML report of a loop, from its ledger",
     "resync": "tell W&B all again from our own records, after an outage or a kill",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
@@ -50,6 +51,7 @@ ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "g
 SUBMIT = "submit"  # takes what the verb that it hands on takes
 HOMES = {
     "drift": "drift",
+    "metrics": "exposition",
     "resync": "review",
     SUBMIT: "submit",
     "watch": "watching",

@@ -29,6 +29,11 @@ from engine.estimates import SliceEstimate as SliceEstimate
 from engine.estimates import Wear as Wear
 from engine.estimates import find as find
 from engine.estimates import record as record
+from engine.measured import DeviceUse as DeviceUse
+from engine.measured import Flow as Flow
+from engine.measured import Gain as Gain
+from engine.measured import Measure as Measure
+from engine.measured import PipelineMetrics as PipelineMetrics
 from engine.observed import ColumnDrift as ColumnDrift
 from engine.observed import Correction as Correction
 from engine.observed import DriftOutcome as DriftOutcome
@@ -264,6 +269,7 @@ class Trial:
     config: dict[str, Any] = field(default_factory=dict)  # train and model config of this point, secrets hidden
     notes: tuple[str, ...] = ()  # what befell it on the way: resumed from a checkpoint, its worker taken away
     schedule: tuple[Stretch, ...] = ()  # how its weights were trained; empty where its hyperparameters never changed
+    use: DeviceUse | None = None  # of CPU and GPU; None: it was not measured
 
 
 @record
@@ -473,3 +479,4 @@ class Cycle:
     changes: tuple[StageChange, ...] = ()
     actions: tuple[ActionItem, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds of wall time
+    pipeline: PipelineMetrics | None = None  # None in ledgers of earlier releases

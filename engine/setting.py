@@ -78,6 +78,7 @@ class Ports:
     compose: Compose
     folder: Path  # runs/<name>: the sweeps' records
     watch: Stopwatch = field(default_factory=Stopwatch)
+    textfile: Path | None = None  # where the exposition is written after each cycle; None: nowhere
 
     def look_on(self, sweep: Sweep, total: int) -> AbstractContextManager[Onlooker]:
         """The terminal and the tracker follow a sweep of `total` trials."""

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from engine.act.metrics import FAMILIES, METRICS
+from engine.act.metrics import check_metric
 from engine.errors import ConfigError
 from engine.redact import redact_text
 
@@ -47,9 +47,7 @@ class RuleConf:
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"act.rules:{name}", f"{value!r} is unknown", f"choose one of {' '.join(allowed)}")
-        if self.metric not in METRICS and not any(self.metric.startswith(f) and self.metric != f for f in FAMILIES):
-            cure = f"choose one of {' '.join(sorted(METRICS))}, model.<metric> or pipeline.seconds.<stage>"
-            raise ConfigError("act.rules:metric", f"{self.metric!r} is unknown", cure)
+        check_metric(self.metric, "act.rules:metric")
         if not math.isfinite(self.threshold):
             raise ConfigError("act.rules:threshold", f"{self.threshold} is no value", "choose a finite number")
         # both are recorded and shown to everybody
