@@ -15,6 +15,7 @@ from engine.records import Action, DriftOutcome, Route, Stage
 
 ACTING = (Action.RETRAIN.value, Action.RETUNE.value)
 SIGNS = ("drift.", "risk.", "model.")  # metrics whose alerts tell that the model's world has changed
+RAISING = ("raised", "again", "escalated")  # what an alert's row says where it alarms; rows without an event are raised
 
 
 class LedgerRow(Protocol):
@@ -118,7 +119,7 @@ def _drifted(monitor: Mapping[str, Any]) -> bool | None:
 
 def _detects(row: LedgerRow) -> bool:
     """An alert on the model's world whose metric could be computed, or a decision to act."""
-    if row.kind == "action":
+    if row.kind == "action" and row.payload.get("event", RAISING[0]) in RAISING:
         return str(row.payload.get("metric", "")).startswith(SIGNS) and row.payload.get("value") is not None
     return row.kind == "decision" and row.payload["action"] in ACTING
 

@@ -100,7 +100,8 @@ def _returned(told: Sequence[Moment], rows: Sequence[LedgerRow], prices: Prices,
         if (gain := gains.get((m.window, m.champion))) is not None and math.isfinite(gain.value)
     ]
     open_ = len(served) - len(known)
-    method = f"paired gains of {len(known)} labelled windows; {open_} that were served are not in"
+    left = f", {open_} that were served not in yet" if open_ else ""
+    method = f"paired gains of {len(known)} labelled windows{left}"
     worth, half = NAN, NAN
     if known or not before:
         worth = sum(gain.value for _, gain in known) * prices.point - paid

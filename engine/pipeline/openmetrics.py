@@ -123,7 +123,7 @@ COUNTED = {
     f"{PREFIX}_promotions": "models that came into production, by route",
     f"{PREFIX}_trials": "trials, by how they ended",
     f"{PREFIX}_verdicts": "verdicts of the gates",
-    f"{PREFIX}_alerts": "action items, by rule",
+    f"{PREFIX}_alerts": "alerts that were raised, by rule",
 }
 
 
@@ -139,7 +139,7 @@ def _counted(row: LedgerRow) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"{PREFIX}_trials", {"state": str(trial["state"])}
     elif row.kind == VERDICT:
         yield f"{PREFIX}_verdicts", {"gate": str(said["gate"]), "outcome": str(said["outcome"])}
-    elif row.kind == "action":
+    elif row.kind == "action" and said.get("event", "raised") == "raised":
         yield f"{PREFIX}_alerts", {"rule": str(said.get("rule", "")), "severity": str(said.get("severity", ""))}
 
 

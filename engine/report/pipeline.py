@@ -126,11 +126,14 @@ def _value(measure: Measure) -> str:
         return f"{words.percent(e.value)}{bounds}"
     if e.method == "counted":
         return words.amount(e.value, measure.unit)
-    return f"{_number(e.value)}{_bounds(e)} {measure.unit}"
+    if measure.unit == "hours":
+        return f"{_hours(e.value)}{_bounds(e, _hours)}"
+    unit = measure.unit.removesuffix("s") if measure.unit == "windows" and e.value == 1 else measure.unit
+    return f"{_number(e.value)}{_bounds(e, _number)} {unit}"
 
 
-def _bounds(e: Estimate) -> str:
-    return f" [{_number(e.low)}, {_number(e.high)}]" if math.isfinite(e.low) and math.isfinite(e.high) else ""
+def _bounds(e: Estimate, shown: Callable[[float], str]) -> str:
+    return f" [{shown(e.low)}, {shown(e.high)}]" if math.isfinite(e.low) and math.isfinite(e.high) else ""
 
 
 def _number(value: float) -> str:

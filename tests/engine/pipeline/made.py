@@ -68,8 +68,9 @@ class Book:
         self.row("decision", {"action": action, "window": self.name})
         return self
 
-    def alert(self, metric: str = "drift.share", value: float = 0.5) -> Book:
-        self.row("action", {"metric": metric, "value": value, "action": "log", "rule": "r", "severity": "suspected"})
+    def alert(self, metric: str = "drift.share", value: float = 0.5, **more: Any) -> Book:
+        known = {"metric": metric, "value": value, "action": "log", "rule": "r", "severity": "suspected"}
+        self.row("action", known | more)
         return self
 
     def judge(self, model: str, outcome: Outcome, gate: str = "offline", **more: Any) -> Book:

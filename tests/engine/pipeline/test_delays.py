@@ -79,6 +79,11 @@ def test_an_alert_that_could_not_be_computed_detects_nothing() -> None:
     assert medians(founded().open().alert("drift.share", math.nan).close(MOVED)) == {}
 
 
+@pytest.mark.parametrize(("event", "n"), [("raised", 1), ("escalated", 1), ("open", 0), ("resolved", 0)])
+def test_an_alert_detects_when_it_alarms(event: str, n: int) -> None:
+    assert len(medians(founded().open().alert(event=event).close(MOVED))) == 2 * n
+
+
 def test_drift_that_passes_by_itself_ends_its_episode() -> None:
     book = founded().quiet(2, MOVED).quiet(1, STILL).quiet(3, MOVED)
     told = seen(book)

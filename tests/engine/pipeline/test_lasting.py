@@ -130,7 +130,7 @@ def test_the_return_is_gains_times_their_value_minus_what_attempts_cost() -> Non
     half = math.sqrt(2) * 0.5 * PRICES.point
     assert (found.value, found.n) == (2 * 2.0 * 100.0 - 10.0, 2)
     assert (found.low, found.high) == pytest.approx((390.0 - half, 390.0 + half))
-    assert found.method == "paired gains of 2 labelled windows; 1 that were served are not in"
+    assert found.method == "paired gains of 2 labelled windows, 1 that were served not in yet"
 
 
 def test_the_return_is_undecidable_while_no_label_is_in() -> None:

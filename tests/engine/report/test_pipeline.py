@@ -120,6 +120,10 @@ def test_shares_are_percents_and_nothing_reads_nan() -> None:
     assert "50 % [10 %, 90 %]" in text
     assert "undecidable" in text
     assert "2 windows" in text
+    hours = estimate(1.5, "drift_to_promotion_hours", low=0.5, high=100.0)
+    assert "1 h 30 min [30 min 00 s, 4 days]" in shown(
+        pipeline(lasting=(Measure(estimate=hours, unit="hours", rows=(), n_rows=0),))
+    )
     assert WORDS_OF_NAN.search(text) is None
 
 
