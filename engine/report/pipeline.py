@@ -102,7 +102,7 @@ def _lasting(last: PipelineMetrics) -> Markup | None:
     """Every number that spans windows."""
     rows = [
         (
-            measure.estimate.name.replace("_", " "),
+            _named(measure.estimate.name),
             LASTING.get(measure.estimate.name, ""),
             parts.whole(parts.typeset(_value(measure))),
             f"{measure.estimate.n:,}",
@@ -114,6 +114,12 @@ def _lasting(last: PipelineMetrics) -> Markup | None:
     columns = ("number", "what it is", "value", "of", "how", "ledger rows")
     caption = f"What spans windows, up to {last.window}"
     return parts.table(caption, columns, rows, numeric=("value", "of")) if rows else None
+
+
+def _named(name: str) -> str:
+    """As a person says it; hours are told as durations, so the unit is no part of the name."""
+    bare = name.removesuffix("_windows").removesuffix("_hours").replace("_", " ")
+    return f"{bare}, by the clock" if name.endswith("_hours") else bare
 
 
 def _value(measure: Measure) -> str:

@@ -46,7 +46,7 @@ def test_every_measure_has_its_words_value_method_and_rows() -> None:
     text = shown(pipeline())
     for name, words in LASTING.items():
         if name != "gain_points":
-            assert name.replace("_", " ") in text
+            assert name.removesuffix("_windows").removesuffix("_hours").replace("_", " ") in text
             assert words in text
     assert "median, 95 % interval" in text
     assert "3, 5" in text
@@ -121,6 +121,7 @@ def test_shares_are_percents_and_nothing_reads_nan() -> None:
     assert "undecidable" in text
     assert "2 windows" in text
     hours = estimate(1.5, "drift_to_promotion_hours", low=0.5, high=100.0)
+    assert "drift to promotion, by the clock" in shown(pipeline())
     assert "1 h 30 min [30 min 00 s, 4 days]" in shown(
         pipeline(lasting=(Measure(estimate=hours, unit="hours", rows=(), n_rows=0),))
     )
