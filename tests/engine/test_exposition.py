@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
 
 from engine import watching
-from engine.act import metrics_of
+from engine.act import METRICS, metrics_of
 from engine.errors import ConfigError
+from engine.habits import HELP
 from tests.engine.world import LAST, Answer, World
 
 
@@ -88,3 +90,13 @@ def test_a_watch_whose_port_is_taken_says_so_and_does_nothing(grown: World) -> N
         with pytest.raises(ConfigError, match=r"watch\.metrics_port: 127\.0\.0\.1:\d+ cannot be served"):
             watching.watch(config, composer, quiet=True)
     assert len(grown.rows()) == before
+
+
+def test_the_help_names_what_there_is() -> None:
+    told = HELP["metrics"].split("may use:")[1].split("A number")[0]
+    names = set()
+    for line in filter(None, map(str.strip, told.splitlines())):
+        family, _, rest = re.split(r"\s{2,}", line)[0].removesuffix(" ...").partition(".")
+        names |= {f"{family}.{name.removeprefix('.')}" for name in rest.split(", ")}
+    assert len(names) == 28
+    assert {name for name in names if name not in METRICS and not name.endswith(".<stage>")} == set()
