@@ -20,7 +20,7 @@ from engine.promote import card as cards
 from engine.promote import rollback as way
 from engine.promote.audit import audit
 from engine.promote.chain import Row
-from engine.promote.entries import INPUTS, OPENED, STAGE, VERDICT
+from engine.promote.entries import INPUTS, OPENED, PIPELINE, STAGE, VERDICT
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger, utc_now
 from engine.promote.store import Store
@@ -37,7 +37,7 @@ from engine.watch.arrival import LANDED
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
-QUIET_KINDS = ("cycle", INPUTS, OPENED, LANDED)  # rows that history shows when asked for: the loop's own bookkeeping
+QUIET_KINDS = ("cycle", INPUTS, OPENED, PIPELINE, LANDED)  # shown when asked for: the loop's own bookkeeping
 
 
 def ledger_exists(config: Config) -> bool:

@@ -41,6 +41,7 @@ VERBS = {
     "rollback": "production goes back to the champion before (reason=, actor=, --rehearse)",
     "gc": "remove models that no ledger mentions (--rehearse, --older-than 7d)",
     "alerts": "what is open, what was done and did it help (ack=<id> or undo=<id>, by=, note=; test=<channel>)",
+    "metrics": "how the loop and its pipeline run, as text that Prometheus reads (OpenMetrics)",
     "report": "the HTML report of a loop, from its ledger",
     "resync": "tell W&B all again from our own records, after an outage or a kill",
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
@@ -52,6 +53,7 @@ SUBMIT = "submit"  # takes what the verb that it hands on takes
 HOMES = {
     "alerts": "alerts",
     "drift": "drift",
+    "metrics": "exposition",
     "resync": "review",
     SUBMIT: "submit",
     "watch": "watching",

@@ -1,4 +1,4 @@
-"""What people type: the key of ours that each habit of Hydra's sweepers means, and the help of `sweep` and `drift`."""
+"""What people type: the key of ours that each habit of Hydra's sweepers means, and the help of single verbs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,32 @@ exit 0: no drift; 3: drift, or a column that cannot be judged; 2: bad input. In 
 
   tidegate drift experiment=flights window=2013-05 against=2013-01
 """
-HELP = {"sweep": SWEEP, "drift": DRIFT}
+METRICS = """\
+The newest window of a loop as text that Prometheus reads (OpenMetrics 1.0), from its ledger alone:
+
+  tidegate metrics experiment=flights                      once, on stdout
+  tidegate metrics experiment=flights --json               by the names that rules use; what spans windows with its
+                                                           interval and the ledger rows that it was made from
+  tidegate loop experiment=flights track.openmetrics=/var/lib/node_exporter/tidegate.prom
+                                                           a file after each cycle, for the textfile collector
+  tidegate watch experiment=flights watch.metrics_port=9464
+                                                           http://127.0.0.1:9464/metrics for as long as it watches
+
+What is measured of a window and since the first one, all of it under names that rules in conf/act may use:
+
+  data.freshness_hours, .label_lag_hours, .label_lag_windows, .unlabelled_share
+  pipeline.seconds.<stage>, .rows_per_second.<stage>, .bytes_per_second.<stage>, .queue_seconds
+  pipeline.cpu_seconds, .trial_cpu_seconds, .gpu_hours, .gpu_utilisation
+  pipeline.cost, .training_cost, .review_cost, .running_cost, .spent, .cost_per_window, .cost_per_promotion
+  pipeline.gate_pass_rate, .failed_trials_share, .failed_trials_rate         .low and .high are bounds of an interval
+  pipeline.drift_open_windows, .drift_to_detection_windows, .detection_to_promotion_windows, .restore_windows ...
+  pipeline.gain_points, .return_on_retraining                                in points, and in money
+
+A number that is not known is absent; one that is undecidable is NaN. Neither is ever 0.
+
+exit 0: told; 3: the loop has not ended a window yet; 2: bad input.
+"""
+HELP = {"sweep": SWEEP, "drift": DRIFT, "metrics": METRICS}
 
 
 def meant(key: str, value: str) -> str:

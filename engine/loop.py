@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from engine.metering import Counted, Metering
 from engine.past import Past, open_window
 from engine.promotion import Promotion
 from engine.records import Action, Cycle, Window, digest
@@ -21,9 +22,11 @@ class Loop:
     """One loop over the windows of a source."""
 
     def __init__(self, confs: Confs, ports: Ports) -> None:
-        self.confs, self.ports = confs, ports
-        self.steps = Steps(confs, ports)
-        self.promotion = Promotion(confs, ports, self.steps)
+        source = Counted(ports.source)
+        self.confs, self.ports = confs, replace(ports, source=source)
+        self.steps = Steps(confs, self.ports)
+        self.promotion = Promotion(confs, self.ports, self.steps)
+        self.metering = Metering(confs, self.ports, self.steps, source)
 
     def run(self) -> Iterator[Cycle]:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
@@ -44,7 +47,7 @@ class Loop:
 
     def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
         """One window, from its rows to what must happen because of it."""
-        before = dict(self.ports.watch.laps)
+        before, begun = dict(self.ports.watch.laps), self.metering.begin()
         name = self.steps.names[index]
         open_window(self.ports.ledger, id, name, index)
         past = Past(self.ports.ledger, name)
@@ -64,12 +67,14 @@ class Loop:
         if cycle.validation.usable:
             cycle = self.on_usable(cycle, past, window, mature)
         cycle = replace(cycle, timings=self.ports.watch.since(before))  # rules look at them
+        cycle = self.metering.measured(cycle, past, window, mature, begun)
         cycle = self.steps.act(cycle, past)
         head = self.promotion.production()
         cycle = replace(cycle, champion_after=head, timings=self.ports.watch.since(before))
         self.steps.forget(index)
         cycle = self.steps.record("cycle", id, cycle, cycle, model=head)
         self.steps.acting.deliver()
+        self.metering.publish()
         return cycle
 
     def on_usable(self, cycle: Cycle, past: Past, window: Window, mature: int) -> Cycle:

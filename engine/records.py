@@ -36,6 +36,11 @@ from engine.items import Event as Event
 from engine.items import Quarantine as Quarantine
 from engine.items import Request as Request
 from engine.items import Word as Word
+from engine.measured import DeviceUse as DeviceUse
+from engine.measured import Flow as Flow
+from engine.measured import Gain as Gain
+from engine.measured import Measure as Measure
+from engine.measured import PipelineMetrics as PipelineMetrics
 from engine.observed import ColumnDrift as ColumnDrift
 from engine.observed import Correction as Correction
 from engine.observed import DriftOutcome as DriftOutcome
@@ -271,6 +276,7 @@ class Trial:
     config: dict[str, Any] = field(default_factory=dict)  # train and model config of this point, secrets hidden
     notes: tuple[str, ...] = ()  # what befell it on the way: resumed from a checkpoint, its worker taken away
     schedule: tuple[Stretch, ...] = ()  # how its weights were trained; empty where its hyperparameters never changed
+    use: DeviceUse | None = None  # of CPU and GPU; None: it was not measured
 
 
 @record
@@ -465,3 +471,4 @@ class Cycle:
     actions: tuple[ActionItem, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds of wall time
     acted: tuple[Acted, ...] = ()  # what was done because of the items, what would have been, and what could not be
+    pipeline: PipelineMetrics | None = None  # None in ledgers of earlier releases

@@ -80,6 +80,7 @@ class Ports:
     folder: Path  # runs/<name>: the sweeps' records
     watch: Stopwatch = field(default_factory=Stopwatch)
     outbox: Outbox | None = None  # None: nobody outside is told
+    textfile: Path | None = None  # where the exposition is written after each cycle; None: nowhere
 
     def look_on(self, sweep: Sweep, total: int) -> AbstractContextManager[Onlooker]:
         """The terminal and the tracker follow a sweep of `total` trials."""

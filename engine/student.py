@@ -43,7 +43,7 @@ def ppf(level: float, df: int) -> float:
 
 def _pdf(t: float, df: int) -> float:
     scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
-    return scale * (1.0 + t * t / df) ** (-(df + 1) / 2)
+    return scale * math.exp(-(df + 1) / 2 * math.log1p(t * t / df))
 
 
 def _beta(a: float, b: float, x: float) -> float:

@@ -16,7 +16,9 @@ MOST = 10  # lines about single trials
 
 def inputs(plain: dict[str, Any]) -> dict[str, Any]:
     """The config without the keys that a sweep may be continued under: what the id of a sweep is made of."""
-    return {**plain, "search": {key: value for key, value in plain["search"].items() if key not in OPEN}}
+    search = {key: value for key, value in plain["search"].items() if key not in OPEN}
+    track = {key: value for key, value in plain.get("track", {}).items() if key != "openmetrics"}  # a file beside it
+    return {**plain, "search": search} | ({"track": track} if track else {})
 
 
 def answer(candidate: Candidate) -> dict[str, Any]:

@@ -199,8 +199,14 @@ def opened(
                 folder=config.folder,
                 watch=watch,
                 outbox=make_outbox(config.act, ledger),
+                textfile=textfile_of(config),
             ),
         )
+
+
+def textfile_of(config: Config) -> Path | None:
+    """Where the exposition is written after each cycle."""
+    return Path(config.track.openmetrics) if config.track.openmetrics else None
 
 
 def _finish(tracker: Tracker, watch: Stopwatch) -> None:

@@ -23,6 +23,8 @@ from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, LeaseError, TidegateError
 from engine.loop import Loop
 from engine.past import Past
+from engine.pipeline.openmetrics import Exposition
+from engine.pipeline.serving import served
 from engine.preflight import check_models
 from engine.promote.ledger import Ledger
 from engine.records import Cycle, Stage, Window, from_plain
@@ -33,7 +35,7 @@ from engine.telling import deliver, make_outbox
 from engine.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
-from engine.verbs import NEGATIVE, Answer, check, confs_of, make_search, published, reviewed
+from engine.verbs import NEGATIVE, Answer, check, confs_of, make_search, published, reviewed, textfile_of
 from engine.watch.plan import Terms
 from engine.watch.watcher import Event, Watcher
 
@@ -87,12 +89,23 @@ class Watch:
             self.console.warn(remark)
         self.ledger = self._stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
         self.outbox = make_outbox(config.act, self.ledger)
+        try:
+            self._serve()
+        except ConfigError:
+            self._stack.close()
+            raise
         self._stack.callback(self.release)
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._sign("ended")
         self._stack.close()
+
+    def _serve(self) -> None:
+        """The loop's numbers over HTTP, where that is asked for; they end with the watch."""
+        if self.conf.metrics_port is not None:
+            server = served(Exposition(self.ledger), self.conf.metrics_host, self.conf.metrics_port)
+            self.console.note(f"metrics are served at {self._stack.enter_context(server)}")
 
     # ---- the life of a watch ---------------------------------------------------------------------------------------
 
@@ -261,6 +274,7 @@ class Warm:
             compose=watch.composer,
             folder=config.folder,
             outbox=watch.outbox,
+            textfile=textfile_of(config),
         )
         self.tracker.start(config.loop.name, watch.confs.plain)
 

@@ -26,6 +26,8 @@ DOORS = {
     "numba": ("kernels.cpu.",),
     "omegaconf": ("engine.composition.", "engine.schema.", "engine.explain.", "engine.shown."),
     "optuna": ("engine.train.searchers.",),
+    "prometheus_client": ("engine.pipeline.",),
+    "pynvml": ("engine.train.usage.",),
     "ray": (
         "engine.cluster.",
         "engine.monitor.ray_map.",

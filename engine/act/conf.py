@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from engine.act.metrics import FAMILIES, METRICS
+from engine.act.metrics import check_metric
 from engine.effects.conf import ChannelConf
 from engine.errors import ConfigError
 from engine.redact import redact_text
@@ -81,9 +81,7 @@ class RuleConf:
         _check("act.rules:action", self.action, ACTIONS)
         for action in self.actions:
             _check("act.rules:actions", action, ACTIONS)
-        if self.metric not in METRICS and not any(self.metric.startswith(f) and self.metric != f for f in FAMILIES):
-            cure = f"choose one of {' '.join(sorted(METRICS))}, model.<metric> or pipeline.seconds.<stage>"
-            raise ConfigError("act.rules:metric", f"{self.metric!r} is unknown", cure)
+        check_metric(self.metric, "act.rules:metric")
         if not math.isfinite(self.threshold):
             raise ConfigError("act.rules:threshold", f"{self.threshold} is no value", "choose a finite number")
         # both are recorded and shown to everybody

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 
+from engine import measured
+from engine.errors import ConfigError
 from engine.records import Cycle, DriftOutcome, Outcome, RiskOutcome
 
-METRICS = frozenset(
+METRICS = measured.NAMES | frozenset(
     {
         "data.rows",
         "data.blocked",
@@ -21,9 +24,19 @@ METRICS = frozenset(
         "pipeline.failed_trials",
     }
 )
-FAMILIES = ("model.", "pipeline.seconds.")
+FAMILIES = ("model.", "pipeline.seconds.", *measured.FAMILIES)
 """Names that go on with a metric of evaluate (and .low or .high), or with a stage of the stopwatch."""
+NEAR = 5  # names that a refusal proposes
 RISK = {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0, RiskOutcome.UNDECIDABLE: math.nan}
+
+
+def check_metric(name: str, where: str) -> None:
+    """ConfigError naming `where`, with the names that are near, where there is no such metric."""
+    if name in METRICS or any(name.startswith(family) and name != family for family in FAMILIES):
+        return
+    near = difflib.get_close_matches(name, [*METRICS, *FAMILIES], NEAR)
+    cure = f"did you mean {' or '.join(near)}?" if near else f"choose one of {' '.join(sorted(METRICS))}"
+    raise ConfigError(where, f"{name!r} is unknown", f"{cure}, or {' '.join(f'{family}<...>' for family in FAMILIES)}")
 
 
 def metrics_of(cycle: Cycle) -> dict[str, float]:
@@ -38,6 +51,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
+    data.*, pipeline.*             all numbers of engine/measured.py, where the cycle recorded them
     """
     metrics = {
         "data.rows": float(cycle.n_rows),
@@ -65,4 +79,4 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
             metrics[f"model.{estimate.name}"] = estimate.value
             metrics[f"model.{estimate.name}.low"] = estimate.low
             metrics[f"model.{estimate.name}.high"] = estimate.high
-    return metrics
+    return metrics | (cycle.pipeline.numbers() if cycle.pipeline else {})

@@ -19,6 +19,7 @@ VERDICT = "verdict"
 DECISION = "decision"  # kind of which a window has one row
 INPUTS = "inputs"  # kind of the rows that say what a decision or verdict was made from
 VALIDATION = "validation"  # kind of the rows on windows that were held against a clock, or a log of serving
+PIPELINE = "pipeline"  # kind of the row on how well the pipeline ran in a window
 OPENED = "opened"  # kind of the row that begins a window: what is before it is all that its cycle looks at
 
 

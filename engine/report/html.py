@@ -10,14 +10,14 @@ from importlib import resources
 from typing import Any
 
 from engine.records import Cycle
-from engine.report import alerts, evidence, happened
+from engine.report import alerts, evidence, happened, pipeline
 from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CHAPTERS = (
     "summary", "performance", "windows", "drift", "decisions", "actions", "gates", "stages", "sweeps",
-    "timings", "provenance",
+    "pipeline", "timings", "provenance",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def render(
         "gates": evidence.gates(cycles),
         "stages": evidence.stages(cycles, ledger_rows),
         "sweeps": evidence.sweeps(cycles),
+        "pipeline": pipeline.section(cycles),
         "timings": evidence.timings(cycles),
         "provenance": evidence.provenance(cycles, config, versions or {}, ledger_rows),
     }

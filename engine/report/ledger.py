@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -167,6 +168,13 @@ def _said(kind: str, said: Mapping[str, Any]) -> tuple[Sequence[str], str]:
         stops = any(c["severity"] == "block" for c in found)
         told = "; ".join(f"{c['name']} {c['column']}".strip() + f": {c['observed'] or c['reason']}" for c in found)
         return ("blocked" if stops else "usable",), told or f"{len(said.get('checks', ()))} checks hold"
+    if kind == "pipeline":
+        known = [said.get(f"{name}_cost") for name in ("training", "review", "running")]
+        cost = sum(math.nan if value is None else float(value) for value in known)
+        return (
+            (),
+            f"cost {words.amount(cost, str(said.get('currency', '')))}, {len(said.get('lasting', ()))} numbers so far",
+        )
     if kind == "cycle":
         return (), f"{said.get('n_rows', 0):,} rows, in production: {words.short(said.get('champion_after') or '')}"
     return (), ""

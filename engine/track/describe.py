@@ -168,6 +168,8 @@ def _numbers(cycle: Cycle) -> Iterable[tuple[str, float]]:
             yield from _intervals(f"{name}/difference", report.differences)
     for stage, seconds in cycle.timings.items():
         yield f"seconds/{stage}", seconds
+    for name, value in (cycle.pipeline.numbers() if cycle.pipeline else {}).items():
+        yield f"pipeline/{name.partition('.')[2].replace('.', '/')}", value
 
 
 def _drift_numbers(prefix: str, report: DriftReport) -> Iterable[tuple[str, float]]:

@@ -35,12 +35,18 @@ class TrackConf:
     """The W&B team or user; null is the default of the key."""
     mode: str = "auto"
     """online, offline, or auto: online only where a WANDB_API_KEY is set."""
+    openmetrics: str | None = None
+    """A file that gets the numbers of each cycle as text that Prometheus reads, whole or not at all: for the textfile
+    collector of a node, whose name must end with .prom. Null: none."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError("track.kind", f"{self.kind!r} is not known", f"use one of {', '.join(KINDS)}")
         if self.mode not in MODES:
             raise ConfigError("track.mode", f"{self.mode!r} is not known", f"use one of {', '.join(MODES)}")
+        if self.openmetrics is not None and not self.openmetrics.endswith(".prom"):
+            what = f"{self.openmetrics!r} does not end with .prom"
+            raise ConfigError("track.openmetrics", what, "name it so: collectors read no other file")
         if not self.project or any(c in "/\\#?%:" for c in self.project) or len(self.project) > 128:
             raise ConfigError(
                 "track.project",

@@ -25,6 +25,7 @@ from engine.redact import redact, redact_text
 from engine.train.budget import of_the_budget
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.naming import index_of
+from engine.train.usage import Meter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -250,8 +251,10 @@ def run_trial(
             on_rows(influence(job.metric, job.spec.task, job.validation.target, prediction))
 
     fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
+    meter = Meter(plan.train)
     try:
-        fitted = _fitted(job, plan, after, rows, keeper, members)
+        with meter:
+            fitted = _fitted(job, plan, after, rows, keeper, members)
         state, reason = _ending(fitted, why() if stopped else None, plan.train.max_epochs, job.metric)
     except TidegateError as error:
         state, reason = TrialState.FAILED, str(error)
@@ -269,6 +272,7 @@ def run_trial(
         config=plan.config,
         notes=tuple(keeper.notes),
         schedule=plan.schedule,
+        use=meter.use,
     )
     trial = write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
     if not may_go_on(trial):

@@ -33,6 +33,11 @@ class WatchConf:
     release: str = "10m"
     """Give Ray, its workers and the tracker back after so long with nothing to do; the next window starts them anew."""
 
+    metrics_port: int | None = None
+    """Serve the loop's numbers to Prometheus on this port while the watch lives, such as 9464; null: do not."""
+    metrics_host: str = "127.0.0.1"
+    """The address that it is served on; whoever reaches it can read, there is no password."""
+
     def __post_init__(self) -> None:
         for key in ("every", "settle", "grace", "release"):
             duration(getattr(self, key), f"watch.{key}")
@@ -40,6 +45,10 @@ class WatchConf:
             duration(self.idle_exit, "watch.idle_exit")
         if not self.seconds("every"):
             raise ConfigError("watch.every", "is no time at all", "choose 1s or more")
+        if self.metrics_port is not None and not 1 <= self.metrics_port <= 65535:
+            raise ConfigError("watch.metrics_port", f"{self.metrics_port} is no port", "choose one such as 9464")
+        if not self.metrics_host:
+            raise ConfigError("watch.metrics_host", "is empty", "name an address, such as 127.0.0.1")
         if self.sequence not in SEQUENCES:
             what = f"{self.sequence!r} is unknown"
             raise ConfigError("watch.sequence", what, f"choose one of {', '.join(SEQUENCES)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.measured import LASTING, OF_DATA, OF_WINDOW
 from engine.records import (
     Action,
     ActionItem,
@@ -18,10 +19,14 @@ from engine.records import (
     Epoch,
     Estimate,
     EvaluationReport,
+    Flow,
+    Gain,
+    Measure,
     Money,
     MonitorReport,
     Outcome,
     Performance,
+    PipelineMetrics,
     Risk,
     RiskOutcome,
     Route,
@@ -110,6 +115,29 @@ def trial(state: TrialState) -> Trial:
         value=0.7,
         seconds=1.5,
     )
+
+
+def measure(name: str, value: float, unit: str = "windows", **more: Any) -> Measure:
+    """From the rows 3 and 5, within 1 of the value."""
+    known: dict[str, Any] = {"low": value - 1, "high": value + 1, "n": 2, "method": "median"}
+    return Measure(estimate=estimate(value, name, **(known | more)), unit=unit, rows=(3, 5), n_rows=2)
+
+
+def pipeline(**more: Any) -> PipelineMetrics:
+    """A window in which every number is known: each is another one."""
+    known: dict[str, Any] = {
+        "window": "w2",
+        "currency": "EUR",
+        "flows": {"read": Flow(rows=1000, bytes=8e6, seconds=2.0)},
+        "gain": Gain(window="w1", model="m1", replaced="m0", points=estimate(2.0, "gain_points", low=1.0, high=3.0)),
+        "lasting": tuple(measure(name, 10.0 + k) for k, name in enumerate(LASTING) if name != "gain_points"),
+        "training_cost": 1.0,
+        "review_cost": 300.0,
+        "running_cost": 0.5,
+    }
+    names = [*OF_DATA, *OF_WINDOW]
+    known |= {name: 100.0 + k for k, name in enumerate(names) if name not in (*known, "cost")}
+    return PipelineMetrics(**(known | more))
 
 
 def cycle(**more: Any) -> Cycle:

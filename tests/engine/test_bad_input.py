@@ -79,7 +79,7 @@ WORDS = [
     (["loop", "~gate.shadow.holds"], "gate.shadow: there is no rule, and promote.shadow_windows is 1 - add a rule"),
     (
         ["loop", "act.rules.drift.metric=drfit.share"],
-        "act.rules:metric: 'drfit.share' is unknown - choose one of data.blocked",
+        "act.rules:metric: 'drfit.share' is unknown - did you mean drift.share",
     ),
     (["loop", "act.rules.drift.metric=model.auc.low"], "act.rules.drift.metric: 'auc.low' is not in evaluate.metrics"),
     (["loop", "model._target_=os.system"], "model._target_:os.system: this class is not on the list of trusted ones"),

@@ -103,6 +103,11 @@ def test_a_sweep_goes_on_under_another_budget_and_not_under_another_space() -> N
     assert sweeps.inputs({"search": {**search, "seed": 1}, "train": {"lr": 1}}) != one
 
 
+def test_where_its_numbers_are_written_is_no_part_of_a_sweep() -> None:
+    told = [{"search": {}, "track": {"kind": "none", "openmetrics": path}} for path in (None, "/var/x.prom")]
+    assert [sweeps.inputs(plain) for plain in told] == [{"search": {}, "track": {"kind": "none"}}] * 2
+
+
 def test_the_schedule_of_the_best_is_told() -> None:
     """Of two trials with the same hyperparameters the one that gave the value is the best."""
     schedule = (

@@ -12,7 +12,7 @@ import pytest
 from engine.act import ACTIONS, COMPARISONS, METRICS, SEVERITIES, ActConf, RuleConf, act, metrics_of
 from engine.errors import ConfigError
 from engine.records import ActionItem, Cycle, DriftOutcome, Look, Outcome
-from tests.engine.cycles import cycle, drift_report, estimate, verdict
+from tests.engine.cycles import cycle, drift_report, estimate, measure, pipeline, verdict
 
 EXPECTED = {
     "data.rows": 1000.0,
@@ -53,9 +53,50 @@ def test_every_metric_of_a_full_cycle() -> None:
 
 
 def test_every_metric_that_a_rule_may_name_is_measured_and_every_measured_one_may_be_named() -> None:
-    assert set(EXPECTED) >= METRICS
-    for name in metrics_of(cycle()):
+    found = metrics_of(cycle(pipeline=pipeline()))
+    assert found.items() >= metrics_of(cycle()).items()
+    assert set(found) >= METRICS
+    for name in found:
         assert rule(name).metric == name
+
+
+def test_the_pipelines_numbers_stand_beside_the_models() -> None:
+    found = metrics_of(cycle(pipeline=pipeline(freshness_hours=7.0)))
+    assert (found["data.freshness_hours"], found["pipeline.cost"], found["pipeline.training_cost"]) == (7.0, 301.5, 1.0)
+    assert (found["pipeline.gain_points"], found["pipeline.gain_points.low"]) == (2.0, 1.0)
+    assert (found["pipeline.rows_per_second.read"], found["pipeline.bytes_per_second.read"]) == (500.0, 4e6)
+
+
+def test_what_is_not_known_of_the_pipeline_is_absent_and_what_is_undecidable_is_nan() -> None:
+    unknown = measure("return_on_retraining", math.nan, "EUR", reason="no label is in")
+    found = metrics_of(cycle(pipeline=pipeline(queue_seconds=math.nan, gain=None, lasting=(unknown,))))
+    assert not {"pipeline.queue_seconds", "pipeline.gain_points", "pipeline.restore_windows"} & set(found)
+    assert math.isnan(found["pipeline.return_on_retraining"])
+    (item,) = items(cycle(pipeline=pipeline(lasting=(unknown,))), rule("pipeline.return_on_retraining", 0, when="<"))
+    assert (item.message, item.action) == ("pipeline.return_on_retraining cannot be computed", "log")
+
+
+@pytest.mark.parametrize(
+    ("typo", "near"),
+    [
+        ("pipeline.costs", "pipeline.cost"),
+        ("data.freshness", "data.freshness_hours"),
+        ("pipeline.gate_pas_rate", "pipeline.gate_pass_rate"),
+    ],
+)
+def test_a_name_with_a_typo_is_refused_with_the_near_ones(typo: str, near: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        rule(typo)
+    assert f"act.rules:metric: {typo!r} is unknown - did you mean" in str(raised.value)
+    assert near in str(raised.value)
+
+
+def test_a_rule_acts_on_the_pipeline_for_as_long_as_it_asks() -> None:
+    late = rule("data.freshness_hours", 24, windows=2, action="freeze")
+    old = cycle(pipeline=pipeline(freshness_hours=30.0))
+    assert items(old, late) == ()
+    (item,) = items(old, late, {"data.freshness_hours": 25.0})
+    assert (item.action, item.value) == ("freeze", 30.0)
 
 
 def test_a_stage_that_did_not_run_has_no_metric() -> None:

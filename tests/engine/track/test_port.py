@@ -17,6 +17,7 @@ from tests.engine.report.fixtures import FIRST, LOOP, SECOND, year
     [
         ({"kind": "mlflow"}, "track.kind: 'mlflow' is not known - use one of none, wandb"),
         ({"mode": "later"}, "track.mode: 'later' is not known - use one of auto, offline, online"),
+        ({"openmetrics": "/var/x.txt"}, "track.openmetrics: '/var/x.txt' does not end with .prom - name it so"),
         ({"project": ""}, "track.project: '' is not a project name"),
         ({"project": "a/b"}, "track.project: 'a/b' is not a project name"),
         ({"project": "p" * 129}, "is not a project name"),

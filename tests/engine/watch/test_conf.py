@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine.errors import ConfigError
@@ -22,6 +24,9 @@ def test_durations_are_read() -> None:
         ("grace", "-1h", "watch.grace: '-1h' is no duration - write 7d, 12h, 90m or 30s"),
         ("release", "1.5h", "watch.release: '1.5h' is no duration - write 7d, 12h, 90m or 30s"),
         ("idle_exit", "x", "watch.idle_exit: 'x' is no duration - write 7d, 12h, 90m or 30s"),
+        ("metrics_port", 0, "watch.metrics_port: 0 is no port - choose one such as 9464"),
+        ("metrics_port", 70000, "watch.metrics_port: 70000 is no port - choose one such as 9464"),
+        ("metrics_host", "", "watch.metrics_host: is empty - name an address, such as 127.0.0.1"),
         ("sequence", "monthly", "watch.sequence: 'monthly' is unknown - choose one of auto, none"),
         (
             "marker",
@@ -35,7 +40,7 @@ def test_durations_are_read() -> None:
         ),
     ],
 )
-def test_what_is_refused(key: str, value: str, line: str) -> None:
+def test_what_is_refused(key: str, value: Any, line: str) -> None:
     with pytest.raises(ConfigError) as refused:
         WatchConf(**{key: value})
     assert str(refused.value) == line
