@@ -109,14 +109,13 @@ class Guard:
     def secure(self, connection: socket.socket, host: str, deadline: float) -> ssl.SSLSocket:
         """The same connection under TLS (1.2 or later), once its certificate is proved to be of that host."""
         context = self._trusted or ssl.create_default_context()
-        secured = context.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
         try:
-            with cut_off(secured, deadline):
-                secured.do_handshake()
+            # of a handshake as a whole, not of each byte
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            return context.wrap_socket(connection, server_hostname=host)
         except (OSError, ValueError) as error:
-            secured.close()
-            raise GuardError("timed out" if time.monotonic() >= deadline else spoken(error)) from error
-        return secured
+            connection.close()
+            raise GuardError(spoken(error)) from error
 
     def _addresses(self, host: str, port: int, deadline: float) -> list[Address]:
         """What the name resolves to, once; all of it must be allowed."""

@@ -199,6 +199,9 @@ def canary() -> Iterator[Canary]:
         thread.join(ENOUGH)
 
 
+HANG_UP = "hang up"
+
+
 @dataclass
 class PostOffice:
     """An SMTP server: the mails it took, and how it behaves."""
@@ -207,7 +210,9 @@ class PostOffice:
     mails: list[tuple[str, list[str], str]] = field(default_factory=list)  # sender, receivers, text
     logins: list[str] = field(default_factory=list)
     secured: list[bool] = field(default_factory=list)  # of each mail: was it under TLS
-    codes: dict[str, str] = field(default_factory=dict)  # by the beginning of a line: what is answered, such as 451 no
+    codes: dict[str, str] = field(
+        default_factory=dict
+    )  # by the beginning of a line: what is answered, such as 451 no, or HANG_UP
     offers: tuple[str, ...] = ("STARTTLS", "AUTH PLAIN")
 
 
@@ -231,6 +236,8 @@ def smtp_office(certificate: Certificate | None = None, *, at_once: bool = False
             for raw in iter(lambda: self.rfile.readline(), b""):  # under TLS it is another file
                 line = raw.decode().rstrip("\r\n")
                 own = next((code for start, code in office.codes.items() if line.upper().startswith(start)), "")
+                if own == HANG_UP:
+                    return
                 if own:
                     self.say(own)
                 elif not self.obey(line.upper().split(":")[0].split(" ")[0], line):

@@ -58,6 +58,7 @@ def test_a_program_that_is_not_on_the_list_of_the_environment_is_not_started(
 ) -> None:
     sent = run("touch started", listed=listed)
     assert sent == Sent(ok=False, said="the program is not in TIDEGATE_COMMANDS of the environment")
+    assert run("touch started", listed=f"{tmp_path}/program-old:{tmp_path}/pro").said == sent.said
     assert not (tmp_path / "started").exists()
 
 

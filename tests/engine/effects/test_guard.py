@@ -106,6 +106,7 @@ URLS = [
     "https://ops.example.com:PORT\r\n@127.0.0.1/",
     "https://ops.example.com:PORT\t/",
     "https://ops.example.com :PORT/",
+    "https://ops.example.com:PORT/\\127.0.0.1",
     "https://ops.example.com:PORT/#fragment",
     "https://%6fps.example.com:PORT/",
     "https://[ops.example.com]:PORT/",
