@@ -94,12 +94,12 @@ class Guard:
             raise Forbidden("the host is not one of hosts, or its port is not")
         addresses = self._addresses(host, port, deadline)
         failed: OSError = GuardError("the host has no address")
-        for address in addresses:
+        for others, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise GuardError("timed out")
-            try:
-                return self._reached(self._dial(str(address), port, left), address, port)
+            try:  # one that does not answer leaves time for the others
+                return self._reached(self._dial(str(address), port, left / others), address, port)
             except Forbidden:
                 raise
             except OSError as error:
