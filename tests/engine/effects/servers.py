@@ -40,7 +40,9 @@ class Certificate:
 
     def client(self) -> ssl.SSLContext:
         """For who connects."""
-        return ssl.create_default_context(cafile=str(self.path))
+        context = ssl.create_default_context(cafile=str(self.path))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
+        return context
 
 
 def make_certificate(folder: Path, name: str = NAME) -> Certificate:
@@ -59,6 +61,9 @@ def make_certificate(folder: Path, name: str = NAME) -> Certificate:
         .not_valid_after(today + datetime.timedelta(days=2))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(_usage(), critical=True)
         .sign(key, hashes.SHA256())
     )
     path = folder / f"{name}.pem"
@@ -67,6 +72,16 @@ def make_certificate(folder: Path, name: str = NAME) -> Certificate:
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return Certificate(path)
+
+
+def _usage() -> x509.KeyUsage:
+    """To sign certificates and to serve: later Pythons ask an authority for the first."""
+    allowed = ("digital_signature", "key_cert_sign")
+    names = (
+        *allowed, "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign",
+        "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{name: name in allowed for name in names})
 
 
 @dataclass
