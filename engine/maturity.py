@@ -20,6 +20,7 @@ from engine import challenger
 from engine.data.tables import clusters, label_digest
 from engine.errors import DataError
 from engine.monitor.basis import Features, thinned
+from engine.monitor.expected_risk import Grounds
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import LIVE_ROWS, REFERENCE_ROWS, Labelled, Live
 from engine.monitor.performance import Levels, Mature, realised
@@ -60,13 +61,13 @@ class Maturity:
         )
 
     def estimated(
-        self, model: Predictor, holdout: Window, newest: Window | None, live: Window, prediction: np.ndarray
-    ) -> EstimatedPerformance | None:
+        self, model: Predictor, past: Past, holdout: Window, newest: Window | None, live: Window, prediction: np.ndarray
+    ) -> tuple[EstimatedPerformance | None, Grounds | None]:
         """What the model's metrics on `live` are expected to be, from its hold-out; checked on the newest labelled
-        window. None where `monitor.estimate` is off.
+        window, and as wide as it missed on those since. With what that stands on; None where `monitor.estimate` is off.
         """
         if not self.confs.monitor.estimate:
-            return None
+            return None, None
         if self._estimator is None or self._estimator.model != model.artifact:
             known = self._labelled(model, holdout)
             self._estimator = Estimator.fit(model.artifact, known, self.confs.monitor, self.confs.evaluate)
@@ -79,7 +80,9 @@ class Maturity:
             features=_features(model, live.table if isinstance(at, slice) else live.table.take(at)),
             cluster=clusters(live.table, self.confs.data),
         )
-        return self._estimator.estimate(rows, check)
+        told = [one.estimated for one in past.watched if one.model == model.artifact and one.estimated is not None]
+        found = self._estimator.estimate(rows, check, [miss for one in told for miss in one.missed])
+        return found, Grounds(estimator=self._estimator, live=rows, newest=check)
 
     def _labelled(self, model: Predictor, window: Window) -> Labelled:
         """Labelled rows that the model was not trained on, thinned where there are many."""

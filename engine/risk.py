@@ -2,20 +2,25 @@
 
 Each enters once, when its labels are in; what it came to stands in the ledger, so a label that is corrected later does
 not change it. Where the ledger has no record of the model, or monitor.risk_* have changed, all enter again.
+
+Beside it stands the risk that is expected of windows whose labels are not in: each enters once, when it comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from engine import challenger
 from engine.intervals import Rows
+from engine.monitor import expected_risk
 from engine.monitor import risk as tracked
+from engine.monitor.expected_risk import Expectation, Grounds
 from engine.past import Past
 from engine.predictor import Predictor
-from engine.records import Candidate, Risk, Task, Window
+from engine.records import Candidate, EstimatedPerformance, ExpectedRisk, Risk, Task, Window
 from engine.setting import Confs, Ports
 
 
@@ -24,6 +29,7 @@ class RiskWatch:
 
     def __init__(self, confs: Confs, ports: Ports, read: Callable[..., Window]) -> None:
         self.confs, self.ports, self.read = confs, ports, read
+        self._expectation: Expectation | None = None
 
     def of(self, model: Predictor, made: Candidate, past: Past, labelled: Sequence[str]) -> Risk | None:
         """After all windows whose labels are in; None where monitor.risk_loss is none, or the model is of no loop."""
@@ -40,6 +46,21 @@ class RiskWatch:
             if name not in risk.windows and name not in past.blocked:
                 risk = tracked.follow(risk, name, self._units(model, kind, name, risk.scale), conf)
         return risk
+
+    def expected(
+        self, risk: Risk | None, made: EstimatedPerformance | None, grounds: Grounds | None, past: Past
+    ) -> ExpectedRisk | None:
+        """The same before labels are in, from what the estimate of the newest window stands on; None where there is
+        no risk or no estimate."""
+        if risk is None or made is None or grounds is None:
+            return None
+        with self.ports.watch.lap("monitor"):
+            known = self._expectation
+            if known is None or known.estimator is not grounds.estimator or known.risk.scale != risk.scale:
+                known = Expectation.of(grounds.estimator, risk)
+            self._expectation = known = replace(known, risk=risk)
+            before = past.expected_risk(made.model)
+            return expected_risk.follow(before, known, grounds.live, refused=made.reason, newest=grounds.newest)
 
     def _begin(self, model: Predictor, kind: str, source: str) -> Risk:
         scale = 1.0

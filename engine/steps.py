@@ -210,9 +210,11 @@ class Steps:
                 mature=self._maturity.mature(model, newest) if newest else None,
                 importance=lambda: challenger.importance_of(model, holdout, self.confs.data, self.primary),
             )
-            report = replace(report, estimated=self._maturity.estimated(model, holdout, newest, window, live))
+            unlabelled, grounds = self._maturity.estimated(model, past, holdout, newest, window, live)
         labelled = self.names[: mature + 1]
-        report = replace(report, risk=self._risk.of(model, made, past, labelled))
+        risk = self._risk.of(model, made, past, labelled)
+        expected = self._risk.expected(risk, unlabelled, grounds, past)
+        report = replace(report, estimated=unlabelled, risk=risk, expected_risk=expected)
         return replace(cycle, monitor=self._maturity.settled(report, past, labelled))
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:
