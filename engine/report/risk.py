@@ -33,7 +33,7 @@ def section(cycles: Sequence[Cycle]) -> Markup:
         "let expect while labels are missing, as long as labels follow from rows as they did. They see no change of "
         "what labels mean."
     )
-    keys = [("champion", "by labels, all windows so far"), ("inconclusive", "expected in a window, no labels")]
+    keys = [("dot", "by labels, all windows so far"), ("inconclusive", "expected in a window, no labels")]
     return parts.section("risk", "Risk", lead, parts.legend(keys), _picture(cycles), _table(told))
 
 

@@ -110,7 +110,7 @@ def test_a_false_alarm_is_rare_where_calibration_holds(record_property: Record) 
 
 @pytest.mark.slow
 def test_a_false_alarm_is_rare_where_calibration_holds_in_full(record_property: Record) -> None:
-    check_level(1000, 24, record_property)
+    check_level(200, 12, record_property)
 
 
 def test_what_labels_mean_cannot_be_seen_and_ends_it_once_they_come() -> None:
