@@ -424,6 +424,11 @@ def labelled_rows(window: Window, data: DataConf) -> pa.Table:
     return window.table.filter(window.table.column(data.label).is_valid())
 
 
+def has_label(window: Window, data: DataConf) -> np.ndarray:
+    """(N,) bool: which rows of a window `labelled_rows` gives."""
+    return np.asarray(window.table.column(data.label).is_valid())
+
+
 def cold_check(store: Store, model: str, trusted: Sequence[str], *, measure: bool = False) -> Cold:
     """Load the artifact in a fresh process: does it give the recorded predictions, how does it answer bad requests,
     what does it need; with `measure` also how long a call takes.

@@ -17,7 +17,9 @@ from engine.data.files import READERS, open_tables
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError
 from engine.monitor import shards
+from engine.monitor.conf import MULTIVARIATE
 from engine.monitor.drift import Reference, compare
+from engine.monitor.joint import COLUMN, together
 from engine.monitor.kinds import Kinds, Wanted, kinds_of, numbers_of_text
 from engine.monitor.portraits import portraits
 from engine.records import ColumnDrift, DriftOutcome, DriftReport, Performance, to_plain
@@ -32,6 +34,8 @@ NEGATIVE = 3
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Two windows of the loop, or any two files, or folders or globs of them."""
     _check_page(config.html)
+    if config.multivariate not in MULTIVARIATE:
+        raise ConfigError("multivariate", f"{config.multivariate!r} is unknown", f"one of {', '.join(MULTIVARIATE)}")
     found = _two_files(config) if config.reference or config.live else _two_windows(config)
     console = make_console(quiet)
     console.show(contrast_table(found))
@@ -69,7 +73,8 @@ def _two_files(config: Config) -> Contrast:
     old, new = (numbers_of_text(table, kinds.parsed) for table in (old, new))
     numeric, categorical = tuple(kinds.numeric), tuple(kinds.categorical)
     held = Reference(name=reference, table=old, numeric=numeric, categorical=categorical)
-    report = _with_roles(compare(held, new, live, config.monitor), config)
+    whole = together(held, new, config.multivariate, config.monitor)
+    report = _with_roles(compare(held, new, live, config.monitor, further=whole), config)
     return _contrast(config, report, (old, new), kinds)
 
 
@@ -77,6 +82,8 @@ def _scanned(config: Config, reference: str, live: str) -> Contrast:
     """Files that are larger than they should be in memory: all rows in passes, pictures from the first ones."""
     old, new = shards.head(reference), shards.head(live)
     kinds = _kinds(config, old, new, whole=False)
+    if config.multivariate != "none":
+        kinds.leave(COLUMN, "are not compared as one: the files are read in parts")
     both = set(old.column_names) & set(new.column_names)
     numeric, categorical = (tuple(n for n in names if n in both) for names in (kinds.numeric, kinds.categorical))
     lost = [n for n in (*kinds.numeric, *kinds.categorical) if n not in both]
@@ -170,6 +177,7 @@ def _two_windows(config: Config) -> Contrast:
     reference = Reference(
         name=old.name, table=old.table, numeric=tuple(data.numeric), categorical=tuple(data.categorical)
     )
-    report = compare(reference, live.table, live.name, config.monitor)
+    whole = together(reference, live.table, config.multivariate, config.monitor)
+    report = compare(reference, live.table, live.name, config.monitor, further=whole)
     pictures = portraits(old.table, live.table, report.drifted)
     return Contrast(drift=report, portraits=pictures, left_out=(), guesses=())

@@ -14,20 +14,20 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine import challenger
 from engine.data.tables import clusters, label_digest
 from engine.errors import DataError
 from engine.monitor.basis import Features, thinned
+from engine.monitor.expected_risk import Grounds
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import LIVE_ROWS, REFERENCE_ROWS, Labelled, Live
 from engine.monitor.performance import Levels, Mature, realised
 from engine.past import Past
+from engine.predicted import Predict
 from engine.predictor import Predictor
 from engine.records import (
     Correction,
-    EstimatedPerformance,
     EstimateScore,
     MonitorReport,
     Performance,
@@ -40,33 +40,36 @@ from engine.setting import Confs, Ports
 class Maturity:
     """The labels of one loop's windows, as they come in."""
 
-    def __init__(self, confs: Confs, ports: Ports, model: Callable[[str], Predictor]) -> None:
+    def __init__(self, confs: Confs, ports: Ports, model: Callable[[str], Predictor], predict: Predict) -> None:
         self.confs, self.ports = confs, ports
         self.model = model  # a stored one, at hand once it was asked for
+        self.predict = predict
         self._estimator: Estimator | None = None
 
     def mature(self, model: Predictor, window: Window) -> Mature:
         """The labelled rows of a window with the model's predictions, on the others too where some lack a label."""
         data = self.confs.data
         table = challenger.labelled_rows(window, data)
-        rest = window.table.filter(pc.is_null(window.table.column(data.label)))
+        known = challenger.has_label(window, data)
+        prediction = self.predict(model, window)
         return Mature(
             window=window.name,
             rows=challenger.rows_of(model, table, data),
-            prediction=model.predict(table),
-            unlabelled=model.predict(rest) if rest.num_rows else None,
+            prediction=prediction[known],
+            unlabelled=None if known.all() else prediction[~known],
             slices={column: _levels(table, column) for column in data.slices},
             labels=label_digest(table, data.id, data.label),
         )
 
     def estimated(
-        self, model: Predictor, holdout: Window, newest: Window | None, live: Window, prediction: np.ndarray
-    ) -> EstimatedPerformance | None:
-        """What the model's metrics on `live` are expected to be, from its hold-out; checked on the newest labelled
-        window. None where `monitor.estimate` is off.
+        self, report: MonitorReport, model: Predictor, past: Past, holdout: Window, newest: Window | None, live: Window
+    ) -> tuple[MonitorReport, Grounds | None]:
+        """The report with what the model's metrics on `live` are expected to be, from its hold-out; checked on the
+        newest labelled window, and as wide as it missed on those since. With what that stands on; as it was, and None,
+        where `monitor.estimate` is off.
         """
         if not self.confs.monitor.estimate:
-            return None
+            return report, None
         if self._estimator is None or self._estimator.model != model.artifact:
             known = self._labelled(model, holdout)
             self._estimator = Estimator.fit(model.artifact, known, self.confs.monitor, self.confs.evaluate)
@@ -75,21 +78,24 @@ class Maturity:
         rows = Live(
             window=live.name,
             n_rows=live.n_rows,
-            prediction=prediction[at],
+            prediction=self.predict(model, live)[at],
             features=_features(model, live.table if isinstance(at, slice) else live.table.take(at)),
             cluster=clusters(live.table, self.confs.data),
         )
-        return self._estimator.estimate(rows, check)
+        told = [one.estimated for one in past.watched if one.model == model.artifact and one.estimated is not None]
+        found = self._estimator.estimate(rows, check, [miss for one in told for miss in one.missed])
+        return replace(report, estimated=found), Grounds(estimator=self._estimator, live=rows, newest=check)
 
     def _labelled(self, model: Predictor, window: Window) -> Labelled:
         """Labelled rows that the model was not trained on, thinned where there are many."""
         table = challenger.labelled_rows(window, self.confs.data)
         at = thinned(table.num_rows, REFERENCE_ROWS)
         table = table if isinstance(at, slice) else table.take(at)
+        prediction = self.predict(model, window)[challenger.has_label(window, self.confs.data)]
         return Labelled(
             window=window.name,
             rows=challenger.rows_of(model, table, self.confs.data),
-            prediction=model.predict(table),
+            prediction=prediction[at],
             features=_features(model, table),
         )
 

@@ -115,12 +115,46 @@ class Risk:
 
 
 @record
+class ExpectedRisk:
+    """The same question before labels are in, of the losses that are expected: engine/monitor/expected_risk.py.
+
+    It never stands for labels: it holds where the label still follows from the row as it did on the hold-out.
+    """
+
+    model: str
+    window: str  # the newest one that was asked about
+    loss: str
+    bound: float  # up to which the risk may go: that of the hold-out, and the tolerance
+    delta: float  # chance of ever a false alarm, where what is expected is right
+    outcome: RiskOutcome
+    reason: str
+    risk: Estimate  # expected over all windows so far, with bounds that hold at any time looked
+    newest: float = math.nan  # mean expected loss in the newest window
+    error: float = math.nan  # what that may be wrong by, as far as the hold-out tells
+    widest: float = 0.0  # the largest such error of a window so far
+    evidence: float = 0.0  # logarithm of the largest wealth; an alarm at log(4 / delta)
+    since: str = ""  # the window in which it alarmed; empty: it has not
+    windows: tuple[str, ...] = ()  # that entered, oldest first
+    bets: tuple[float, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+@record
 class Correction:
     """Labels of an earlier window have changed since its performance was recorded: what it comes to now."""
 
     performance: Performance  # with the labels as they are
     before: tuple[Estimate, ...]  # as the ledger had it
     labels: str  # digest of the labels before
+
+
+@record
+class Missed:
+    """By how much an estimate was off on a window whose labels are in, had it been made before."""
+
+    window: str
+    metric: str
+    apart: float  # realised minus estimated, in the standard deviations that the interval is of
 
 
 @record
@@ -140,6 +174,7 @@ class EstimatedPerformance:
     calibration: Estimate | None = None  # the calibration error there; regression: of the mean loss, as a share of it
     outside: float = math.nan  # share of rows with a value outside the reference's
     effective_rows: float = math.nan  # reference rows that speak for this window
+    missed: tuple[Missed, ...] = ()  # on the window it was checked on, where that came after the reference
 
     def metric(self, name: str) -> Estimate:
         """The estimate of that name; KeyError where it was not computed."""
@@ -188,3 +223,4 @@ class MonitorReport:
     scores: tuple[EstimateScore, ...] = ()  # all of them so far, by metric
     corrections: tuple[Correction, ...] = ()  # earlier windows whose labels have changed
     risk: Risk | None = None  # of the champion since its hold-out
+    expected_risk: ExpectedRisk | None = None  # the same of losses that are expected, labels or not

@@ -31,6 +31,7 @@ from engine.records import (
     Estimate,
     EstimatedPerformance,
     EvaluationReport,
+    ExpectedRisk,
     Outcome,
     Performance,
     Request,
@@ -59,6 +60,7 @@ class Watched(NamedTuple):
     estimated: EstimatedPerformance | None
     scored: tuple[Scored, ...]
     risk: Risk | None
+    expected_risk: ExpectedRisk | None
 
 
 class Told(NamedTuple):
@@ -155,6 +157,11 @@ class Past:
     def risk(self, model: str) -> Risk | None:
         """What is known of a model's risk, from the newest report on it."""
         return next((w.risk for w in reversed(self.watched) if w.model == model and w.risk is not None), None)
+
+    def expected_risk(self, model: str) -> ExpectedRisk | None:
+        """What was expected of it before labels were in, from the newest report on it."""
+        told = (w.expected_risk for w in reversed(self.watched) if w.model == model)
+        return next((risk for risk in told if risk is not None), None)
 
     def verdicts(self, model: str) -> list[Verdict]:
         """Verdicts on one model, in order."""
@@ -293,7 +300,15 @@ def _told(cycle: Row) -> Told:
         revived = from_plain(Cycle, cycle.payload)
         seen = revived.monitor
         watched = (
-            Watched(seen.model, seen.performance, seen.corrections, seen.estimated, seen.scored, seen.risk)
+            Watched(
+                seen.model,
+                seen.performance,
+                seen.corrections,
+                seen.estimated,
+                seen.scored,
+                seen.risk,
+                seen.expected_risk,
+            )
             if seen
             else None
         )

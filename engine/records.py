@@ -47,6 +47,8 @@ from engine.observed import DriftOutcome as DriftOutcome
 from engine.observed import DriftReport as DriftReport
 from engine.observed import EstimatedPerformance as EstimatedPerformance
 from engine.observed import EstimateScore as EstimateScore
+from engine.observed import ExpectedRisk as ExpectedRisk
+from engine.observed import Missed as Missed
 from engine.observed import MonitorReport as MonitorReport
 from engine.observed import Performance as Performance
 from engine.observed import Risk as Risk

@@ -2,28 +2,36 @@
 
 Each enters once, when its labels are in; what it came to stands in the ledger, so a label that is corrected later does
 not change it. Where the ledger has no record of the model, or monitor.risk_* have changed, all enter again.
+
+Beside it stands the risk that is expected of windows whose labels are not in: each enters once, when it comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pyarrow.compute as pc
 
 from engine import challenger
 from engine.intervals import Rows
+from engine.monitor import expected_risk
 from engine.monitor import risk as tracked
+from engine.monitor.expected_risk import Expectation, Grounds
 from engine.past import Past
+from engine.predicted import Predict
 from engine.predictor import Predictor
-from engine.records import Candidate, Risk, Task, Window
+from engine.records import Candidate, EstimatedPerformance, ExpectedRisk, MonitorReport, Risk, Task, Window
 from engine.setting import Confs, Ports
 
 
 class RiskWatch:
     """The risk of one champion after the other; it remembers nothing that the ledger does not hold."""
 
-    def __init__(self, confs: Confs, ports: Ports, read: Callable[..., Window]) -> None:
-        self.confs, self.ports, self.read = confs, ports, read
+    def __init__(self, confs: Confs, ports: Ports, read: Callable[..., Window], predict: Predict) -> None:
+        self.confs, self.ports, self.read, self.predict = confs, ports, read, predict
+        self._expectation: Expectation | None = None
 
     def of(self, model: Predictor, made: Candidate, past: Past, labelled: Sequence[str]) -> Risk | None:
         """After all windows whose labels are in; None where monitor.risk_loss is none, or the model is of no loop."""
@@ -40,6 +48,35 @@ class RiskWatch:
             if name not in risk.windows and name not in past.blocked:
                 risk = tracked.follow(risk, name, self._units(model, kind, name, risk.scale), conf)
         return risk
+
+    def told(
+        self,
+        report: MonitorReport,
+        grounds: Grounds | None,
+        model: Predictor,
+        made: Candidate,
+        past: Past,
+        labelled: Sequence[str],
+    ) -> MonitorReport:
+        """The report with both readings: by labels, and before them."""
+        risk = self.of(model, made, past, labelled)
+        expected = self._expected(risk, report.estimated, grounds, past)
+        return replace(report, risk=risk, expected_risk=expected)
+
+    def _expected(
+        self, risk: Risk | None, made: EstimatedPerformance | None, grounds: Grounds | None, past: Past
+    ) -> ExpectedRisk | None:
+        """Before labels are in, from what the estimate of the newest window stands on; None where there is no risk or
+        no estimate."""
+        if risk is None or made is None or grounds is None:
+            return None
+        with self.ports.watch.lap("monitor"):
+            known = self._expectation
+            if known is None or known.estimator is not grounds.estimator or known.risk.scale != risk.scale:
+                known = Expectation.of(grounds.estimator, risk)
+            self._expectation = known = replace(known, risk=risk)
+            before = past.expected_risk(made.model)
+            return expected_risk.follow(before, known, grounds.live, refused=made.reason, newest=grounds.newest)
 
     def _begin(self, model: Predictor, kind: str, source: str) -> Risk:
         scale = 1.0
@@ -61,5 +98,8 @@ class RiskWatch:
         """The labelled rows of a window in the order of their time, and what the model says of them."""
         window = self.read(name, labelled=True)
         with self.ports.watch.lap("monitor"):
-            table = challenger.labelled_rows(window, self.confs.data).sort_by(self.confs.data.time)
-            return challenger.rows_of(model, table, self.confs.data), model.predict(table)
+            data = self.confs.data
+            table = challenger.labelled_rows(window, data)
+            order = pc.sort_indices(table, [(data.time, "ascending")])
+            prediction = self.predict(model, window)[challenger.has_label(window, data)]
+            return challenger.rows_of(model, table.take(order), data), prediction[order.to_numpy()]

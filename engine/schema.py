@@ -42,7 +42,7 @@ from engine.watch.conf import WatchConf
 
 LONGEST_TEXT = 1000  # characters of one value
 # What single verbs are told: no part of what a loop is.
-_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "html")
+_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "multivariate", "html")
 _OF_ALERTS = ("ack", "undo", "test", "by", "note")
 _OF_VERBS = ("verb", "status", "stop", "environment", "infer", "overwrite", "diff", *_OF_FILES, *_OF_ALERTS)
 
@@ -77,6 +77,8 @@ class Config:
     """drift of files: the column of a model's answers."""
     label: str | None = None
     """drift of files: the column of what came true."""
+    multivariate: str = "none"
+    """drift: how all columns are compared as one, too: pca, mmd or none."""
     html: str | None = None
     """drift: where to write a page with pictures of what moved."""
     environment: str = "serving"

@@ -16,6 +16,7 @@ from engine.gate import asked
 from engine.maturity import Maturity
 from engine.monitor.report import Monitor
 from engine.past import Past
+from engine.predicted import Predicted
 from engine.predictor import Predictor, load
 from engine.promote.entries import DECISION
 from engine.records import (
@@ -56,8 +57,9 @@ class Steps:
         self.index_of = {name: i for i, name in enumerate(self.names)}
         data = confs.data
         self._monitor = Monitor(confs.monitor, confs.evaluate, data.numeric, data.categorical, data.label, data.kind)
-        self._maturity = Maturity(confs, ports, self.model)
-        self._risk = RiskWatch(confs, ports, self.read)
+        self._predict = Predicted()
+        self._maturity = Maturity(confs, ports, self.model, self._predict)
+        self._risk = RiskWatch(confs, ports, self.read, self._predict)
         self.acting = Acting(confs, ports, self.record)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
@@ -200,19 +202,18 @@ class Steps:
         previous = self.read(before[-1], labelled=self.at(before[-1]) <= mature)
         newest = self.read(self.names[mature], labelled=True) if mature >= 0 else None
         with self.ports.watch.lap("monitor"):
-            live = model.predict(window.table)
             report = self._monitor.report(
                 model=made.model,
                 window=window,
                 reference=reference,
                 previous=previous,
-                predictions=(model.predict(holdout.table), live),
+                predictions=(self._predict(model, holdout), self._predict(model, window)),
                 mature=self._maturity.mature(model, newest) if newest else None,
                 importance=lambda: challenger.importance_of(model, holdout, self.confs.data, self.primary),
             )
-            report = replace(report, estimated=self._maturity.estimated(model, holdout, newest, window, live))
+            report, grounds = self._maturity.estimated(report, model, past, holdout, newest, window)
         labelled = self.names[: mature + 1]
-        report = replace(report, risk=self._risk.of(model, made, past, labelled))
+        report = self._risk.told(report, grounds, model, made, past, labelled)
         return replace(cycle, monitor=self._maturity.settled(report, past, labelled))
 
     def decide(self, cycle: Cycle, past: Past, mature: int) -> Cycle:

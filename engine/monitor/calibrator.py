@@ -3,8 +3,9 @@
 A logistic regression on a basis of the row (basis.py) maps log odds to log odds, one class against the rest, and the
 rest of the classes by dividing by the sum. Its penalty pulls towards the model's own word (slope 1 on the log odds, 0
 on all else), so few rows change little. Which basis is taken is decided by the log loss of cross-fitted probabilities
-on the reference rows: Platt's line, a spline of it, or with the features, which holds where the share of some kind of
-row changes for which the model is wrong. Folds keep clusters whole.
+on the reference rows: the model's own word where no calibration beats it, Platt's line, a spline of it, or with the
+features, which holds where the share of some kind of row changes for which the model is wrong. Folds keep clusters
+whole. A model that is taken at its word is as unsure as the line would be.
 
 The calibration's own error is normal, with the sandwich covariance of its coefficients (White 1982), summed by cluster
 where rows come in clusters: what a bootstrap of the reference rows would show, in closed form.
@@ -14,12 +15,12 @@ Shapes: N reference rows, M live rows, P columns, C classes, R replicates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine.intervals import Rows
-from engine.monitor.basis import KINDS, Basis, Features, folds, log_odds
+from engine.monitor.basis import KINDS, LEAST, Basis, Features, folds, log_odds
 from engine.monitor.labelled import summed
 from engine.records import Task
 
@@ -29,6 +30,7 @@ PENALTY = 1.0  # the weight of one row that agrees with the model, in each direc
 TOLERANCE = 1e-9  # of the loss of a row
 FIRST_ROWS = 5000
 MOST_WITH_FEATURES = 3  # classes up to which features are looked at
+OWN = "own"  # no calibration: the model's word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class Calibrator:
 
     task: Task
     curves: tuple[Curve, ...]  # one for two classes, else one a class
-    kind: str  # of the basis
+    kind: str  # of the basis, or OWN
     crossed: np.ndarray  # (N,) or (N, C): probabilities of the reference rows, by curves that did not see them
 
     def probability(self, prediction: np.ndarray, features: Features) -> np.ndarray:
@@ -84,7 +86,7 @@ def calibrate(rows: Rows, prediction: np.ndarray, features: Features, seed: int)
     fold = folds(unit, FOLDS, seed)
     binary = rows.task is Task.BINARY
     classes = 1 if binary else prediction.shape[1]
-    best: tuple[float, str, list[Curve], np.ndarray] | None = None
+    found: list[tuple[float, str, list[Curve], np.ndarray]] = []
     for kind in KINDS if classes <= MOST_WITH_FEATURES else KINDS[:2]:
         curves, crossed = [], np.empty((len(rows), classes))
         for k in range(classes):
@@ -93,11 +95,13 @@ def calibrate(rows: Rows, prediction: np.ndarray, features: Features, seed: int)
             curve, crossed[:, k] = _curve(Basis.fit(kind, t, features), t, features, truth, fold, rows.cluster)
             curves.append(curve)
         probability = crossed[:, 0] if binary else _normal(crossed)
-        loss = _log_loss(rows, probability)
-        if best is None or loss < best[0]:
-            best = loss, kind, curves, probability
-    assert best is not None  # there is always a line
-    return Calibrator(task=rows.task, curves=tuple(best[2]), kind=best[1], crossed=best[3])
+        found.append((_log_loss(rows, probability), kind, curves, probability))
+    line = found[0][2]
+    own = [replace(curve, theta=_word(len(curve.theta))) for curve in line]
+    said = np.clip(prediction.astype(np.float64), LEAST, 1.0 - LEAST)
+    said = said if binary else _normal(said)
+    _, kind, curves, probability = min([(_log_loss(rows, said), OWN, own, said), *found], key=lambda one: one[0])
+    return Calibrator(task=rows.task, curves=tuple(curves), kind=kind, crossed=probability)
 
 
 def _curve(
@@ -105,8 +109,7 @@ def _curve(
 ) -> tuple[Curve, np.ndarray]:
     """One curve, and the probabilities (N,) of its rows by curves of the other folds."""
     design = basis.design(t, features)
-    prior = np.zeros(design.shape[1])
-    prior[1] = 1.0
+    prior = _word(design.shape[1])
     weight = np.full(design.shape[1], PENALTY)
     weight[0] = 1e-3  # the rate of the label is no matter of faith
     few = slice(None, None, max(1, len(t) // FIRST_ROWS))  # where Newton's method starts costs little to find
@@ -129,6 +132,13 @@ def _curve(
     meat = score.T @ score * (units / max(units - 1, 1))
     bread = np.linalg.inv(bend)
     return Curve(basis=basis, theta=theta, covariance=bread @ meat @ bread), crossed
+
+
+def _word(width: int) -> np.ndarray:
+    """Coefficients (P,) that leave a probability as it is."""
+    theta = np.zeros(width)
+    theta[1] = 1.0
+    return theta
 
 
 def _newton(

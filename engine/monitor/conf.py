@@ -26,7 +26,7 @@ class MonitorConf:
     missing_floor: float = 0.05
     """Smallest change of the share of missing values that matters."""
     multivariate: str = "pca"
-    """How all columns together are held against the champion's training rows: pca, mmd or none."""
+    """How all columns together are held against the champion's training rows, and the window before: pca, mmd, none."""
     multivariate_floor: float = 0.05
     """Smallest distance that matters of all columns together: Kolmogorov-Smirnov between rows' distances from
     principal axes (pca), or the root of the maximum mean discrepancy (mmd)."""

@@ -45,6 +45,11 @@ SHARE = 0.65
 MOST_RESAMPLES = 20_000
 
 
+def together(reference: Reference, live: pa.Table, method: str, conf: MonitorConf) -> list[Finding]:
+    """All columns of `live` as one, once; nothing where the method is none."""
+    return [] if method == "none" else [Joint(reference=reference, method=method).finding(live, conf)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Joint:
     """A reference as its columns lie together."""

@@ -8,12 +8,15 @@ made only where all that can be seen speaks for it, and says why where it is not
     the live rows lie where the reference rows lie, and enough reference rows speak for them (support.py)
     there are rows enough on both sides
 
+What it missed on labelled windows since the reference widens its intervals (misses.py).
+
 An estimate alone promotes nothing and starts no retrain: it is kept in the report, and scored once labels come.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +27,9 @@ from engine.monitor.conf import MonitorConf
 from engine.monitor.expected import no_expectation
 from engine.monitor.labelled import Labelled, Live, MetricsConf, unknown
 from engine.monitor.losses import Losses
+from engine.monitor.misses import missed, widened
 from engine.monitor.support import Support
-from engine.records import Estimate, EstimatedPerformance, Task
+from engine.records import Estimate, EstimatedPerformance, Missed, Task
 
 MIN_LABEL_ROWS = 20  # reference rows of each label of a classifier
 SUPPORT_ROWS = 50_000
@@ -64,18 +68,22 @@ class Estimator:
             reason=reason,
         )
 
-    def estimate(self, live: Live, newest: Labelled | None) -> EstimatedPerformance:
+    def estimate(self, live: Live, newest: Labelled | None, earlier: Sequence[Missed] = ()) -> EstimatedPerformance:
         """What the metrics of `live` are expected to be, where the assumptions hold on `newest`, the newest labelled
-        window (None: the reference is), and on the live rows.
+        window (None: the reference is), and on the live rows. `earlier` is what estimates of this model missed on
+        labelled windows before that.
 
-        Cost: about 1000 replicates of at most 4,000 rows, and one pass over the live rows.
+        Cost: about 1000 replicates of at most 4,000 rows, and one pass over the live rows; the same for `newest`.
         """
         checked: Estimate | None = None
         outside = effective = math.nan
+        came: list[Missed] = []
         reason = self.reason or _unusable(live, self.conf)
         if not reason:
             assert self.fitted is not None and self.support is not None  # noqa: PT018 - both or neither
             checked, explained = self.fitted.check(newest or self.reference)
+            if newest is not None and newest.window != self.reference.window:
+                came = list(missed(self.fitted.estimates(self._wanted, _unlabelled(newest)), newest))
             at = thinned(len(live.prediction), SUPPORT_ROWS)
             t, features = _t(self.reference.rows.task, live.prediction[at]), live.features.take(at)
             outside, effective = self.support.outside(t, features), self.support.effective_rows(t)
@@ -86,22 +94,26 @@ class Estimator:
             n_rows=live.n_rows,
             reference=self.reference.window,
             method=self.fitted.method if self.fitted else "",
-            metrics=tuple(self._metrics(live, reason)),
+            metrics=tuple(self._metrics(live, reason, [*earlier, *came])),
             reason=reason,
             checked=(newest or self.reference).window,
             calibration=checked,
             outside=outside,
             effective_rows=effective,
+            missed=tuple(came),
         )
 
-    def _metrics(self, live: Live, reason: str) -> list[Estimate]:
-        names = self.metrics.metrics
-        wanted = [name for name in names if not no_expectation(name)]
+    @property
+    def _wanted(self) -> list[str]:
+        return [name for name in self.metrics.metrics if not no_expectation(name)]
+
+    def _metrics(self, live: Live, reason: str, known_misses: list[Missed]) -> list[Estimate]:
+        names, wanted = self.metrics.metrics, self._wanted
         if reason:
             known = {name: unknown(name, live.n_rows, self.metrics, reason) for name in wanted}
         else:
             assert self.fitted is not None  # or there was a reason
-            known = {found.name: found for found in self.fitted.estimates(wanted, live)}
+            known = {one.name: widened(one, known_misses) for one in self.fitted.estimates(wanted, live)}
         none = {n: unknown(n, live.n_rows, self.metrics, no_expectation(n)) for n in names if n not in known}
         return [(known | none)[name] for name in names]
 
@@ -150,6 +162,17 @@ def _unusable(live: Live, conf: MonitorConf) -> str:
     if live.n_rows < conf.min_rows:
         return f"too few rows ({live.n_rows} of {conf.min_rows})"
     return "" if np.isfinite(live.prediction).all() else "a prediction is not finite"
+
+
+def _unlabelled(known: Labelled) -> Live:
+    """Labelled rows as if their labels were not in."""
+    return Live(
+        window=known.window,
+        n_rows=len(known.rows),
+        prediction=known.prediction,
+        features=known.features,
+        cluster=known.rows.cluster,
+    )
 
 
 def _t(task: Task, prediction: np.ndarray) -> np.ndarray:

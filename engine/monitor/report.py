@@ -11,7 +11,7 @@ import pyarrow as pa
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Finding, Reference, compare
 from engine.monitor.harm import Importance, with_harm
-from engine.monitor.joint import Joint
+from engine.monitor.joint import Joint, together
 from engine.monitor.labelled import MetricsConf
 from engine.monitor.labels import Labels
 from engine.monitor.performance import Mature, realised
@@ -77,7 +77,8 @@ class Monitor:
         performance = None if mature is None else realised(model, mature, self.metrics, self.conf)
         further = self._further(held, window, mature, performance)
         drift = compare(held.reference, window.table, window.name, self.conf, live, further)
-        jump = compare(before, window.table, window.name, self.conf)
+        whole = together(before, window.table, self.conf.multivariate, self.conf)
+        jump = compare(before, window.table, window.name, self.conf, None, whole)
         if importance is not None:
             held.importance = held.importance or importance()
             drift, jump = (with_harm(report, held.importance) for report in (drift, jump))

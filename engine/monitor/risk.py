@@ -55,13 +55,22 @@ def losses(kind: str, task: Task, target: np.ndarray, prediction: np.ndarray, sc
     return np.where(np.isfinite(brier), found, np.nan)
 
 
-def expected_losses(kind: str, task: Task, probability: np.ndarray) -> np.ndarray:
-    """(M,) losses that calibrated probabilities (M,) or (M, C) expect: for rows without labels (Amoukou et al. 2024).
+def expected_losses(kind: str, task: Task, probability: np.ndarray, prediction: np.ndarray | None = None) -> np.ndarray:
+    """Losses that calibrated probabilities (..., M) or (..., M, C) expect of predictions (M,) or (M, C), for rows
+    without labels (Amoukou et al. 2024); without predictions, of themselves. Of (..., M).
 
     They see harm that shows in the probabilities alone: where calibration breaks, they are wrong and do not know it.
     """
-    p = probability if task is Task.MULTICLASS else np.column_stack([1 - probability, probability])
-    found = (1 - np.square(p).sum(axis=1)) / 2 if kind == "brier" else 1 - p.max(axis=1)
+    told = probability if prediction is None else prediction.astype(np.float64)
+    if task is Task.BINARY:
+        if kind == "brier":
+            return np.asarray(probability * (1 - told) ** 2 + (1 - probability) * told**2, np.float64)
+        return np.asarray(np.where(told >= 0.5, 1 - probability, probability), np.float64)
+    if kind == "brier":
+        found = (1 + np.square(told).sum(axis=-1)) / 2 - (probability * told).sum(axis=-1)
+    else:
+        likelier = np.broadcast_to(told.argmax(axis=-1)[..., None], (*probability.shape[:-1], 1))
+        found = 1 - np.take_along_axis(probability, likelier, axis=-1)[..., 0]
     return np.asarray(found, np.float64)
 
 
@@ -122,8 +131,8 @@ def follow(risk: Risk, window: str, units: np.ndarray, conf: MonitorConf) -> Ris
         evidence=float(bets.evidence[0]),
         since=risk.since or (window if alarm else ""),
         windows=(*risk.windows, window),
-        bets=_numbers(bets),
-        bounds=_numbers(sequence),
+        bets=numbers(bets),
+        bounds=numbers(sequence),
     )
 
 
@@ -136,17 +145,19 @@ def _streams(risk: Risk) -> tuple[Betting, ConfidenceSequence]:
     """The test and the sequence where the last window left them."""
     bets = Betting(bound=bound_of(risk), delta=risk.delta / 2, every=EVERY[risk.unit])
     sequence = ConfidenceSequence(delta=risk.delta / 2)
-    return _resumed(bets, risk.bets), _resumed(sequence, risk.bounds)
+    return resumed(bets, risk.bets), resumed(sequence, risk.bounds)
 
 
-def _resumed(fresh: Any, numbers: tuple[float, ...]) -> Any:
-    if not numbers:
+def resumed(fresh: Any, known: tuple[float, ...]) -> Any:
+    """A stream that goes on from the numbers of a record; a fresh one where there are none."""
+    if not known:
         return fresh
     header, arrays = fresh.state()
-    return from_state(header, arrays | {"state": np.array([numbers])})
+    return from_state(header, arrays | {"state": np.array([known])})
 
 
-def _numbers(stream: Betting | ConfidenceSequence) -> tuple[float, ...]:
+def numbers(stream: Betting | ConfidenceSequence) -> tuple[float, ...]:
+    """The state of one stream, as a record holds it."""
     return tuple(stream.state()[1]["state"][0].tolist())
 
 

@@ -33,7 +33,10 @@ def table(cycles: Sequence[Cycle], primary: str) -> Markup | None:
             words.NONE if known is None else ("yes" if known.inside else "no"),
             found.reason,
         ))  # fmt: skip
-    caption = f"Expected {primary} of each window before its labels were in"
+    caption = (
+        f"Expected {primary} of each window before its labels were in, if they follow from rows as they did; what was "
+        "missed on labelled windows since widens it"
+    )
     return parts.table(f"{caption}{_score(cycles, primary)}", COLUMNS, rows, numeric=("realised",)) if rows else None
 
 

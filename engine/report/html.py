@@ -10,13 +10,13 @@ from importlib import resources
 from typing import Any
 
 from engine.records import Cycle
-from engine.report import alerts, evidence, happened, pipeline
+from engine.report import alerts, evidence, happened, pipeline, risk
 from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CHAPTERS = (
-    "summary", "performance", "windows", "drift", "decisions", "actions", "gates", "stages", "sweeps",
+    "summary", "performance", "risk", "windows", "drift", "decisions", "actions", "gates", "stages", "sweeps",
     "pipeline", "timings", "provenance",
 )  # fmt: skip
 
@@ -46,6 +46,7 @@ def render(
     sections: dict[str, Markup | None] = {
         "summary": happened.summary(cycles, primary, remarks),
         "performance": happened.performance(cycles, primary, greater_is_better=greater_is_better),
+        "risk": risk.section(cycles),
         "windows": happened.windows(cycles, primary),
         "drift": happened.drift(cycles),
         "decisions": happened.decisions(cycles),

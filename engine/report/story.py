@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.records import Action, Cycle, DriftOutcome, Estimate, Money, Outcome, Route, Stage, Verdict
-from engine.report import foreseen, words
+from engine.report import foreseen, risk, words
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _attention(cycles: Sequence[Cycle]) -> list[str]:
                 rows = max((r.rows_needed for r in verdict.rules), default=0)
                 more = f"; about {words.about(rows)} rows would decide" if rows else ""
                 found.append(f"{cycle.window}: gate {verdict.gate} could not decide{more}.")
-        found += foreseen.attention(cycle)
+        found += [*foreseen.attention(cycle), *risk.attention(cycle)]
         if cycle.monitor is not None:
             lost = [c.column for c in cycle.monitor.baseline.columns if c.outcome is DriftOutcome.UNDECIDABLE]
             if lost:

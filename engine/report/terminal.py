@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.alerting import said
-from engine.records import Candidate, Cycle, Epoch, Event, Sweep, Trial, TrialState
+from engine.records import Candidate, Cycle, Epoch, Event, RiskOutcome, Sweep, Trial, TrialState
 from engine.report import words
 from engine.report.board import RUNNING, Board
 from engine.report.row import COLUMNS, GAP, cells, fit, set_width, that_fits
@@ -68,6 +68,9 @@ class Console:
             self.note(f"  blocked by {check.name} {check.column}: {check.reason or check.outcome.value}")
         if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:
             self.note(f"  risk too high since {cycle.monitor.risk.since}: {cycle.monitor.risk.reason}")
+        ahead = cycle.monitor.expected_risk if cycle.monitor is not None else None
+        if ahead is not None and ahead.outcome is RiskOutcome.ALARM:
+            self.note(f"  risk expected too high since {ahead.since}: {ahead.reason}")
         for item in cycle.actions:
             event = "" if item.event is Event.RAISED else f" ({item.event.value})"
             done = ", ".join(item.due) or item.action

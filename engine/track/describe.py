@@ -12,8 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.records import Cycle, DriftOutcome, DriftReport, Epoch, Estimate, Sweep, Trial, TrialState
+from engine.records import (
+    Cycle,
+    DriftOutcome,
+    DriftReport,
+    Epoch,
+    Estimate,
+    ExpectedRisk,
+    MonitorReport,
+    RiskOutcome,
+    Sweep,
+    Trial,
+    TrialState,
+)
 
+RISK = {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0, RiskOutcome.UNDECIDABLE: math.nan}
 BEST_VALUE = "best_value"  # of the search metric; the metric's own name is its newest value
 
 
@@ -152,6 +165,7 @@ def _numbers(cycle: Cycle) -> Iterable[tuple[str, float]]:
             yield from _drift_numbers("drift/consecutive", cycle.monitor.consecutive)
         if cycle.monitor.performance is not None:
             yield from _intervals("performance", cycle.monitor.performance.metrics)
+        yield from _risk_numbers(cycle.monitor)
     if cycle.decision is not None:
         for side, money in (("waiting", cycle.decision.waiting), ("acting", cycle.decision.acting)):
             yield f"decision/{side}/mean", money.mean
@@ -179,6 +193,20 @@ def _drift_numbers(prefix: str, report: DriftReport) -> Iterable[tuple[str, floa
     yield f"{prefix}/undecidable", float(len(lost))
 
 
+def _risk_numbers(monitor: MonitorReport) -> Iterable[tuple[str, float]]:
+    """By labels under `risk`, without them under `expected_risk`: two readings, never one."""
+    for prefix, found in (("risk", monitor.risk), ("expected_risk", monitor.expected_risk)):
+        if found is not None:
+            bound = found.bound if isinstance(found, ExpectedRisk) else found.source.high + found.tolerance
+            yield f"{prefix}/bound", bound
+            yield f"{prefix}/newest", found.newest
+            yield f"{prefix}/evidence", found.evidence
+            yield f"{prefix}/alarm", RISK[found.outcome]
+            yield f"{prefix}/mean", found.risk.value
+            yield f"{prefix}/mean/low", found.risk.low
+            yield f"{prefix}/mean/high", found.risk.high
+
+
 def _intervals(prefix: str, estimates: Iterable[Estimate]) -> Iterable[tuple[str, float]]:
     for estimate in estimates:
         yield f"{prefix}/{estimate.name}", estimate.value
@@ -191,6 +219,10 @@ def _facts(cycle: Cycle) -> dict[str, str]:
     if cycle.decision is not None:
         facts |= {"decision/action": cycle.decision.action.value, "decision/reason": cycle.decision.reason}
         facts |= {"decision/policy": cycle.decision.policy, "decision/currency": cycle.decision.currency}
+    if cycle.monitor is not None:
+        for name, found in (("risk", cycle.monitor.risk), ("expected_risk", cycle.monitor.expected_risk)):
+            if found is not None:
+                facts |= {name: found.outcome.value, f"{name}/reason": found.reason, f"{name}/since": found.since}
     if cycle.candidate is not None:
         facts["train/model"] = cycle.candidate.model
     for verdict in cycle.verdicts:

@@ -64,6 +64,32 @@ def test_drift_between_two_files(pair: tuple[Path, Path], capsys: pytest.Capture
     assert outcomes(capsys, f"reference={old}", f"live={old}")[0] == 0
 
 
+def test_all_columns_as_one_are_compared_where_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correlation that comes, which no column shows."""
+    rng = np.random.default_rng(6)
+    paths = []
+    for name, together in (("a", 0.0), ("b", 0.95)):
+        x, y = rng.normal(size=(2, 3000))
+        table = pa.table({"x": x, "y": together * x + (1 - together**2) ** 0.5 * y})
+        write_parquet(table, tmp_path / f"{name}.parquet")
+        paths.append(tmp_path / f"{name}.parquet")
+    files = [f"reference={paths[0]}", f"live={paths[1]}"]
+    assert outcomes(capsys, *files) == (0, {"x": "no drift", "y": "no drift"})
+    for method in ("pca", "mmd"):
+        code, found = outcomes(capsys, *files, f"multivariate={method}")
+        assert (code, found) == (3, {"x": "no drift", "y": "no drift", "all columns together": "drift"})
+    assert cli.run(["drift", *files, "multivariate=energy"]) == 2
+    assert line() == "multivariate: 'energy' is unknown - one of none, pca, mmd"
+    monkeypatch.setattr(shards, "is_large", lambda files: True)
+    assert cli.run(["drift", "--json", *files, "multivariate=pca"]) == 0
+    left = json.loads(capsys.readouterr().out)["left_out"]
+    assert left == [
+        {"column": "all columns together", "reason": "are not compared as one: the files are read in parts"}
+    ]
+
+
 def test_drift_between_formats(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     old, new = pair
     pacsv.write_csv(pq.read_table(new).select(["x", "word"]), old.with_suffix(".csv"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from engine.act import metrics_of
 from engine.loop import Loop
+from engine.monitor.risk import bound_of
 from engine.past import Past
 from engine.records import RiskOutcome
 from tests.engine.world import TURN, WINDOWS, Answer, World
@@ -63,3 +64,23 @@ def test_other_settings_begin_anew_and_none_is_none(old: World) -> None:
         assert (found.outcome, found.windows) == (RiskOutcome.UNDECIDABLE, cycle.monitor.risk.windows)
         steps._risk.confs = replace(confs, monitor=replace(confs.monitor, risk_loss="none"))
         assert steps._risk.of(model, made, past, labelled) is None
+
+
+def test_the_expected_risk_stands_beside_it_and_ends_with_what_it_takes_for_granted(
+    ended: tuple[World, Answer],
+) -> None:
+    """Each window enters when it comes; once labels have shown that the world turned, nothing is said any more."""
+    found = {name: cycle.monitor for name, cycle in ended[0].cycles().items() if cycle.monitor}
+    first, second = (found[name].expected_risk for name in WINDOWS[2:4])
+    assert first is not None
+    assert second is not None
+    assert (first.outcome, first.windows) == (RiskOutcome.NO_ALARM, (WINDOWS[2],))
+    assert second.windows[0] == WINDOWS[2]
+    assert first.bound == bound_of(found[WINDOWS[2]].risk)  # type: ignore[arg-type]
+    turned = found[WINDOWS[TURN + 1]].expected_risk
+    assert turned is not None
+    assert turned.outcome is RiskOutcome.UNDECIDABLE
+    assert turned.reason == found[WINDOWS[TURN + 1]].estimated.reason  # type: ignore[union-attr]
+    assert WINDOWS[TURN + 1] not in turned.windows
+    seen = [monitor.expected_risk.windows for monitor in found.values() if monitor.expected_risk]
+    assert all(len(set(windows)) == len(windows) for windows in seen)

@@ -8,7 +8,7 @@ from scipy import optimize, special
 
 from engine.intervals import Rows
 from engine.monitor.basis import Basis, Features, log_odds
-from engine.monitor.calibrator import FOLDS, TOLERANCE, _curve, _loss, _newton
+from engine.monitor.calibrator import FOLDS, OWN, TOLERANCE, _curve, _loss, _newton, calibrate
 from engine.monitor.losses import LossModel
 from engine.records import Task
 
@@ -62,3 +62,23 @@ def test_rows_of_a_cluster_count_as_one() -> None:
     noise = rng.normal(0, 0.1, n)
     by_row, by_cluster = unsure(clustered=False), unsure(clustered=True)
     assert [b / a for a, b in zip(by_row, by_cluster, strict=True)] == pytest.approx([copies, copies], rel=0.1)
+
+
+@pytest.mark.parametrize("task", [Task.BINARY, Task.MULTICLASS])
+def test_a_model_that_is_right_is_taken_at_its_word(task: Task) -> None:
+    """Its probabilities stay as they are, as unsure as a line through them; one that is too sure is calibrated."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    said = rng.dirichlet([2.0, 2.0, 2.0] if task is Task.MULTICLASS else [2.0, 2.0], n)
+    target = (said.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).astype(np.float64)
+    told = said[:, 1] if task is Task.BINARY else said
+    rows = Rows(task=task, target=target, ids=np.arange(n), cluster=None)
+    none = Features(numeric=np.empty((n, 0)), categorical=np.empty((n, 0), np.int64))
+    honest = calibrate(rows, told, none, 0)
+    assert honest.kind == OWN
+    np.testing.assert_allclose(honest.probability(told, none), told, atol=1e-6)
+    unsure = honest.replicates(told, none, np.random.default_rng(1), 200).std(axis=0)
+    sure = said**3 / (said**3).sum(axis=1, keepdims=True)
+    changed = calibrate(rows, sure[:, 1] if task is Task.BINARY else sure, none, 0)
+    assert changed.kind != OWN
+    assert 0.002 < unsure.mean() < 0.03

@@ -13,6 +13,7 @@ from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Finding, Reference, compare
 from engine.monitor.joint import COLUMN, ROWS, Joint
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
+from tests.proofs import pieces
 
 Record = Callable[[str, object], None]
 METHODS = ("pca", "mmd")
@@ -111,18 +112,23 @@ def test_few_rows_or_columns_are_undecidable(method: str) -> None:
     assert none.outcome is DriftOutcome.UNDECIDABLE
 
 
-def check(method: str, n: int, columns: int, windows: int, record: Record) -> None:
-    """Windows without drift: those with any alarm, and those in which all columns together alone would be one."""
-    alpha = 0.05
+def false_alarms(method: str, n: int, columns: int, windows: range, alpha: float) -> list[int]:
+    """[windows with any alarm, those in which all columns together alone would be one], of windows without drift."""
     conf = MonitorConf(
         alpha=alpha, numeric_floor=0.0, categorical_floor=0.0, missing_floor=0.0, multivariate_floor=0.0
     )  # fmt: skip
     alarms = alone = 0
-    for w in range(windows):
+    for w in windows:
         held, live = reference(rows([n, columns, w, 0], 2 * n, 0.6, columns)), rows([n, columns, w, 1], n, 0.6, columns)
         found = joint(held, live, method, conf)
         alarms += bool(compare(held, live, "now", conf, None, [found]).drifted)
         alone += found.pvalue <= alpha
+    return [alarms, alone]
+
+
+def check(method: str, n: int, columns: int, windows: int, record: Record) -> None:
+    alpha, name = 0.05, f"{method} {n} x {columns}"
+    alarms, alone = pieces(__file__, name, windows, 5, lambda part: false_alarms(method, n, columns, part, alpha))
     error = math.sqrt(alpha * (1 - alpha) / windows)
     record(
         f"false alarms a window with all columns together ({method}), {n:,} rows x {columns + 2} columns",

@@ -63,7 +63,7 @@ def test_baseline_and_consecutive_drift_are_both_told() -> None:
     assert found.consecutive.reference == "w2"
     assert not found.consecutive.drifted  # no jump
     assert [c.column for c in found.baseline.columns] == ["x", "c", "prediction", COLUMN]
-    assert [c.column for c in found.consecutive.columns] == ["x", "c"]  # of one model's predictions: the baseline
+    assert [c.column for c in found.consecutive.columns] == ["x", "c", COLUMN]  # predictions: the baseline's
     assert found.baseline.columns[0].n_reference == 800
     assert found.performance is None
 
@@ -105,7 +105,7 @@ def test_labels_are_judged_with_the_columns() -> None:
         expected = adjust(np.array([c.pvalue for c in judged]), "bh")
         np.testing.assert_array_equal([c.adjusted_pvalue for c in judged], expected)
         assert found.consecutive is not None
-        assert [c.column for c in found.consecutive.columns] == ["x", "c"]
+        assert [c.column for c in found.consecutive.columns] == ["x", "c", COLUMN]
 
 
 def test_labels_that_are_no_fair_sample_are_undecidable_for_that_reason() -> None:
@@ -121,6 +121,8 @@ def test_all_columns_together_can_be_left_out_or_taken_another_way() -> None:
     for method, statistics in (("none", []), ("pca", ["pca_reconstruction_error"]), ("mmd", ["mmd"])):
         found = report(make_monitor(MonitorConf(multivariate=method)), window(3), window(2))
         assert [c.statistic for c in found.baseline.columns if c.kind == "multivariate"] == statistics
+        assert found.consecutive is not None
+        assert [c.statistic for c in found.consecutive.columns if c.kind == "multivariate"] == statistics
 
 
 def test_performance_is_of_the_labelled_window() -> None:

@@ -129,6 +129,25 @@ def test_calibrated_probabilities_expect_the_loss_that_comes() -> None:
             assert expected_losses(kind, task, p).mean() == pytest.approx(found.mean(), abs=error)
 
 
+def test_probabilities_expect_the_loss_of_a_model_that_is_off() -> None:
+    rng = np.random.default_rng(2)
+    label, score = scored(rng, 40_000)
+    many = rng.dirichlet([1, 1, 1], 40_000)
+    target = (many.cumsum(1) < rng.random((40_000, 1))).sum(1)
+    off = many**2 / (many**2).sum(1, keepdims=True)[:, [0]] * [0.5, 1.0, 1.0]
+    off /= off.sum(1, keepdims=True)
+    for task, truth, p, said in (
+        (Task.BINARY, label, score, np.clip(score * 1.4, 0, 1)),
+        (Task.MULTICLASS, target, many, off),
+    ):
+        for kind in ("brier", "error"):
+            found = losses(kind, task, truth, said)
+            own = expected_losses(kind, task, np.stack([p, p]), said)  # sets of probabilities
+            assert own.shape == (2, 40_000)
+            assert own[0].mean() == pytest.approx(found.mean(), abs=4 * found.std() / 200)
+            assert abs(expected_losses(kind, task, said).mean() - found.mean()) > 4 * found.std() / 200
+
+
 def test_clusters_are_units_in_the_order_they_come() -> None:
     loss, cluster = np.array([1.0, 0.0, 0.5, 0.0]), np.array([7, 2, 2, 7])
     assert by_unit(loss, cluster).tolist() == [0.5, 0.25]

@@ -1,11 +1,35 @@
-"""What a reviewer sees of the pipeline beside the model."""
+"""What of monitoring and of the pipeline goes to the tracker, each by its own name."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+from engine.records import RiskOutcome
 from engine.track.describe import describe_cycle
+from tests.engine import cycles
 from tests.engine.cycles import cycle, measure, pipeline
+from tests.engine.report.test_risk import expected
+
+
+def test_both_readings_of_the_risk_are_numbers_and_facts() -> None:
+    seen = cycles.cycle().monitor
+    assert seen is not None
+    own = cycles.risk(RiskOutcome.ALARM, since="w1", reason="too high", newest=0.2, evidence=4.0)
+    lost = expected(RiskOutcome.UNDECIDABLE, newest=math.nan, reason="rows lie elsewhere")
+    found = describe_cycle(cycles.cycle(monitor=dataclasses.replace(seen, risk=own, expected_risk=lost)), {})
+    risk = {name: value for name, value in found.numbers.items() if name.startswith("risk/")}
+    assert risk == {
+        "risk/bound": own.source.high + own.tolerance, "risk/newest": 0.2, "risk/evidence": 4.0, "risk/alarm": 1.0,
+        "risk/mean": 0.16, "risk/mean/low": 0.15, "risk/mean/high": 0.17,
+    }  # fmt: skip
+    assert found.numbers["expected_risk/bound"] == 0.17
+    assert "expected_risk/alarm" not in found.numbers  # undecidable: no zero stands for it
+    assert {"expected_risk/alarm", "expected_risk/newest"} <= set(found.facts["undecidable"].split(", "))
+    assert (found.facts["risk"], found.facts["expected_risk"]) == ("alarm", "undecidable")
+    assert (found.facts["risk/reason"], found.facts["risk/since"]) == ("too high", "w1")
+    without = describe_cycle(cycles.cycle(monitor=dataclasses.replace(seen, risk=None)), {})
+    assert not [name for name in without.numbers if "risk" in name]
 
 
 def test_the_pipelines_numbers_are_one_group_beside_the_models() -> None:
