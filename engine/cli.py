@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 a fault of ours; 2 bad input or config; 3 ran well, and th
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -144,7 +145,12 @@ complete -F _tidegate tidegate"""
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; ends the process with an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word to stop is taken like Ctrl-C
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    gc.disable()  # while modules are imported and the config is composed: nearly all of it stays, see `_dispatch`
+    try:
+        code = run(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        gc.enable()
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -250,6 +256,9 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
     home = HOMES.get(verb) or ("verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
     module = import_module(f"engine.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
+    if not gc.isenabled():
+        gc.freeze()  # to look through all this for garbage, again and again, takes a fifth of a short command
+        gc.enable()
     stream = {"say": lambda event: _say(json.dumps(event, allow_nan=False))} if verb in STREAMING and as_json else {}
     code, answer = call(config, composer, quiet=False, **stream)
     if as_json:

@@ -123,8 +123,9 @@ class OrderStatistics(NamedTuple):
     upto      F arrays of shape (K_f,) int64, rows not larger than the value
     n         (F,) int64, values that are not NaN
     missing   (F,) int64, NaN values
-    kept      F columns where the input lies, none of them the caller's memory; None where nothing was to be kept
+    kept      F columns where the input lies, none of them memory that may change; None where nothing was to be kept
     ordered   F booleans: whether the kept column is ascending and without NaN, or as it came
+    cells     F times what the backend found out about columns that it did not sort; None where it sorted
     """
 
     values: tuple[Any, ...]
@@ -134,6 +135,7 @@ class OrderStatistics(NamedTuple):
     missing: Any
     kept: tuple[Any, ...]
     ordered: tuple[bool, ...]
+    cells: tuple[Any, ...]
 
 
 class HistogramCounts(NamedTuple):
@@ -160,7 +162,8 @@ def order_statistics_of_sorted(
         for side in ("left", "right")
     )
     held = tuple(kept) if keep else (None,) * len(kept)
-    return OrderStatistics(tuple(_host(v) for v in picked), below, upto, n, missing, held, (True,) * len(kept))
+    ordered, cells = (True,) * len(kept), (None,) * len(kept)
+    return OrderStatistics(tuple(_host(v) for v in picked), below, upto, n, missing, held, ordered, cells)
 
 
 def _host(array: Any) -> Any:

@@ -101,7 +101,7 @@ class Joint:
         for column in profile.columns:
             assert isinstance(column, NumericColumn)  # the profile is of numbers
             if column.n and math.isfinite(column.sigma) and column.sigma > 0:
-                middle = float(column.values[column.n // 2])
+                middle = float(column.median)
                 found[column.name] = middle, column.sigma, _scaled(values[column.name], middle, column.sigma)
         return found
 

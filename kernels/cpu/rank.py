@@ -26,7 +26,7 @@ from kernels.sums import Extremes, OrderStatistics, PlacementSums, RankCounts, R
 
 __all__ = [
     "extremes",
-    "extremes_sorted",
+    "extremes_fitted",
     "fit_cells",
     "order_statistics",
     "placement_sums",
@@ -60,9 +60,14 @@ def sort_columns(columns: Sequence[Any]) -> SortedColumns:
     return SortedColumns(tuple(values), n, total - n)
 
 
-def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:
-    """Values at the positions that `positions` gives for n sorted values, by cells where that pays, else by sorting."""
-    return selection.order_statistics(columns, positions, sort_columns, keep=keep)
+def order_statistics(
+    columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool, immutable: Sequence[bool] = ()
+) -> OrderStatistics:
+    """Values at the positions that `positions` gives for n sorted values, by cells where that pays, else by sorting.
+
+    What is kept is a copy, but for columns that are said to be `immutable`.
+    """
+    return selection.order_statistics(columns, positions, sort_columns, keep=keep, immutable=immutable)
 
 
 def rank_counts(reference: SortedColumns, live: SortedColumns) -> RankCounts:
@@ -96,18 +101,19 @@ def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Ex
 
 
 def fit_cells(reference: SortedColumns) -> list[splitter.Cells | None]:
-    """What `extremes_sorted` needs to know of each reference column; None where sorting is as good."""
+    """What `extremes_fitted` needs to know of each sorted reference column; None where sorting is as good."""
     work = int(reference.n.sum())
     return map_columns(lambda f: splitter.fit_sorted(reference.values[f]), len(reference.values), work)
 
 
-def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
-    """As `extremes` for a reference that is sorted already; the live columns may be in any order."""
+def extremes_fitted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+    """As `extremes` for a reference that was fitted: its columns are ascending, or in any order where their cells say
+    so; the live columns may be in any order."""
 
     def column_extremes(column: int) -> tuple[int, ...]:
         x, y = reference.values[column], live[column]
         if cells[column] is not None and y.dtype == x.dtype:
-            n, m, d_max, d_min = splitter.extremes_sorted(x, cells[column], y, both=both)
+            n, m, d_max, d_min = splitter.extremes_fitted(x, cells[column], y, both=both)
             return n, m, y.size - m, d_max, d_min
         one = SortedColumns((x,), reference.n[column : column + 1], reference.missing[column : column + 1])
         counts = rank_counts(one, sort_columns([y]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cpu.splitter import CELLS, MINIMUM_ROWS, fit_cells, rows_below, sorted_rows
+from kernels.cpu.splitter import CELLS, MINIMUM_ROWS, Cells, fit_cells, rows_below, sorted_rows
 from kernels.cpu.threads import map_columns
 from kernels.sums import OrderStatistics, SortedColumns, order_statistics_of_sorted
 
@@ -25,10 +25,12 @@ def order_statistics(
     sort: Callable[[Sequence[Any]], SortedColumns],
     *,
     keep: bool,
+    immutable: Sequence[bool],
 ) -> OrderStatistics:
     """See `kernels.cpu.rank.order_statistics`; `sort` takes the columns for which cells do not pay."""
 
-    copies: list[Any] = _room(columns) if keep else [None] * len(columns)
+    unchanged = immutable or [False] * len(columns)
+    copies: list[Any] = _room(columns, unchanged) if keep else [None] * len(columns)
 
     def select(column: int) -> OrderStatistics:
         x = np.ascontiguousarray(columns[column])
@@ -46,7 +48,7 @@ def order_statistics(
         sizes = below[which + 1] - below[which]
         skipped = (below[which] - np.cumsum(sizes) + sizes)[np.searchsorted(which, cells)]
         values = rows[at - skipped]
-        if keep:
+        if keep and not unchanged[column]:
             np.copyto(copies[column], x)
         return OrderStatistics(
             (values,),
@@ -54,8 +56,9 @@ def order_statistics(
             (rows.searchsorted(values, side="right") + skipped,),
             np.array([n], np.int64),
             np.array([x.size - n], np.int64),
-            (copies[column],),
+            (x if keep and unchanged[column] else copies[column],),
             (False,),
+            (Cells(*mapping, below, ascending=False),),
         )
 
     found = map_columns(select, len(columns), sum(column.size for column in columns))
@@ -68,12 +71,15 @@ def order_statistics(
         np.concatenate([none, *(one.missing for one in found)]),
         tuple(one.kept[0] for one in found),
         tuple(one.ordered[0] for one in found),
+        tuple(one.cells[0] for one in found),
     )
 
 
-def _room(columns: Sequence[Any]) -> list[Any]:
-    """Uninitialised arrays like the columns, in one block: it takes large pages, which halves the cost of a copy."""
-    ends = np.cumsum([-(-column.nbytes // _ALIGNED) * _ALIGNED for column in columns], dtype=np.int64).tolist()
+def _room(columns: Sequence[Any], unchanged: Sequence[bool]) -> list[Any]:
+    """Uninitialised arrays like the columns, in one block: it takes large pages, which halves the cost of a copy. None
+    for columns that stay `unchanged`."""
+    sizes = [0 if kept else column.nbytes for column, kept in zip(columns, unchanged, strict=True)]
+    ends = np.cumsum([-(-size // _ALIGNED) * _ALIGNED for size in sizes], dtype=np.int64).tolist()
     block = np.empty(ends[-1] if ends else 0, np.uint8)
-    starts = [0, *ends[:-1]]
-    return [block[a : a + c.nbytes].view(c.dtype) for a, c in zip(starts, columns, strict=True)]
+    places = zip([0, *ends[:-1]], sizes, columns, unchanged, strict=False)
+    return [None if kept else block[a : a + size].view(c.dtype) for a, size, c, kept in places]

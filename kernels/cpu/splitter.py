@@ -56,22 +56,30 @@ def extremes(x: Any, y: Any, *, both: bool) -> tuple[int, int, int, int] | None:
 
 
 class Cells(NamedTuple):
-    """Cells of one sorted reference column, fitted once for many live windows."""
+    """Cells of one reference column, fitted once for many live windows."""
 
     low: Any
     scale: Any
     left: Any
     """(CELLS + 1,) int64, reference rows below each cell; the last entry is their number."""
+    ascending: bool
+    """Whether the rows were in order, and without NaN, when the cells were fitted: then a cell is a slice."""
+
+    def rows(self, x: Any, wanted: Any) -> Any:
+        """Those of the column `x` in the cells that (CELLS + 1,) bool `wanted` marks, ascending."""
+        if self.ascending:
+            return np.concatenate([x[:0], *(x[self.left[c] : self.left[c + 1]] for c in np.flatnonzero(wanted))])
+        return sorted_rows(x, self.low, self.scale, self.left, wanted)
 
 
 def fit_sorted(x: Any) -> Cells | None:
     """Cells of a sorted column without NaN, or None when they do not pay."""
     mapping = fit_cells(x, x) if x.size >= MINIMUM_ROWS else None
-    return None if mapping is None else Cells(*mapping, rows_below(x, *mapping))
+    return None if mapping is None else Cells(*mapping, rows_below(x, *mapping), ascending=True)
 
 
-def extremes_sorted(x: Any, cells: Cells, y: Any, *, both: bool) -> tuple[int, int, int, int]:
-    """As `extremes`, for a sorted column with its cells against an unsorted one: two reads of `y`."""
+def extremes_fitted(x: Any, cells: Cells, y: Any, *, both: bool) -> tuple[int, int, int, int]:
+    """As `extremes`, for a column with its cells: two reads of `y`, and one of `x` where that is not ascending."""
     left, right = cells.left, rows_below(y, cells.low, cells.scale)
     n, m = int(left[CELLS]), int(right[CELLS])
     bounds = np.zeros(2, np.int64)
@@ -79,8 +87,7 @@ def extremes_sorted(x: Any, cells: Cells, y: Any, *, both: bool) -> tuple[int, i
         return n, m, 0, 0
     survives = np.zeros(CELLS + 1, np.bool_)
     _bound(left, right, bounds, survives, both)
-    which = np.flatnonzero(survives)
-    kept_x = np.concatenate([x[:0], *(x[left[c] : left[c + 1]] for c in which)])
+    kept_x = cells.rows(x, survives)
     kept_y = sorted_rows(y, cells.low, cells.scale, right, survives)
     _refine(kept_x, kept_y, left, right, survives, bounds)
     return n, m, int(bounds[0]), int(bounds[1])

@@ -93,8 +93,10 @@ def _room(columns: list[Any]) -> tuple[tuple[Any, Any, Any], list[Any]]:
     return (pointers(columns), xp.asarray(strides), xp.asarray(sizes)), results
 
 
-def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:
-    """Values at the positions that `positions` gives for n sorted values, by sorting; synchronises."""
+def order_statistics(
+    columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool, immutable: Sequence[bool] = ()
+) -> OrderStatistics:
+    """Values at the positions that `positions` gives for n sorted values, by sorting; keeps copies; synchronises."""
     return order_statistics_of_sorted(sort_columns(columns), positions, keep=keep)
 
 
@@ -117,15 +119,15 @@ def extremes(reference: Sequence[Any], live: Sequence[Any], *, both: bool) -> Ex
     """
     ordered = sort_columns(reference)
     long = [column.shape[0] > _BLOCK_SORT for column in live]
-    return extremes_sorted(ordered, fit_cells(ordered) if any(long) else [None] * len(long), live, both=both)
+    return extremes_fitted(ordered, fit_cells(ordered) if any(long) else [None] * len(long), live, both=both)
 
 
 def fit_cells(reference: SortedColumns) -> list[splitter.Cells | None]:
-    """What `extremes_sorted` needs to know of each reference column; None for a column without rows."""
+    """What `extremes_fitted` needs to know of each reference column; None for a column without rows."""
     return splitter.fit_cells(reference)
 
 
-def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+def extremes_fitted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
     """As `extremes` for a reference that is sorted already, with its cells or None.
 
     Live columns of up to 4096 rows are sorted, all in one launch. A longer one would be a launch of 60 us at least and

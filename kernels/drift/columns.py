@@ -24,6 +24,10 @@ SPLITTERS = 4096
 """Reference quantiles at which a stream is counted: the error bound of ks and kuiper is about 1 / SPLITTERS."""
 
 
+MIDDLE = 3
+"""The median is so far from the end of `order_positions`."""
+
+
 @dataclass(slots=True, eq=False)
 class HeldRows:
     """The rows of one reference column: as they came until a statistic needs them in order, then ascending."""
@@ -62,6 +66,8 @@ class NumericColumn:
     wasserstein_normed."""
     cells: list[Any] = field(default_factory=list, repr=False)
     """What the rank primitive fits for unsorted live columns: filled when first needed, never stored."""
+    middle: list[Any] = field(default_factory=list, repr=False)
+    """The median of rows that are held, where it is known: never stored."""
     sketches: list[Sketch] = field(default_factory=list, repr=False)
     """The sketch of rows that are held: made when a stream first needs it, never stored."""
 
@@ -75,6 +81,13 @@ class NumericColumn:
         order([self])
         assert isinstance(self.held, HeldRows)  # who asks has looked
         return self.held.rows
+
+    @property
+    def median(self) -> Any:
+        """The value at position n // 2 of the ascending rows, a number of their dtype; sorts only after `load`."""
+        if not self.middle:
+            self.middle.append(self.values[self.n // 2])
+        return self.middle[0]
 
     @property
     def counted(self) -> bool:
@@ -110,13 +123,13 @@ def to_host(array: Any) -> Any:
 
 def order(columns: Sequence[NumericColumn]) -> None:
     """Sort the rows of the columns where that is still to do, in one call of the primitive."""
-    held = [column.held for column in columns if isinstance(column.held, HeldRows)]
-    waiting = [rows for rows in held if not rows.ascending]
+    waiting = [(c, c.held) for c in columns if isinstance(c.held, HeldRows) and not c.held.ascending]
     if waiting:
-        module = dispatch.implementation("rank", *(rows.rows for rows in waiting)).module
-        ordered = module.sort_columns([rows.rows for rows in waiting])
-        for rows, values, n in zip(waiting, ordered.values, ordered.n, strict=True):
-            rows.put(values[: int(n)])
+        module = dispatch.implementation("rank", *(held.rows for _, held in waiting)).module
+        ordered = module.sort_columns([held.rows for _, held in waiting])
+        for (column, held), values, n in zip(waiting, ordered.values, ordered.n, strict=True):
+            held.put(values[: int(n)])
+            column.cells.clear()  # they were those of rows in another order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +158,10 @@ def fit_numeric(sources: dict[str, Any], bins: int | Sequence[Any], backend: str
     module = dispatch.implementation("rank", *raw, backend=backend).module
     with stream_of(next(iter(sources.values()))):
         if isinstance(bins, int | np.integer):
-            found = module.order_statistics(list(raw), lambda n: order_positions(n, int(bins)), keep=True)
+            arrow = [window.is_arrow(column) for column in sources.values()]  # immutable: need not be copied
+            found = module.order_statistics(
+                list(raw), lambda n: order_positions(n, int(bins)), keep=True, immutable=arrow
+            )
             edges, counted = quantile_bins(found, int(bins))
         else:
             edges = [given_edges(bins, len(raw), str(v.dtype))[f] for f, v in enumerate(raw)]
@@ -155,7 +171,10 @@ def fit_numeric(sources: dict[str, Any], bins: int | Sequence[Any], backend: str
     columns = []
     for f, name in enumerate(sources):
         held, missing = HeldRows(found.kept[f], found.ordered[f]), int(found.missing[f]) + nulls[f]
-        column = NumericColumn(name, held, missing, edges[f], counted.counts[f], spread(found.values[f]))
+        values, cells = found.values[f], [] if found.cells[f] is None else [found.cells[f]]
+        column = NumericColumn(name, held, missing, edges[f], counted.counts[f], spread(values), cells)
+        if values.size > MIDDLE:
+            column.middle.append(values[-MIDDLE])
         columns.append(with_unit(column))
     return columns
 
@@ -167,7 +186,8 @@ def with_unit(column: NumericColumn) -> NumericColumn:
 
 
 def order_positions(n: int, bins: int) -> Any:
-    return np.concatenate([quantile_positions(n, bins), quartiles(n)])
+    """Of the quantiles, then of the median, then of the quartiles."""
+    return np.concatenate([quantile_positions(n, bins), np.array([n // 2] if n else [], np.int64), quartiles(n)])
 
 
 def quartiles(n: int) -> Any:

@@ -36,10 +36,32 @@ class NumericPairs(NamedTuple):
     def reference(self) -> SortedColumns:
         """The reference columns in order, in the dtypes of the live ones."""
         order(self.columns)
-        sides = zip(self.columns, self.live, strict=True)
-        values = tuple(c.values if c.edges.dtype == v.dtype else c.values.astype(str(v.dtype)) for c, v in sides)
+        return self._sized([c.values if same else self._converted(f) for f, (c, same) in enumerate(self._alike)])
+
+    def fitted(self, module: Any) -> tuple[SortedColumns, list[Any]]:
+        """The reference columns and their cells, as `extremes_fitted` takes them: fitted once a profile, and unsorted
+        where they have been fitted so; without cells where a column was converted to compare."""
+        order([c for c, same in self._alike if not (same and c.cells)])
+        new = [c for c, same in self._alike if same and not c.cells]
+        if new:
+            n = np.array([c.n for c in new], dtype=np.int64)
+            ordered = SortedColumns(tuple(c.values for c in new), n, np.zeros_like(n))
+            for column, cells in zip(new, module.fit_cells(ordered), strict=True):
+                column.cells[:] = [cells]
+        rows = [c.range if same else self._converted(f) for f, (c, same) in enumerate(self._alike)]
+        return self._sized(rows), [c.cells[0] if same else None for c, same in self._alike]
+
+    @property
+    def _alike(self) -> list[tuple[NumericColumn, bool]]:
+        """The columns, and whether they have the dtype of the live ones."""
+        return [(c, c.edges.dtype == v.dtype) for c, v in zip(self.columns, self.live, strict=True)]
+
+    def _converted(self, f: int) -> Any:
+        return self.columns[f].values.astype(str(self.live[f].dtype))
+
+    def _sized(self, values: list[Any]) -> SortedColumns:
         n, missing = (np.array(v, dtype=np.int64) for v in zip(*((c.n, c.missing) for c in self.columns), strict=True))
-        return SortedColumns(values, n, missing)
+        return SortedColumns(tuple(values), n, missing)
 
 
 def applies(statistic: str, column: Column) -> bool:
@@ -76,9 +98,8 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
         found = None
         if any(name in values.EXTREME for name in statistics):
             both = "kuiper" in statistics
-            reference = numeric.reference()
-            cells = _fitted_cells(module, numeric.columns, reference)
-            found = module.extremes_sorted(reference, cells, numeric.live, both=both)
+            reference, cells = numeric.fitted(module)
+            found = module.extremes_fitted(reference, cells, numeric.live, both=both)
             n, m, _, missing, d_max, d_min = map(to_host, found)
             for name in statistics:
                 if name in values.EXTREME:
@@ -103,18 +124,6 @@ def compare_numeric(numeric: NumericPairs, statistics: Sequence[str], backend: s
         if name not in statistics:
             results[name] = values.unknown(reasons, Reason.NEEDS_ROWS)
     return column_rows(numeric.columns, results, m, missing, chosen)
-
-
-def _fitted_cells(module: Any, columns: list[NumericColumn], reference: SortedColumns) -> list[Any]:
-    """Cells of the reference columns, fitted once a profile; None for a column that was converted to compare."""
-    own = [c.values is v for c, v in zip(columns, reference.values, strict=True)]
-    new = [c for c, same in zip(columns, own, strict=True) if same and not c.cells]
-    if new:
-        n = np.array([c.n for c in new], dtype=np.int64)
-        ordered = SortedColumns(tuple(c.values for c in new), n, np.zeros_like(n))
-        for column, cells in zip(new, module.fit_cells(ordered), strict=True):
-            column.cells[:] = [cells]
-    return [c.cells[0] if same else None for c, same in zip(columns, own, strict=True)]
 
 
 def column_rows(

@@ -238,7 +238,8 @@ class _Picked:
 
     def statistics(self, missing: int) -> OrderStatistics:
         n = self.left[-1:].astype(np.int64)
-        return OrderStatistics((self.value,), (self.below,), (self.upto,), n, np.array([missing]), (None,), (True,))
+        lost = np.array([missing])
+        return OrderStatistics((self.value,), (self.below,), (self.upto,), n, lost, (None,), (True,), (None,))
 
 
 def _column(name: str, missing: int, found: OrderStatistics, counts: LiveCounts, bins: Any) -> NumericColumn:

@@ -62,9 +62,11 @@ class Profile:
         names         names of the columns of an array; for other windows the columns to use
         categorical   names of columns to treat as categories; strings, objects and dictionaries always are
 
-        Cost: on the CPU two reads of large columns; they are sorted when a rank statistic or `save` first asks
-        for it, once a profile. A sort a column elsewhere. Memory of the reference again. On CUDA the columns stay
-        on the device, and the edges are read back (a synchronisation). Errors: OptionError, ShapeError, DTypeError.
+        Cost: on the CPU two reads of large columns; they are sorted, once a profile, when `save` or a rank statistic
+        other than ks and kuiper first asks for it. A sort a column elsewhere. Memory of the reference again, but for
+        Arrow columns: they are immutable, and large ones are held without a copy until they are sorted. On CUDA the
+        columns stay on the device, and the edges are read back (a synchronisation).
+        Errors: OptionError, ShapeError, DTypeError.
         """
         sources = window.column_sources(reference, names)
         chosen = frozenset(categorical or ())
@@ -134,8 +136,9 @@ class Profile:
 
         live   as `reference` in `fit`; columns are matched by name, those of an array by position; further
                columns are ignored, and an absent or incomparable one becomes a row with its reason
-        Cost: with ks or kuiper alone two reads of the live window; with any other rank statistic one sort and
-        one merge a column; bins come from whichever of the two is there. Host result: synchronises on CUDA.
+        Cost: with ks or kuiper alone two reads of large live columns, and one of the reference while it is unsorted;
+        with any other rank statistic one sort and one merge a column; bins come from whichever of the two is there.
+        Host result: synchronises on CUDA.
         """
         check_statistics(statistics)
         sources = window.live_sources(live, self.names)

@@ -36,8 +36,10 @@ def sort_columns(columns: Sequence[Any]) -> SortedColumns:
     )
 
 
-def order_statistics(columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool) -> OrderStatistics:
-    """Values at the positions that `positions` gives for n sorted values, by sorting the columns."""
+def order_statistics(
+    columns: Sequence[Any], positions: Callable[[int], Any], *, keep: bool, immutable: Sequence[bool] = ()
+) -> OrderStatistics:
+    """Values at the positions that `positions` gives for n sorted values, by sorting the columns; keeps copies."""
     return order_statistics_of_sorted(sort_columns(columns), positions, keep=keep)
 
 
@@ -53,10 +55,10 @@ def fit_cells(reference: SortedColumns) -> list[None]:
     return [None] * len(reference.values)
 
 
-def extremes_sorted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
-    """As `extremes` for a reference that is sorted already."""
-    b = sort_columns(live)
-    counts = rank_counts(reference, b)
+def extremes_fitted(reference: SortedColumns, cells: Sequence[Any], live: Sequence[Any], *, both: bool) -> Extremes:
+    """As `extremes` for a reference that was fitted, whatever its order."""
+    a, b = sort_columns(reference.values), sort_columns(live)
+    counts = rank_counts(a, b)
     return Extremes(reference.n, b.n, reference.missing, b.missing, counts.d_max, counts.d_min)
 
 

@@ -75,6 +75,24 @@ def test_verbs_that_train_load_torch_only_when_ray_has_been_asked_for() -> None:
     assert not modules_after("import engine.verbs") & {"torch", "lightning", "ray"}
 
 
+def test_a_verb_runs_with_the_collector_on_and_what_started_up_put_aside() -> None:
+    """In a process of its own: frozen objects stay so."""
+    program = """
+import gc
+import engine.drift
+from engine import cli
+before = gc.get_freeze_count()
+engine.drift.drift = lambda *_, **__: (0, {"on": gc.isenabled(), "put": before == 0 < gc.get_freeze_count()})
+try:
+    cli.main(["drift", "--json"])
+finally:
+    print(gc.isenabled())
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-2]) == {"on": True, "put": True}
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 @pytest.mark.parametrize("verb", ["loop", "history"])
 def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([verb, "--help"]) == 0

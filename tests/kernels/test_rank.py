@@ -147,7 +147,7 @@ def test_splitter_finds_the_extremes_of_the_sort(name: str, both: bool, monkeypa
         assert cells[0] is not None
         for found in (
             splitter.extremes(x, y, both=both),
-            splitter.extremes_sorted(ordered.values[0], cells[0], y, both=both),
+            splitter.extremes_fitted(ordered.values[0], cells[0], y, both=both),
         ):
             assert found is not None
             got_n, got_m, d_max, d_min = found

@@ -102,10 +102,10 @@ def test_fitted_cells_serve_many_windows() -> None:
     fitted = [[array.tobytes() for array in one] for one in cells]
     for shift in (0.0, 3.0):
         live = [rng.normal(shift, 1, 400) for _ in range(2)]
-        got = rank.extremes_sorted(ordered, cells, live, both=True)
-        same_extremes(got, reference.extremes_sorted(ordered, cells, live, both=True), both=True)
+        got = rank.extremes_fitted(ordered, cells, live, both=True)
+        same_extremes(got, reference.extremes_fitted(ordered, cells, live, both=True), both=True)
     assert [[array.tobytes() for array in one] for one in cells] == fitted
-    mixed = rank.extremes_sorted(ordered, [cells[0], None], live, both=True)  # one column by cells, one by sorting
+    mixed = rank.extremes_fitted(ordered, [cells[0], None], live, both=True)  # one column by cells, one by sorting
     same_extremes(mixed, got, both=True)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def test_the_reference_is_a_copy_and_sorted_when_first_needed() -> None:
     before = fitted.compare(live, ("psi", "chisquare", "missing"))
     assert not column.held.ascending
     ks = fitted.compare(live, ("ks",))
+    assert not column.held.ascending
+    assert fitted.compare(live, ("ks", "cvm")).row("2", "ks") == ks.row("2", "ks")
     assert column.held.ascending
     assert (column.values == np.sort(reference[:, 0])).all()
     assert fitted.compare(live, ("psi", "chisquare", "missing")) == before
@@ -99,6 +102,44 @@ def test_the_reference_is_a_copy_and_sorted_when_first_needed() -> None:
     assert ks.row("2", "ks").value == drift.ks_2samp(reference[:, 2], live[:, 2]).statistic
     counts = fitted.count([live])
     assert fitted.compare_counts(counts, ("psi", "chisquare", "missing")) == before
+
+
+def test_ks_of_a_reference_is_the_same_before_and_after_it_is_sorted() -> None:
+    reference, live = windows(5, 60_000, 70_000)
+    reference[:100, 1], live[:50, 2] = np.nan, np.inf
+    fitted, asked = Profile.fit(reference), ("ks", "kuiper")
+    before = fitted.compare(live, asked)
+    columns = [c for c in fitted.columns if isinstance(c, NumericColumn)]
+    assert [c.held.ascending for c in columns] == [False] * len(columns)
+    by_definition = fitted.compare(live, asked, backend="reference")
+    assert [c.held.ascending for c in columns] == [False] * len(columns)
+    medians = [c.median for c in columns]
+    for column in columns:
+        assert column.values.size == column.n
+        assert column.median == column.values[column.n // 2] == np.sort(column.values)[column.n // 2]
+    assert fitted.compare(live, asked) == before == Profile.fit(np.sort(reference, axis=0)).compare(live, asked)
+    assert [replace(row, backend="cpu") for row in by_definition] == list(before)
+    loaded = [NumericColumn(c.name, c.held, c.missing, c.edges, c.counts, c.sigma) for c in columns]
+    assert [c.median for c in loaded] == medians
+
+
+def test_large_arrow_columns_are_held_and_not_copied() -> None:
+    reference, live = windows(6, 60_000, 70_000)
+    lost = np.zeros(60_000, bool)
+    lost[::7] = True
+    table = pa.table({"whole": reference[:, 0], "gaps": pa.array(reference[:, 1], mask=lost)})
+    whole, gaps = fitted = Profile.fit(table).columns
+    assert isinstance(whole, NumericColumn)
+    assert isinstance(gaps, NumericColumn)
+    assert np.shares_memory(whole.held.rows, table["whole"].chunk(0).to_numpy())
+    assert not np.shares_memory(gaps.held.rows, table["gaps"].chunk(0).to_numpy(zero_copy_only=False))
+    assert len(fitted) == 2
+    plain = Profile.fit({"whole": reference[:, 0], "gaps": reference[~lost, 1]})
+    asked = {"whole": live[:, 0], "gaps": live[:, 1]}
+    want = [row.value for row in plain.compare(asked, ("ks", "psi"))]
+    assert [row.value for row in Profile(fitted).compare(asked, ("ks", "psi"))] == want
+    assert (whole.values == np.sort(reference[:, 0])).all()
+    assert (table["whole"].to_numpy() == reference[:, 0]).all()
 
 
 def test_backends_agree() -> None:

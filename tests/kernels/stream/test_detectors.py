@@ -119,6 +119,35 @@ def test_looks_that_adwin_spares_would_have_found_nothing(law: str, record_prope
     record_property(f"ADWIN on {law}: River's alarms", f"all {alarms} of {values} values, 8 streams")
 
 
+def test_adwin_of_many_streams_is_that_of_each_alone() -> None:
+    """River's alarms of each of many streams, across chunks, of one that misses values, and with clocks of their own;
+    and the state of each is that of the stream alone, bit for bit."""
+    rng = np.random.default_rng(3)
+    rows = 12_000
+    columns = [rng.normal(size=rows) for _ in range(3)]  # long windows: few alarms
+    columns += [numbers(rows, 20), 1e6 + numbers(rows, 21), np.cumsum(rng.normal(size=rows)) * 0.02]
+    columns += [rng.normal(size=rows) + (np.arange(rows) > late) for late in (4_000, 4_000, 9_000, 150)]
+    columns += [np.zeros(rows), rng.standard_t(2, size=rows) * 1e5, errors(rows, 22)]
+    values = np.column_stack(columns)
+    late = values.copy()
+    late[7_003:7_010, 9] = np.nan  # its looks come at other rows from here on
+    for table in (values, late):
+        several, found = ADWIN(table.shape[1]), []
+        for chunk in np.split(table, [31, 32, 2_000, 2_005, 9_999]):
+            found += flat(several.update(chunk))
+        assert {c for _, c, _ in found} >= {3, 4, 5, 6, 7, 8, 9, 12}
+        for column, x in enumerate(table.T):
+            there = np.flatnonzero(~np.isnan(x))
+            assert [row for row, c, _ in found if c == column] == there[told(drift.ADWIN(), x[there])].tolist()
+            alone = ADWIN()
+            alone.update(x)
+            assert np.array_equal(alone._state[0], several._state[column])
+    fewer = ADWIN(8, clock=[32] * 4 + [32, 32, 16, 32])  # the second group has a clock of its own
+    got = fewer.update(values[:, :8])
+    assert got.of(6).tolist() == told(drift.ADWIN(clock=16), values[:, 6])
+    assert got.of(7).tolist() == told(drift.ADWIN(), values[:, 7])
+
+
 ALL: list[Make] = [
     partial(CUSUM, threshold=3.0),
     partial(PageHinkley, threshold=10.0),
