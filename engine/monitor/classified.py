@@ -72,11 +72,11 @@ class Classified:
         counts = np.unique(self.reference.rows.target, return_counts=True)[1]
         return float(1.0 - ((counts / counts.sum()) ** 2).sum())
 
-    def estimates(self, metrics: list[str], live: Live) -> list[Estimate]:
-        """Each metric with an interval of its realised value."""
+    def estimates(self, metrics: list[str], live: Live, replicates: int = REPLICATES) -> list[Estimate]:
+        """Each metric with an interval of its realised value, by so many replicates."""
         task = self.reference.rows.task
         probability = self.calibrator.probability(live.prediction, live.features)
-        drawn = self._replicates(metrics, live, probability)
+        drawn = self._replicates(metrics, live, probability, replicates)
         tail = 50.0 * (1.0 - self.conf.confidence_level)
         values = expected(metrics, task, probability, live.prediction)
         found = []
@@ -96,13 +96,15 @@ class Classified:
                     high=float(value + high),
                     n=live.n_rows,
                     confidence_level=self.conf.confidence_level,
-                    method=f"{REPLICATES} replicates of calibration and labels",
+                    method=f"{replicates} replicates of calibration and labels",
                     reason=reason,
                 )
             )
         return found
 
-    def _replicates(self, metrics: list[str], live: Live, probability: np.ndarray) -> dict[str, np.ndarray]:
+    def _replicates(
+        self, metrics: list[str], live: Live, probability: np.ndarray, replicates: int
+    ) -> dict[str, np.ndarray]:
         """How far (R,) the realised metric would be from the estimate, each replicate."""
         rng = np.random.default_rng([self.conf.seed, 1])
         task, reference = self.reference.rows.task, self.reference.rows
@@ -116,8 +118,8 @@ class Classified:
         degrees = units(reference) - 1
         wider, middle = self._wider(metrics, live), expected(metrics, task, centre, prediction)
         parts: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
-        for start in range(0, REPLICATES, CHUNK):
-            count = min(CHUNK, REPLICATES - start)
+        for start in range(0, replicates, CHUNK):
+            count = min(CHUNK, replicates - start)
             sets = self.calibrator.replicates(prediction, features, rng, count)
             labels = _labels(sets, rng)
             heavier = scaled(rng, count, degrees)

@@ -194,6 +194,28 @@ def test_a_regression_expects_the_capped_loss_that_comes() -> None:
     assert followed(None, made, wavering(rng, 4000, -0.5, "June")).outcome is RiskOutcome.NO_ALARM
 
 
+def three(rng: np.random.Generator, n: int, sure: float, window: str) -> Labelled:
+    """Three classes, and a model that is too sure of itself; the rows are the surer the larger `sure`."""
+    z = sure * rng.normal(size=(n, 3))
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    y = (p.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1)
+    said = np.exp(1.5 * z) / np.exp(1.5 * z).sum(axis=1, keepdims=True)
+    rows = Rows(task=Task.MULTICLASS, target=y, ids=np.arange(n), cluster=None)
+    return Labelled(window=window, rows=rows, prediction=said, features=features(z))
+
+
+@pytest.mark.parametrize("kind", ["brier", "error"])
+def test_several_classes_expect_the_loss_that_comes(kind: str) -> None:
+    rng = np.random.default_rng(10)
+    made = expectation(three(rng, 4000, 1.5, "May"), kind)
+    now = three(rng, 4000, 1.0, "June")
+    units, error = made.units(live(now))
+    came = losses(kind, Task.MULTICLASS, now.rows.target, now.prediction)
+    assert 0 < error < 0.02
+    assert abs(units.mean() - came.mean()) < 4 * math.hypot(error, came.std() / math.sqrt(4000))
+    assert followed(None, made, now).outcome is RiskOutcome.ALARM
+
+
 def test_where_no_risk_would_be_too_high_it_is_undecidable() -> None:
     rng = np.random.default_rng(8)
     reference = labelled(rng, 300, "honest")

@@ -78,7 +78,7 @@ def test_labels_that_moved_widen_the_next_estimate() -> None:
     again = made.estimate(now, calm, [*moved.missed, Missed(window="May", metric="log_loss", apart=5.0)])
     assert again.missed == held.missed
     assert "by 2 labelled windows since" in again.metric("log_loss").method  # June counts once
-    found = made.fitted.estimates(["log_loss"], live(calm))  # type: ignore[union-attr]
+    found = made.fitted.estimates(["log_loss"], live(calm), 250)  # type: ignore[union-attr]
     (one,) = missed(found, calm)
     came = score("log_loss", calm.rows.task, calm.rows.target, calm.prediction)
     assert one.apart == pytest.approx((came - found[0].value) / (found[0].high - found[0].low) * 2 * 1.959964)
