@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
 from sklearn.metrics import roc_auc_score
 
-from engine import durable
+from engine import durable, metering
 from engine.act import metrics_of
 from engine.data.sources import ParquetSource
 from engine.metering import Counted, used
@@ -124,8 +124,13 @@ def test_rules_act_on_the_same_numbers(old: World) -> None:
     assert item.value == metrics_of(old.cycles()["2026-08"])["pipeline.review_cost"]
 
 
-def test_the_gain_of_a_promoted_model_is_the_paired_difference_on_a_window_that_it_served(old: World) -> None:
-    """With labels at once: 2026-08 is served by the model that was promoted in 2026-07."""
+def test_the_gain_of_a_promoted_model_is_the_paired_difference_on_a_window_that_it_served(
+    old: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With labels at once: 2026-08 is served by the model that was promoted in 2026-07. Of a large window every other
+    row is looked at.
+    """
+    monkeypatch.setattr(metering, "GAIN_ROWS", 300)
     assert old.run("loop", "loop.until=2026-08", "data.label_lag=0") == 0
     last = old.cycles()["2026-08"]
     assert last.pipeline is not None
@@ -136,11 +141,12 @@ def test_the_gain_of_a_promoted_model_is_the_paired_difference_on_a_window_that_
         "2026-08", cycles["2026-07"].champion_after, cycles["2026-02"].champion_after,
     )  # fmt: skip
     config, _ = old.config()
-    table = ParquetSource(config.need_data).read("2026-08", labelled=True).table
+    table = ParquetSource(config.need_data).read("2026-08", labelled=True).table[::2]
     scores = [load(config.open_store(), m, ()).predict(table) for m in (gain.model, gain.replaced)]
     new, before = (roc_auc_score(table["late"].to_numpy(), score) for score in scores)
     assert gain.points.value == pytest.approx((new - before) / POINT)
     assert gain.points.low < gain.points.value < gain.points.high
+    assert gain.points.n == 300
     returned = next(m for m in last.pipeline.lasting if m.estimate.name == "return_on_retraining")
     assert returned.estimate.value == pytest.approx(gain.points.value * 100 - 600)
     assert (returned.estimate.n, returned.unit) == (1, "EUR")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -187,9 +189,9 @@ def test_a_larger_gain_returns_more_by_its_value_and_by_nothing_else() -> None:
     assert two.high - two.low == pytest.approx(one.high - one.low)
 
 
-def test_the_interval_of_a_return_holds_the_truth_as_often_as_it_says() -> None:
-    import numpy as np
-
+def test_the_interval_of_a_return_holds_the_truth_as_often_as_it_says(
+    record_property: Callable[[str, object], None],
+) -> None:
     rng = np.random.default_rng(5)
     z = stats.norm.ppf(0.975)
     book = founded()
@@ -209,6 +211,8 @@ def test_the_interval_of_a_return_holds_the_truth_as_often_as_it_says() -> None:
             changed.append(row)
         e = named(lasting(changed[:-1], changed[-1].payload, TERMS).measures)["return_on_retraining"]
         held.append(e.low <= 4 * 1.0 * PRICES.point - 10.0 <= e.high)
+    said = f"{np.mean(held):.1%} of {len(held)} ledgers with 4 labelled windows"
+    record_property("the return on retraining lies in its interval (asked: 95 %)", said)
     assert np.mean(held) == pytest.approx(0.95, abs=4 * math.sqrt(0.05 * 0.95 / 400))
 
 
