@@ -2,7 +2,7 @@
 
 A config never starts a program by itself: its absolute path must also stand in TIDEGATE_COMMANDS of the environment (a
 list with `:` between), which is set by who runs the loop, not by who wrote the config. The program gets a minimal
-environment and no shell, and is ended with all that it started once its time is over.
+environment and no shell, and is ended once its time is over; what it started ends with it.
 """
 
 from __future__ import annotations

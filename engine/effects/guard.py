@@ -94,12 +94,12 @@ class Guard:
             raise Forbidden("the host is not one of hosts, or its port is not")
         addresses = self._addresses(host, port, deadline)
         failed: OSError = GuardError("the host has no address")
-        for address in addresses:
+        for others, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise GuardError("timed out")
-            try:
-                return self._reached(self._dial(str(address), port, left), address, port)
+            try:  # one that does not answer leaves time for the others
+                return self._reached(self._dial(str(address), port, left / others), address, port)
             except Forbidden:
                 raise
             except OSError as error:
@@ -109,14 +109,13 @@ class Guard:
     def secure(self, connection: socket.socket, host: str, deadline: float) -> ssl.SSLSocket:
         """The same connection under TLS (1.2 or later), once its certificate is proved to be of that host."""
         context = self._trusted or ssl.create_default_context()
-        secured = context.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
         try:
-            with cut_off(secured, deadline):
-                secured.do_handshake()
+            # of a handshake as a whole, not of each byte
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            return context.wrap_socket(connection, server_hostname=host)
         except (OSError, ValueError) as error:
-            secured.close()
-            raise GuardError("timed out" if time.monotonic() >= deadline else spoken(error)) from error
-        return secured
+            connection.close()
+            raise GuardError(spoken(error)) from error
 
     def _addresses(self, host: str, port: int, deadline: float) -> list[Address]:
         """What the name resolves to, once; all of it must be allowed."""

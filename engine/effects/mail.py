@@ -33,8 +33,7 @@ class Mail:
     def __init__(self, conf: ChannelConf, environment: Mapping[str, str], guard: Callable[..., Guard]) -> None:
         self._conf, self._environment = conf, environment
         self._host = normal_host(conf.server)
-        allowed = f"[{self._host}]" if ":" in self._host else self._host
-        self._guard = guard([f"{allowed}:{conf.port}"], conf.networks)
+        self._guard = guard([f"{self._host}:{conf.port}"], conf.networks)
 
     def __call__(self, message: Message, timeout: float) -> Sent:
         """Send one message within `timeout` seconds."""

@@ -63,7 +63,8 @@ class Message:
         """The same message as it may be read by everybody: each text on one line of at most `LONGEST` characters, the
         secrets in it hidden.
         """
-        return replace(self, **{name: one_line(redact_text(getattr(self, name)), LONGEST) for name in _TEXTS})
+        clean: dict[str, Any] = {name: one_line(redact_text(getattr(self, name)), LONGEST) for name in _TEXTS}
+        return replace(self, **clean)
 
     @property
     def title(self) -> str:

@@ -43,7 +43,7 @@ class Outbox:
         book: the loop's ledger.
         channels: by name (`make_channels`).
         now: the ledger's clock.
-        dry_run: messages are recorded as what would be sent; nothing is.
+        dry_run: messages are recorded as what would be sent; nothing is, also of what was posted before.
     """
 
     def __init__(
@@ -90,6 +90,8 @@ class Outbox:
         """
         ends = time.monotonic() + seconds
         self._refresh()
+        if self._dry_run:
+            return ()
         queues = {name: self._plan(name) for name in self._waiting()}
         tried: list[str] = []
         while any(queues.values()):

@@ -40,7 +40,9 @@ class Certificate:
 
     def client(self) -> ssl.SSLContext:
         """For who connects."""
-        return ssl.create_default_context(cafile=str(self.path))
+        context = ssl.create_default_context(cafile=str(self.path))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does by itself
+        return context
 
 
 def make_certificate(folder: Path, name: str = NAME) -> Certificate:
@@ -59,6 +61,9 @@ def make_certificate(folder: Path, name: str = NAME) -> Certificate:
         .not_valid_after(today + datetime.timedelta(days=2))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(_usage(), critical=True)
         .sign(key, hashes.SHA256())
     )
     path = folder / f"{name}.pem"
@@ -67,6 +72,16 @@ def make_certificate(folder: Path, name: str = NAME) -> Certificate:
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return Certificate(path)
+
+
+def _usage() -> x509.KeyUsage:
+    """To sign certificates and to serve: later Pythons ask an authority for the first."""
+    allowed = ("digital_signature", "key_cert_sign")
+    names = (
+        *allowed, "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign",
+        "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{name: name in allowed for name in names})
 
 
 @dataclass
@@ -199,6 +214,9 @@ def canary() -> Iterator[Canary]:
         thread.join(ENOUGH)
 
 
+HANG_UP = "hang up"
+
+
 @dataclass
 class PostOffice:
     """An SMTP server: the mails it took, and how it behaves."""
@@ -207,7 +225,9 @@ class PostOffice:
     mails: list[tuple[str, list[str], str]] = field(default_factory=list)  # sender, receivers, text
     logins: list[str] = field(default_factory=list)
     secured: list[bool] = field(default_factory=list)  # of each mail: was it under TLS
-    codes: dict[str, str] = field(default_factory=dict)  # by the beginning of a line: what is answered, such as 451 no
+    codes: dict[str, str] = field(
+        default_factory=dict
+    )  # by the beginning of a line: what is answered, such as 451 no, or HANG_UP
     offers: tuple[str, ...] = ("STARTTLS", "AUTH PLAIN")
 
 
@@ -231,6 +251,8 @@ def smtp_office(certificate: Certificate | None = None, *, at_once: bool = False
             for raw in iter(lambda: self.rfile.readline(), b""):  # under TLS it is another file
                 line = raw.decode().rstrip("\r\n")
                 own = next((code for start, code in office.codes.items() if line.upper().startswith(start)), "")
+                if own == HANG_UP:
+                    return
                 if own:
                     self.say(own)
                 elif not self.obey(line.upper().split(":")[0].split(" ")[0], line):

@@ -58,6 +58,7 @@ def test_a_program_that_is_not_on_the_list_of_the_environment_is_not_started(
 ) -> None:
     sent = run("touch started", listed=listed)
     assert sent == Sent(ok=False, said="the program is not in TIDEGATE_COMMANDS of the environment")
+    assert run("touch started", listed=f"{tmp_path}/program-old:{tmp_path}/pro").said == sent.said
     assert not (tmp_path / "started").exists()
 
 
@@ -105,7 +106,7 @@ def test_a_program_that_was_ended_by_a_signal_is_told(run: Callable[..., Sent]) 
 
 def test_after_its_time_it_is_ended_with_all_that_it_started(run: Callable[..., Sent], tmp_path: Path) -> None:
     began = time.monotonic()
-    sent = run("sleep 60 & echo $! > child; sleep 60", timeout=1.0)
+    sent = run("sleep 60 & echo $! > child; sleep 60", timeout=2.0)
     assert sent == Sent(ok=False, said="timed out, and was ended")
     assert time.monotonic() - began < ENOUGH
     assert gone(int((tmp_path / "child").read_text()))

@@ -174,6 +174,9 @@ def test_a_dry_run_says_what_would_be_sent_and_does_not_spend_the_key() -> None:
     box.deliver(10)
     assert [s.outcome for s in box.state()] == ["rehearsed", "delivered"]
     assert ops.keys == ["k"]
+    box.post(message(key="k2"), ["ops"])
+    assert outbox(book, dry_run=True, ops=ops).deliver(10) == ()
+    assert ops.keys == ["k"]
 
 
 def test_a_channel_that_is_configured_no_more_is_told_and_given_up_in_the_end() -> None:

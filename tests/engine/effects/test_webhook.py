@@ -18,7 +18,7 @@ from engine.errors import ConfigError
 from tests.engine.effects.made import message
 from tests.engine.effects.servers import NAME, Site
 
-SOON = 5.0  # seconds
+SOON = 20.0  # seconds
 SECRETS = {"HOOK_TOKEN": "canary-token", "HOOK_SECRET": "canary-secret"}
 
 
