@@ -42,7 +42,7 @@ from engine.watch.conf import WatchConf
 
 LONGEST_TEXT = 1000  # characters of one value
 # What single verbs are told: no part of what a loop is.
-_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "html")
+_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "html", "workers")
 _OF_VERBS = ("verb", "status", "stop", "environment", "infer", "overwrite", "diff", *_OF_FILES)
 
 
@@ -78,6 +78,9 @@ class Config:
     """drift of files: the column of what came true."""
     html: str | None = None
     """drift: where to write a page with pictures of what moved."""
+    workers: int = 1
+    """drift of large files: processes that scan them together, of a Ray that starts here; 1: this process alone. With
+    cluster=ray all CPUs of the cluster scan, whatever this says."""
     environment: str = "serving"
     """validate: `training` reads the labels too and looks for leakage; `serving` does without."""
     infer: bool = False
