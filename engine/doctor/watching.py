@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.doctor.finding import Finding, bad, good, warn
+from engine.errors import one_line
 
 SIGN = "watch.json"  # engine/watching.py writes it at each look
 PATIENCE = 300.0  # seconds beyond the next look that was announced; founding a loop may take longer, and says so
@@ -22,12 +23,12 @@ def watch(folder: Path) -> Iterator[Finding]:
     """Nothing where nobody ever watched."""
     try:
         sign = json.loads((folder / SIGN).read_text())
-        state, error, waiting = (str(sign[key]) for key in ("state", "error", "waiting"))
+        state, error, waiting = (one_line(sign[key], 900) for key in ("state", "error", "waiting"))
         age = (datetime.now(UTC) - datetime.fromisoformat(sign["at"])).total_seconds()
-        due, where = float(sign["next"]) + PATIENCE, f"process {sign['pid']} on {sign['host']}"
+        due, where = float(sign["next"]) + PATIENCE, one_line(f"process {sign['pid']} on {sign['host']}")
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
         yield warn("watch", f"{folder / SIGN} cannot be read ({type(fault).__name__})", "see whether a watch runs")
         return
     seen = f"{where}, {state}, last sign of life {max(0.0, age):.0f} s ago"
@@ -40,7 +41,7 @@ def watch(folder: Path) -> Iterator[Finding]:
     elif age > due and not state.startswith("deciding"):
         yield bad("watch", seen, AGAIN)
     elif age > LONGEST:
-        cure = f"see whether process {sign['pid']} still works, or end it; {AGAIN}"
+        cure = f"see whether that process still works, or end it; {AGAIN}"
         yield warn("watch", f"{seen}: more than {LONGEST / 3600:.0f} hours for one window", cure)
     else:
         yield good("watch", f"{seen}{', ' if waiting else ''}{waiting}")

@@ -40,7 +40,7 @@ def test_nobody_ever_watched(tmp_path: Path) -> None:
             {"state": "deciding on 2026-05"},
             State.WARN,
             "deciding on 2026-05, last sign of life 2200",
-            f"see whether process 7 still works, or end it; {AGAIN}",
+            f"see whether that process still works, or end it; {AGAIN}",
         ),
         (9000, {"state": "ended"}, State.GOOD, "ended 90", ""),
         (30, {"error": "s3://b: cannot be listed - set data.path"}, State.BAD, "cannot be listed", "set data.path"),
