@@ -1,4 +1,4 @@
-"""Does the server of a bucket answer at all: asked once, before Arrow's readers ask it anything.
+"""Does the server of a bucket answer at all: asked before Arrow's readers ask it anything, and now and then again.
 
 They try a server that refuses for 8 seconds a question, and one that is silent for minutes. Nothing secret is sent: one
 HEAD of / without a name, and any answer will do, be it a refusal.
@@ -6,10 +6,12 @@ HEAD of / without a name, and any answer will do, be it a refusal.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
 import threading
+import time
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,7 +19,9 @@ LIMIT = 5.0
 """Seconds in which an answer must come, name look-up, connection and all."""
 HOSTS = {"s3": "s3.amazonaws.com", "gs": "storage.googleapis.com", "gcs": "storage.googleapis.com"}
 ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")}
-_answered: set[tuple[str, str, int]] = set()
+RECENT = 30.0
+"""Seconds for which an answer is believed."""
+_answered: dict[tuple[str, str, int], float] = {}
 
 
 def no_answer(uri: str) -> str:
@@ -26,7 +30,7 @@ def no_answer(uri: str) -> str:
         server = _server(uri)
     except ValueError as error:
         return f"names no server: {error}"
-    if server is None or server in _answered:
+    if server is None or time.monotonic() - _answered.get(server, -math.inf) < RECENT:
         return ""
     said: list[str] = []
     asking = threading.Thread(target=lambda: said.append(_ask(*server)), daemon=True)  # a name look-up has no limit
@@ -34,10 +38,10 @@ def no_answer(uri: str) -> str:
     asking.join(LIMIT)
     _, host, port = server
     if not said:
-        return f"{host}:{port} does not answer within {LIMIT:.0f} s"
+        return f"{host}:{port} does not answer within {LIMIT:g} s"
     if said[0]:
         return f"{host}:{port} cannot be reached: {said[0]}"
-    _answered.add(server)
+    _answered[server] = time.monotonic()
     return ""
 
 
@@ -69,6 +73,6 @@ def _ask(scheme: str, host: str, port: int) -> str:
             plain.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
             return "" if plain.recv(1) else "it hangs up"
     except TimeoutError:
-        return f"it does not answer within {LIMIT:.0f} s"
+        return f"it does not answer within {LIMIT:g} s"
     except (OSError, ValueError) as error:
         return str(getattr(error, "strerror", None) or error)

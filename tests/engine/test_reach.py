@@ -14,8 +14,8 @@ from engine import reach
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is remembered, and no variable leads elsewhere."""
-    monkeypatch.setattr(reach, "_answered", set())
-    monkeypatch.setattr(reach, "LIMIT", 2.0)
+    monkeypatch.setattr(reach, "_answered", {})
+    monkeypatch.setattr(reach, "LIMIT", 30.0)
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -53,12 +53,17 @@ def uri(port: int, scheme: str = "http") -> str:
     return f"s3://bucket/x?endpoint_override=127.0.0.1:{port}&scheme={scheme}"
 
 
-def test_any_answer_will_do_and_is_remembered(serve: Callable[[bytes], tuple[int, list[bytes]]]) -> None:
+def test_any_answer_will_do_and_is_remembered(
+    serve: Callable[[bytes], tuple[int, list[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     port, heard = serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
     assert reach.no_answer(uri(port)) == ""
     assert heard == [f"HEAD / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()], "no secret"
     assert reach.no_answer(uri(port).replace("bucket", "another")) == ""
-    assert len(heard) == 1, "a server is asked once"
+    assert len(heard) == 1, "a server is not asked each time"
+    monkeypatch.setattr(reach, "RECENT", 0.0)
+    assert reach.no_answer(uri(port)) == ""
+    assert len(heard) == 2, "but again after a while: a watch lives long"
 
 
 def test_a_server_that_hangs_up_or_speaks_no_tls(serve: Callable[[bytes], tuple[int, list[bytes]]]) -> None:

