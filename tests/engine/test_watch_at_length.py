@@ -77,7 +77,7 @@ def test_memory_over_many_windows(tmp_path: Path, early: int, late: int, bound: 
     """
     names = [f"{2000 + month // 12}-{month % 12 + 1:02d}" for month in range(late + 1)]
     world = make_world(tmp_path / "world", windows=names, rows=100)
-    words = [*ONCE, "decide=never", "train.max_epochs=1", "evaluate.n_resamples=20", f"watch.until={names[-1]}"]
+    words = [*ONCE, "decide=never", "train.max_epochs=1", f"watch.until={names[-1]}"]
     command = [sys.executable, "-m", "engine.cli", *world.words("watch", "--json", *words)]
     sizes: list[float] = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

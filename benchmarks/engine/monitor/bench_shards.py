@@ -78,7 +78,13 @@ class Peaks:
         for pid in family(root):
             with contextlib.suppress(OSError, IndexError, ValueError):  # it ended meanwhile
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                name = "driver" if pid == root else f"worker {pid}" if words.startswith("ray::") else "Ray's own"
+                name = (
+                    "driver"
+                    if pid == root
+                    else f"worker {pid}"
+                    if words.startswith(("ray::_", "ray::IDLE"))
+                    else "Ray's own"
+                )
                 sizes = {
                     line.split(":")[0]: line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
                 }
