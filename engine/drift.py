@@ -5,6 +5,8 @@ It imports neither torch nor SQLAlchemy: two files are compared sooner than a le
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from engine import durable, places
-from engine.contrast import Contrast, LeftOut
+from engine.contrast import Contrast, Portrait
 from engine.data.files import READERS, open_tables
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError
@@ -29,6 +31,9 @@ from engine.schema import Composer, Config
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
+PERFORMANCE = "realised performance"
+MOST_ROWS = 20_000_000
+"""Rows of a window that is scanned whose predictions and labels are still read at once: some 0.5 GB."""
 
 
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
@@ -36,6 +41,8 @@ def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     _check_page(config.html)
     if config.multivariate not in MULTIVARIATE:
         raise ConfigError("multivariate", f"{config.multivariate!r} is unknown", f"one of {', '.join(MULTIVARIATE)}")
+    if config.workers < 1:
+        raise ConfigError("workers", f"{config.workers} processes scan nothing", "choose 1 or more")
     found = _two_files(config) if config.reference or config.live else _two_windows(config)
     console = make_console(quiet)
     console.show(contrast_table(found))
@@ -67,33 +74,50 @@ def _two_files(config: Config) -> Contrast:
     reference, live = str(config.reference), str(config.live)
     files = [places.listed(path, tuple(READERS)) for path in (reference, live)]
     if any(map(shards.is_large, files)):
-        return _scanned(config, reference, live)
+        return _scanned(config, shards.open_files(reference), shards.open_files(live))
     old, new = (open_tables(path, each) for path, each in zip((reference, live), files, strict=True))
-    kinds = _kinds(config, old, new, whole=True)
+    kinds = _kinds(config, old, new)
     old, new = (numbers_of_text(table, kinds.parsed) for table in (old, new))
     numeric, categorical = tuple(kinds.numeric), tuple(kinds.categorical)
     held = Reference(name=reference, table=old, numeric=numeric, categorical=categorical)
     whole = together(held, new, config.multivariate, config.monitor)
     report = _with_roles(compare(held, new, live, config.monitor, further=whole), config)
-    return _contrast(config, report, (old, new), kinds)
+    performance = _performance(config, (old, new), kinds) if config.prediction and config.label else ()
+    return _contrast(report, portraits(old, new, report.drifted), kinds, performance)
 
 
-def _scanned(config: Config, reference: str, live: str) -> Contrast:
+def _scanned(config: Config, old: shards.Files, new: shards.Files) -> Contrast:
     """Files that are larger than they should be in memory: all rows in passes, pictures from the first ones."""
-    old, new = shards.head(reference), shards.head(live)
-    kinds = _kinds(config, old, new, whole=False)
+    heads = old.head(), new.head()
+    kinds = _kinds(config, *heads, lambda name: old.is_constant(name) and new.is_constant(name))
     if config.multivariate != "none":
         kinds.leave(COLUMN, "are not compared as one: the files are read in parts")
-    both = set(old.column_names) & set(new.column_names)
-    numeric, categorical = (tuple(n for n in names if n in both) for names in (kinds.numeric, kinds.categorical))
-    lost = [n for n in (*kinds.numeric, *kinds.categorical) if n not in both]
-    for name in lost:
-        kinds.leave(name, "is lost: the live files have no such column")
-    report = _with_roles(shards.compare_files(reference, live, numeric, categorical, config.monitor), config)
-    return _contrast(config, report, (old, new), kinds, sampled=True)
+    columns = shards.Columns(
+        numeric=tuple(kinds.numeric), categorical=tuple(kinds.categorical), parsed=frozenset(kinds.parsed)
+    )
+    with _mapper(config) as mapper:
+        report = _with_roles(shards.compare_files(old, new, columns, config.monitor, mapper), config)
+    performance: tuple[Performance, ...] = ()
+    if config.prediction and config.label:
+        performance = _performance_of_files(config, (old, new), kinds)
+    first, second = (numbers_of_text(table, kinds.parsed) for table in heads)
+    return _contrast(report, portraits(first, second, report.drifted, sampled=True), kinds, performance)
 
 
-def _kinds(config: Config, old: pa.Table, new: pa.Table, *, whole: bool) -> Kinds:
+@contextlib.contextmanager
+def _mapper(config: Config) -> Iterator[shards.Mapper]:
+    """Who scans: this process, or those of a Ray that starts here or is joined."""
+    config.cluster.check_runs_here()
+    if config.workers == 1 and config.cluster.kind == "local":
+        yield map
+        return
+    from engine.monitor.ray_map import RayMap
+
+    with RayMap(config.workers, config.cluster) as ray_map:
+        yield ray_map
+
+
+def _kinds(config: Config, old: pa.Table, new: pa.Table, is_constant: Callable[[str], bool] | None = None) -> Kinds:
     """What the columns are: by the command line, by the data config where there is one, else guessed."""
     names = str(config.reference), str(config.live)
     if not set(old.column_names) & set(new.column_names):
@@ -121,7 +145,7 @@ def _kinds(config: Config, old: pa.Table, new: pa.Table, *, whole: bool) -> Kind
         old, new = (table.drop_columns([c for c in other if c in table.column_names]) for table in (old, new))
         ignore = [c for c in wanted.ignore if c not in other]
         wanted = Wanted(numeric=numeric, categorical=categorical, ignore=ignore, roles=roles)
-    kinds = kinds_of(old, new, wanted, names, whole=whole)
+    kinds = kinds_of(old, new, wanted, names, is_constant)
     if not {*kinds.numeric, *kinds.categorical} & set(old.column_names) & set(new.column_names):
         why = f" ({kinds.left_out[0].column} {kinds.left_out[0].reason})" if kinds.left_out else ""
         cure = "compare files that share columns of numbers, strings or booleans"
@@ -140,28 +164,40 @@ def _with_roles(report: DriftReport, config: Config) -> DriftReport:
 
 
 def _contrast(
-    config: Config, report: DriftReport, tables: tuple[pa.Table, pa.Table], kinds: Kinds, *, sampled: bool = False
+    report: DriftReport, pictures: tuple[Portrait, ...], kinds: Kinds, performance: tuple[Performance, ...]
 ) -> Contrast:
-    performance: tuple[Performance, ...] = ()
-    left_out = kinds.left_out
-    if config.prediction and config.label and not sampled:
-        performance, why = _performance(config, tables)
-        left_out = [*left_out, *([LeftOut(column="realised performance", reason=why)] if why else [])]
     return Contrast(
         drift=report,
-        portraits=portraits(*tables, report.drifted, sampled=sampled),
-        left_out=tuple(left_out),
+        portraits=pictures,
+        left_out=tuple(kinds.left_out),
         guesses=tuple(kinds.guesses),
         performance=performance,
     )
 
 
-def _performance(config: Config, tables: tuple[pa.Table, pa.Table]) -> tuple[tuple[Performance, ...], str]:
+def _performance(config: Config, tables: tuple[pa.Table, pa.Table], kinds: Kinds) -> tuple[Performance, ...]:
+    """Realised performance; where there is none the reason is left in `kinds`."""
     from engine.monitor.named import performances
 
     names = str(config.reference), str(config.live)
     found, said = performances(tables, names, str(config.prediction), str(config.label))
-    return found, "" if found else said
+    if not found:
+        kinds.leave(PERFORMANCE, said)
+    return found
+
+
+def _performance_of_files(
+    config: Config, files: tuple[shards.Files, shards.Files], kinds: Kinds
+) -> tuple[Performance, ...]:
+    """The same on two columns of all rows, where these fit in memory."""
+    names = str(config.prediction), str(config.label)
+    rows = max(each.rows for each in files)
+    if rows > MOST_ROWS:
+        kinds.leave(PERFORMANCE, f"needs its columns in memory, and {rows:,} rows are more than {MOST_ROWS:,}")
+        return ()
+    tables = [each.columns([name for name in names if name in each.schema.names]) for each in files]
+    first, second = (numbers_of_text(table, kinds.parsed) for table in tables)
+    return _performance(config, (first, second), kinds)
 
 
 def _two_windows(config: Config) -> Contrast:

@@ -76,6 +76,11 @@ What a column is, is told by its type and guessed where that does not say it; gu
   prediction=score         a model's answers: their drift is called so
   label=y                  what came true; with both named, how good the answers were in either file
 
+Parquet of 256 MB and more is scanned in shards, in memory that does not grow with it:
+
+  workers=4                    four processes scan, on a Ray that starts and ends with the command
+  cluster=ray cluster.address=HOST:PORT       all CPUs of a cluster; every machine must reach the files
+
 A column drifts when its difference is significant and large enough to matter:
 
   monitor.alpha=0.01              chance of any false alarm in two files without drift, over all columns together

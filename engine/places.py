@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine import reach
 from engine.errors import DataError
 
 
@@ -33,9 +34,9 @@ def opened(path: str) -> Any:
     """What Arrow's readers take: the path itself, or an open file behind a URI; DataError where it cannot be opened."""
     if "://" not in path:
         return path
-    filesystem, inner = _filesystem(path)
+    found, inner = filesystem(path)
     try:
-        return filesystem.open_input_file(inner)
+        return found.open_input_file(inner)
     except FileNotFoundError:
         raise DataError(path, "there is no such file", "check the path") from None
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -45,8 +46,8 @@ def opened(path: str) -> Any:
 def size(path: str) -> int:
     """Bytes of a file; 0 where that cannot be told."""
     if "://" in path:
-        filesystem, inner = _filesystem(path)
-        return int(filesystem.get_file_info(inner).size or 0)
+        found, inner = filesystem(path)
+        return int(found.get_file_info(inner).size or 0)
     try:
         return Path(path).stat().st_size
     except (OSError, ValueError):
@@ -64,34 +65,40 @@ def _remote(path: str, endings: Sequence[str]) -> list[str]:
     """The same behind a URI."""
     from pyarrow import fs
 
-    base = path
-    while has_magic(base.rpartition("?")[0] or base):  # the folder that a glob begins with
+    head, mark, query = path.rpartition("?")  # which is a sign of globs, too
+    head, end = (head, mark + query) if "=" in query else (path, "")
+    base = head
+    while has_magic(base):  # the folder that a glob begins with
         base = posixpath.dirname(base)
-    filesystem, inner = _filesystem(base)
+    there, inner = filesystem(base + end)
     try:
-        info = filesystem.get_file_info(inner)
+        info = there.get_file_info(inner)
         if info.type != fs.FileType.Directory:
             return [path]
-        entries = filesystem.get_file_info(fs.FileSelector(inner, recursive=True))
+        entries = there.get_file_info(fs.FileSelector(inner, recursive=True))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(path, f"cannot be listed ({_reason(error)})", "check the URI and the rights") from None
-    root, _, query = base.partition("?")
-    root = root.rstrip("/")
+    root = base.rstrip("/")
     files = [e.path[len(inner) :].lstrip("/") for e in entries if e.type == fs.FileType.File]
-    wanted = path[len(base) :].lstrip("/") if base != path else "*"
+    wanted = head[len(base) :].lstrip("/") if base != head else "*"
     kept = [f for f in sorted(files) if fnmatch.fnmatch(f, wanted) and Path(f).suffix.lower() in endings]
-    shown = [f"{root}/{f}{'?' + query if query else ''}" for f in kept if _shown(Path(f))]
+    shown = [f"{root}/{f}{end}" for f in kept if _shown(Path(f))]
     return _some(path, shown, endings)
 
 
-def _filesystem(path: str) -> tuple[Any, str]:
+def filesystem(path: str, instead: str = "use a file, or a URI such as s3://") -> tuple[Any, str]:
+    """Arrow's file system of a URI, and the path in it; DataError where there is none, or its server does not answer.
+    `instead` says what could be named where this is no URI of a kind that Arrow knows.
+    """
     from pyarrow import fs
 
+    if fault := reach.no_answer(path):
+        raise DataError(path, fault, "check the network, and the URI: endpoint_override, scheme, region")
     try:
-        filesystem, inner = fs.FileSystem.from_uri(path)
+        found, inner = fs.FileSystem.from_uri(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(path, f"cannot be opened ({_reason(error)})", "use a file, or a URI such as s3://") from None
-    return filesystem, str(inner)
+        raise DataError(path, f"cannot be opened ({_reason(error)})", instead) from None
+    return found, str(inner)
 
 
 def _shown(file: Path) -> bool:

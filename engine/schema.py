@@ -42,7 +42,7 @@ from engine.watch.conf import WatchConf
 
 LONGEST_TEXT = 1000  # characters of one value
 # What single verbs are told: no part of what a loop is.
-_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "multivariate", "html")
+_OF_FILES = ("numeric", "categorical", "ignore", "prediction", "label", "multivariate", "html", "workers")
 _OF_ALERTS = ("ack", "undo", "test", "by", "note")
 _OF_VERBS = ("verb", "status", "stop", "environment", "infer", "overwrite", "diff", *_OF_FILES, *_OF_ALERTS)
 
@@ -81,6 +81,9 @@ class Config:
     """drift: how all columns are compared as one, too: pca, mmd or none."""
     html: str | None = None
     """drift: where to write a page with pictures of what moved."""
+    workers: int = 1
+    """drift of large files: processes that scan them together, of a Ray that starts here; 1: this process alone. With
+    cluster=ray all CPUs of the cluster scan, whatever this says."""
     environment: str = "serving"
     """validate: `training` reads the labels too and looks for leakage; `serving` does without."""
     infer: bool = False

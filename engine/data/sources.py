@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from engine import places
 from engine.data import tables
 from engine.data.conf import DataConf
 from engine.data.files import check_regular, open_table
@@ -169,11 +170,7 @@ def _check_present(path: str, there: list[str], wanted: dict[str, str]) -> None:
 def _open(path: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in path:
         return pafs.LocalFileSystem(), path
-    try:
-        filesystem, inner = pafs.FileSystem.from_uri(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(path, f"cannot be opened ({_reason(error)})", "use a folder or a URI such as s3://") from None
-    return filesystem, str(inner)
+    return places.filesystem(path, "use a folder or a URI such as s3://")
 
 
 def _listing(folder: str, key: str) -> list[pafs.FileInfo]:

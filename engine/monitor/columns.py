@@ -61,8 +61,18 @@ def floats(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.cast(pa.float64()).fill_null(math.nan).to_numpy(), dtype=np.float64)
 
 
+def plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Dictionary-encoded values as themselves."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def floats_of_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Text read as numbers, blank text as missing; ArrowInvalid where it is none."""
+    trimmed = pc.utf8_trim_whitespace(plain(column))
+    blank = pc.match_substring_regex(trimmed, "^$")  # a comparison with "" would import pandas
+    return pc.if_else(blank, None, trimmed).cast(pa.float64()) if pc.any(blank).as_py() else trimmed.cast(pa.float64())
+
+
 def texts(column: pa.ChunkedArray) -> np.ndarray:
     """(N,) objects: the values as text, None where nothing is there."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return np.array(column.cast(pa.string()).to_pylist(), dtype=object)
+    return np.array(plain(column).cast(pa.string()).to_pylist(), dtype=object)

@@ -132,7 +132,7 @@ def _numeric(reference: Reference, live: pa.Table, conf: MonitorConf) -> list[Fi
     reasons |= {name: f"the live window {why}" for name, why in refused_live.items()}
     rows = _rank_findings(profile, good, "numeric", conf)
     found = {f.column: f for f in rows} | {
-        name: _incomparable(name, "numeric", "ks_2samp", conf.numeric_floor, why) for name, why in reasons.items()
+        name: incomparable(name, "numeric", "ks_2samp", conf.numeric_floor, why) for name, why in reasons.items()
     }
     return [found[name] for name in reference.numeric]
 
@@ -183,7 +183,7 @@ def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> lis
         kind, statistic = "categorical", "total_variation_distance"
         if isinstance(old, str) or isinstance(new, str):
             why = f"the reference {old}" if isinstance(old, str) else f"the live window {new}"
-            findings.append(_incomparable(name, kind, statistic, conf.categorical_floor, why))
+            findings.append(incomparable(name, kind, statistic, conf.categorical_floor, why))
             continue
         p, q = aligned(old[0], new[0])
         effect, pvalue = float(variation(p, q, total=True)[0]), float(homogeneity(p, q)[0])
@@ -204,7 +204,8 @@ def _categorical(reference: Reference, live: pa.Table, conf: MonitorConf) -> lis
     return findings
 
 
-def _incomparable(column: str, kind: str, statistic: str, floor: float, reason: str) -> Finding:
+def incomparable(column: str, kind: str, statistic: str, floor: float, reason: str) -> Finding:
+    """Of a column that cannot be compared: it will be UNDECIDABLE, and hides no other."""
     return Finding(
         column=column,
         kind=kind,

@@ -7,7 +7,7 @@ is guessed beyond a column's type is told, and so is what is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from engine.contrast import Guess, LeftOut
 from engine.errors import ConfigError, DataError
+from engine.monitor.columns import floats_of_text, plain
 
 FEW = 10
 """Whole numbers with at most this many values are codes of categories ..."""
@@ -78,12 +79,16 @@ class Kinds:
 
 
 def kinds_of(
-    reference: pa.Table, live: pa.Table, wanted: Wanted, names: tuple[str, str], *, whole: bool = True
+    reference: pa.Table,
+    live: pa.Table,
+    wanted: Wanted,
+    names: tuple[str, str],
+    is_constant: Callable[[str], bool] | None = None,
 ) -> Kinds:
     """What each column of both tables is.
 
-    `names` are those of the tables, for errors. `whole` is False where the tables are the first rows of files that are
-    scanned: then nothing is concluded from values that these rows do not have, and text stays text.
+    `names` are those of the tables, for errors. Where the tables are the first rows of files that are scanned,
+    `is_constant` tells what holds in all of them, and what else is guessed from these rows says so.
     """
     there = list(dict.fromkeys([*reference.column_names, *live.column_names]))
     wanted.check(there)
@@ -96,7 +101,7 @@ def kinds_of(
         elif name not in live.column_names:
             _lost(kinds, name, reference[name], wanted)
         else:
-            _Judge(name, reference[name], live[name], names, whole=whole).into(kinds, wanted)
+            _Judge(name, reference[name], live[name], names, is_constant).into(kinds, wanted)
     return kinds
 
 
@@ -104,7 +109,7 @@ def numbers_of_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """The table with these columns of text read as numbers; blank text is missing."""
     for name in columns:
         if name in table.column_names and _is_text(table[name].type):
-            table = table.set_column(table.column_names.index(name), name, _parsed(table[name]))
+            table = table.set_column(table.column_names.index(name), name, floats_of_text(table[name]))
     return table
 
 
@@ -121,9 +126,15 @@ class _Judge:
     """One column that both tables have."""
 
     def __init__(
-        self, name: str, old: pa.ChunkedArray, new: pa.ChunkedArray, tables: tuple[str, str], *, whole: bool
+        self,
+        name: str,
+        old: pa.ChunkedArray,
+        new: pa.ChunkedArray,
+        tables: tuple[str, str],
+        is_constant: Callable[[str], bool] | None,
     ) -> None:
-        self.name, self.sides, self.tables, self.whole = name, (old, new), tables, whole
+        self.name, self.sides, self.tables, self.is_constant = name, (old, new), tables, is_constant
+        self.within = " in the first rows" if is_constant else ""  # where a guess rests on these alone
 
     def into(self, kinds: Kinds, wanted: Wanted) -> None:
         name, free = self.name, self.name not in wanted.roles
@@ -142,10 +153,10 @@ class _Judge:
             temporal = any(pa.types.is_temporal(t) for t in types)
             what = f"is a time ({types[0]})" if temporal else f"holds {types[0]}, neither numbers nor categories"
             kinds.leave(name, what)
-        elif free and self.whole and (constant := self._constant()) is not None:
+        elif free and (constant := self._constant()) is not None:
             kinds.leave(name, f"is constant: {constant} in every row of both")
         elif free and (why := self._id(kind)):
-            kinds.leave(name, why)
+            kinds.leave(name, why + self.within)
         else:
             self._take(kinds, kind)
 
@@ -154,36 +165,31 @@ class _Judge:
             kinds.take(self.name, "categorical")
         elif kind == "text numbers":
             kinds.parsed.append(self.name)
-            kinds.take(self.name, "numeric", "numbers written as text")
+            kinds.take(self.name, "numeric", f"numbers written as text{self.within}")
         elif kind == "numeric" and (few := self._few()):
-            kinds.take(self.name, "categorical", f"whole numbers with {few} values")
+            kinds.take(self.name, "categorical", f"whole numbers with {few} values{self.within}")
         else:
             kinds.take(self.name, kind)
 
     def _common(self, wanted: Wanted) -> str:
-        """The kind of both sides; TWO_KINDS where they are of two, and nobody said how to take them: of files that are
-        scanned a DataError.
-        """
+        """The kind of both sides; TWO_KINDS where they are of two, and nobody said how to take them."""
         old, new = (_kind(side.type) for side in self.sides)
         nulls = [pa.types.is_null(side.type) for side in self.sides]
         if nulls[0] != nulls[1]:
             return new if nulls[0] else old
-        if self.whole and any(_is_text(side.type) for side in self.sides) and {old, new} <= {"numeric", "categorical"}:
+        if any(_is_text(side.type) for side in self.sides) and {old, new} <= {"numeric", "categorical"}:
             texts = [side for side in self.sides if _is_text(side.type)]
             others = [side for side in self.sides if not _is_text(side.type) and _kind(side.type) == "categorical"]
             if not others and all(_reads_as_numbers(side) and not _coded(side) for side in texts):
                 return "text numbers"
         if old != new and self.name not in (*wanted.numeric, *wanted.categorical):
-            if self.whole:
-                return TWO_KINDS
-            what = f"is {self.sides[1].type}, and {self.sides[0].type} in {self.tables[0]}"
-            raise DataError(f"{self.tables[1]}:{self.name}", what, "store it as one type in both files")
+            return TWO_KINDS
         return old
 
     def _as_numbers(self, kinds: Kinds) -> None:
         for side, table in zip(self.sides, self.tables, strict=True):
             if _is_text(side.type):
-                if not (self.whole and _reads_as_numbers(side)):
+                if not _reads_as_numbers(side):
                     cure = "list it under categorical or ignore"
                     raise DataError(f"{table}:{self.name}", "holds text that is no number", cure)
                 kinds.parsed.append(self.name)
@@ -198,7 +204,9 @@ class _Judge:
         values = [side.slice(0, 1)[0].as_py() for side in self.sides]
         if values[0] != values[1] or any(_distinct(side.slice(0, HEAD)) > 1 for side in self.sides):
             return None
-        return str(values[0]) if all(_distinct(side) == 1 for side in self.sides) else None
+        if any(_distinct(side) != 1 for side in self.sides) or (self.is_constant and not self.is_constant(self.name)):
+            return None
+        return str(values[0])
 
     def _id(self, kind: str) -> str:
         """Why the values name rows and describe nothing; empty where they do not."""
@@ -234,30 +242,20 @@ class _Judge:
 
 
 def _distinct(column: pa.ChunkedArray) -> int:
-    return int(pc.count_distinct(column, mode="only_valid").as_py())
+    return int(pc.count_distinct(plain(column), mode="only_valid").as_py())
 
 
 def _reads_as_numbers(column: pa.ChunkedArray) -> bool:
     """Whether every text is a number, and some are there; a few values are looked at before all are."""
     try:
-        return all(_parsed(part).null_count < len(part) for part in (column.slice(0, HEAD), column) if len(part))
+        return all(floats_of_text(part).null_count < len(part) for part in (column.slice(0, HEAD), column) if len(part))
     except pa.ArrowInvalid:
         return False
 
 
 def _coded(column: pa.ChunkedArray) -> bool:
     """Whether a number has a zero in front: 01097 is a code."""
-    return bool(pc.any(pc.match_substring_regex(_text(column), r"^\s*[-+]?0\d")).as_py())
-
-
-def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim_whitespace(_text(column))
-    blank = pc.match_substring_regex(trimmed, "^$")  # a comparison with "" would import pandas
-    return pc.if_else(blank, None, trimmed).cast(pa.float64()) if pc.any(blank).as_py() else trimmed.cast(pa.float64())
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return bool(pc.any(pc.match_substring_regex(plain(column), r"^\s*[-+]?0\d")).as_py())
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.intervals import Rows, estimate
 from engine.monitor import columns as arrays
@@ -94,9 +95,10 @@ def _kept(target: np.ndarray, prediction: np.ndarray, known: np.ndarray) -> _Sco
 
 
 def _binary(table: pa.Table, prediction: str, label: str, positive: str) -> _Scored:
-    scores, text = _column(table, prediction), arrays.texts(table[label])
-    known = np.array([t is not None for t in text]) & ~np.isnan(scores)
-    return _kept((text == positive).astype(np.int64), scores, known)
+    scores = _column(table, prediction)
+    code = _codes(table, label, [positive])
+    known = _there(table, label) & ~np.isnan(scores)
+    return _kept((code == 0).astype(np.int64), scores, known)
 
 
 def _regression(table: pa.Table, prediction: str, label: str) -> _Scored:
@@ -105,11 +107,18 @@ def _regression(table: pa.Table, prediction: str, label: str) -> _Scored:
 
 
 def _classes(table: pa.Table, prediction: str, label: str, classes: list[str]) -> _Scored:
-    code = {c: k for k, c in enumerate(classes)}
-    said, true = (
-        np.array([code.get(t, -1) for t in arrays.texts(table[n])], dtype=np.int64) for n in (prediction, label)
-    )
+    said, true = (_codes(table, name, classes) for name in (prediction, label))
     known = (said >= 0) & (true >= 0)
     hot = np.zeros((len(said), len(classes)))
     hot[np.arange(len(said)), np.maximum(said, 0)] = 1.0
     return _kept(true, hot, known)
+
+
+def _codes(table: pa.Table, name: str, classes: list[str]) -> np.ndarray:
+    """(N,) int64 place of each value among `classes`, -1 where it is none of them."""
+    text = arrays.plain(table[name]).cast(pa.string())
+    return np.asarray(pc.index_in(text, value_set=pa.array(classes)).fill_null(-1).to_numpy(), dtype=np.int64)
+
+
+def _there(table: pa.Table, name: str) -> np.ndarray:
+    return np.asarray(table[name].is_valid().to_numpy(), dtype=bool)

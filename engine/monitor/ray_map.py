@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,8 @@ from engine.cluster.door import Connection
 
 RETRIES = 3
 """How often a task is done again whose worker died."""
+AHEAD = 2
+"""Tasks that wait or run for each CPU: results of more would lie in Ray's memory until they are merged."""
 
 
 def _call(function: Callable[[Any], Any], thing: Any) -> Any:
@@ -20,13 +23,13 @@ def _call(function: Callable[[Any], Any], thing: Any) -> Any:
 class RayMap:
     """Use it in a with block, and as the mapper of `shards.compare_files` inside of it.
 
-    Joins the Ray that this process is connected to, else the one at `address`, else starts a local one of `workers`
-    processes and ends it with the block. Ray's processes die with the thread that started them: one block, one thread.
+    Takes the Ray that this process is connected to, else joins the one of `cluster`, else starts a local one of
+    `workers` processes and ends it with the block. Ray's processes die with the thread that started them: one block,
+    one thread.
     """
 
-    def __init__(self, workers: int = 2, address: str | None = None) -> None:
-        conf = ClusterConf(kind="ray", address=address) if address else ClusterConf()
-        self._connection = Connection(conf, workers)
+    def __init__(self, workers: int = 2, cluster: ClusterConf | None = None) -> None:
+        self._connection = Connection(cluster or ClusterConf(), workers)
 
     def __enter__(self) -> RayMap:
         self._connection.open()
@@ -38,10 +41,13 @@ class RayMap:
 
         task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES)
         shared = ray.put(function)  # sent once, not once a thing
-        waiting = [task.remote(shared, thing) for thing in things]
+        left = iter(things)
+        at_once = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting = [task.remote(shared, thing) for thing in itertools.islice(left, at_once)]
         while waiting:
             done, waiting = ray.wait(waiting)
-            yield ray.get(done[0])
+            waiting += [task.remote(shared, thing) for thing in itertools.islice(left, 1)]
+            yield ray.get(done.pop())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

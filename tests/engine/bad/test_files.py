@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,10 +20,12 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+from engine import places, reach
 from engine.data.conf import DataConf
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
 from engine.data.tables import write_parquet
+from engine.errors import DataError
 from tests.engine.bad.corpus import Case, wrong
 from tests.engine.tides import make_conf, make_window
 
@@ -220,6 +225,55 @@ def test_places_of_windows(tmp_path: Path, record_property: Record) -> None:
     count, faults = wrong(cases, tmp_path)
     assert not faults, "\n".join(faults)
     record_property("bad input: places", f"{count} of {count} one line")
+
+
+@contextlib.contextmanager
+def deaf_ports() -> Iterator[dict[str, int]]:
+    """Ports of 127.0.0.1 by what they do: one refuses, one takes connections and never says a word."""
+    with socket.socket() as refusing, socket.socket() as silent:
+        for each in (refusing, silent):
+            each.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        yield {"refuses": refusing.getsockname()[1], "is silent": silent.getsockname()[1]}
+
+
+@pytest.mark.parametrize("limit", [0.5, pytest.param(5.0, marks=pytest.mark.slow)])
+def test_buckets_out_of_reach(limit: float, monkeypatch: pytest.MonkeyPatch, record_property: Record) -> None:
+    """Well formed, and nobody there: Arrow alone tries for 8 seconds where it is refused, 103 where nobody speaks."""
+    assert limit == 0.5 or limit == reach.LIMIT
+    monkeypatch.setattr(reach, "LIMIT", limit)
+    cases, began = [], time.monotonic()
+    with deaf_ports() as ports:
+        for (what, port), scheme in itertools.product(ports.items(), ("http", "https")):
+            for where in ("s3://bucket/x", "gs://bucket/x"):
+                uri = f"{where}?endpoint_override=127.0.0.1:{port}&scheme={scheme}"
+                named = f"{where}/*.parquet?endpoint_override=127.0.0.1:{port}&scheme={scheme}"
+                doors: list[Callable[[], object]] = [
+                    partial(open_table, f"{where}.parquet?{uri.partition('?')[2]}"),
+                    partial(places.listed, named, (".parquet",)),
+                    ParquetSource(made(uri)).names,
+                ]
+                cases += [Case(f"{scheme} {where} {what}, {k}", door) for k, door in enumerate(doors)]
+        count, faults = wrong(cases)
+    assert not faults, "\n".join(faults)
+    spent = time.monotonic() - began
+    assert spent / count < limit + 2, "none waits for much longer than the limit, on a loaded machine too"
+    record_property("bad input: buckets out of reach", f"{count} of {count} one line, each within {limit:g} s")
+
+
+def test_what_is_said_of_a_bucket_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    cure = "check the network, and the URI: endpoint_override, scheme, region"
+    with deaf_ports() as ports:
+        for what, limit, said in (
+            ("refuses", 30.0, "cannot be reached: Connection refused"),
+            ("is silent", 0.3, "does not answer within 0.3 s"),
+        ):
+            monkeypatch.setattr(reach, "LIMIT", limit)
+            uri = f"s3://bucket/x?endpoint_override=127.0.0.1:{ports[what]}&scheme=http"
+            with pytest.raises(DataError) as caught:
+                ParquetSource(made(uri)).names()
+            assert str(caught.value).startswith(f"{uri}: 127.0.0.1:{ports[what]} {said}")
+            assert caught.value.cure == cure
 
 
 def made(path: str) -> DataConf:
