@@ -31,7 +31,7 @@ NEGATIVE = 3
 
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Two windows of the loop, or any two files, or folders or globs of them."""
-    _check_page(config.html)
+    check_page(config.html)
     found = _two_files(config) if config.reference or config.live else _two_windows(config)
     console = make_console(quiet)
     console.show(contrast_table(found))
@@ -47,7 +47,7 @@ def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if clean else NEGATIVE), answer
 
 
-def _check_page(path: str | None) -> None:
+def check_page(path: str | None) -> None:
     """Before anything is read: can the page be written there."""
     if path is None:
         return

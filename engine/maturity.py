@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import challenger
+from engine.data.conf import DataConf
 from engine.data.tables import clusters, label_digest
 from engine.errors import DataError
 from engine.monitor.basis import Features, thinned
@@ -46,18 +47,8 @@ class Maturity:
         self._estimator: Estimator | None = None
 
     def mature(self, model: Predictor, window: Window) -> Mature:
-        """The labelled rows of a window with the model's predictions, on the others too where some lack a label."""
-        data = self.confs.data
-        table = challenger.labelled_rows(window, data)
-        rest = window.table.filter(pc.is_null(window.table.column(data.label)))
-        return Mature(
-            window=window.name,
-            rows=challenger.rows_of(model, table, data),
-            prediction=model.predict(table),
-            unlabelled=model.predict(rest) if rest.num_rows else None,
-            slices={column: _levels(table, column) for column in data.slices},
-            labels=label_digest(table, data.id, data.label),
-        )
+        """The labelled rows of a window as `mature_rows` gives them."""
+        return mature_rows(model, window, self.confs.data)
 
     def estimated(
         self, model: Predictor, holdout: Window, newest: Window | None, live: Window, prediction: np.ndarray
@@ -186,6 +177,20 @@ def _all_scored(past: Past) -> list[Scored]:
 def _features(model: Predictor, table: pa.Table) -> Features:
     seen = model.encoder.transform(table, labelled=False)
     return Features(numeric=seen.numeric, categorical=seen.categorical)
+
+
+def mature_rows(model: Predictor, window: Window, data: DataConf) -> Mature:
+    """The labelled rows of a window with the model's predictions, on the others too where some lack a label."""
+    table = challenger.labelled_rows(window, data)
+    rest = window.table.filter(pc.is_null(window.table.column(data.label)))
+    return Mature(
+        window=window.name,
+        rows=challenger.rows_of(model, table, data),
+        prediction=model.predict(table),
+        unlabelled=model.predict(rest) if rest.num_rows else None,
+        slices={column: _levels(table, column) for column in data.slices},
+        labels=label_digest(table, data.id, data.label),
+    )
 
 
 def _levels(table: pa.Table, column: str) -> Levels:

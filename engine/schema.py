@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.act import ActConf
+from engine.backtest.conf import BacktestConf
 from engine.checks import OF_A_TRIAL
 from engine.cluster.conf import ClusterConf
 from engine.composition import Composition, options
@@ -77,7 +78,8 @@ class Config:
     label: str | None = None
     """drift of files: the column of what came true."""
     html: str | None = None
-    """drift: where to write a page with pictures of what moved."""
+    """drift: where to write a page with pictures of what moved. backtest: the same of policies; null:
+    <out>/backtest.html."""
     environment: str = "serving"
     """validate: `training` reads the labels too and looks for leakage; `serving` does without."""
     infer: bool = False
@@ -134,6 +136,7 @@ class Config:
     track: TrackConf = field(default_factory=TrackConf)
     cluster: ClusterConf = field(default_factory=ClusterConf)
     watch: WatchConf = field(default_factory=WatchConf)
+    backtest: BacktestConf = field(default_factory=BacktestConf)
 
     @property
     def need_data(self) -> DataConf:
@@ -163,7 +166,7 @@ class Config:
         Where something runs is no part of what it is: it goes on elsewhere under the same id.
         """
         values: dict[str, Any] = redact(to_plain(self))
-        for name in (*_OF_VERBS, "cluster", "watch"):
+        for name in (*_OF_VERBS, "cluster", "watch", "backtest"):
             values.pop(name)
         return values
 
