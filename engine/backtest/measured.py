@@ -1,7 +1,8 @@
 """A past of real models: what was measured of each on every later window, as a Hindsight.
 
 The truth of a window is what was measured on its labelled rows, noise included: it is the same noise for all policies,
-for each window has one figure a model.
+for each window has one figure a model. A model that fails in its shadow is taken to fail at once: a policy may try
+again a shadow earlier than in the loop.
 """
 
 from __future__ import annotations
