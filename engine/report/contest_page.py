@@ -17,6 +17,11 @@ from engine.report.markup import Markup, tag
 
 LEFT = 128.0  # pixels of the names of policies
 STRIP, GAP = 46.0, 22.0  # of a strip, and between two: there its marks are
+LEAD = (
+    "Cost is what was lost below the best model, and what was spent on retrains. Regret is the cost above that of the "
+    "best plan, known afterwards; more, that above the cheapest policy. Degraded are the windows in which the model in "
+    "production was far below the best."
+)
 
 
 def contest_page(title: str, contests: Sequence[Contested], policy: str) -> str:
@@ -40,14 +45,11 @@ def _summary(contests: Sequence[Contested], policy: str) -> Markup:
 def _section(name: str, found: Contested) -> Markup:
     rows = [[parts.whole(_set(cell)) for cell in said.cells(line, found)] for line in found.lines]
     notes = [*said.aside(found), said.promise(found)]
-    lead = (
-        "Cost is what was lost below the best model, and what was spent on retrains. Regret is the cost above that of "
-    )
     return parts.section(
         name,
         found.past,
-        f"{lead}the best plan, known afterwards.",
-        parts.table(f"policies, amounts in {found.currency}", said.COLUMNS, rows, numeric=said.NUMERIC),
+        LEAD,
+        parts.table(f"policies, amounts in {found.currency}", said.columns(found), rows, numeric=said.NUMERIC),
         parts.legend(
             [
                 ("waiting", "points below the best model that could have served"),

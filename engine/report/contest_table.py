@@ -13,8 +13,7 @@ from engine.report.tables import table_of
 
 def contest_table(found: Contested) -> RenderableType:
     """The oracle, then the cheapest first."""
-    columns = [(name, "right") if name in said.NUMERIC else name for name in said.COLUMNS]
-    table = table_of(*columns)
+    table = table_of(*((name, "right") if name in said.NUMERIC else name for name in said.columns(found)))
     for line in found.lines:
         table.add_row(*(Text(words.clean(cell)) for cell in said.cells(line, found)))
     last = [Text(line, style="dim") for line in (*said.aside(found), said.promise(found))]

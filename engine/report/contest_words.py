@@ -91,16 +91,20 @@ def count(value: float) -> str:
     return words.number(value, 0 if float(value).is_integer() else 1)
 
 
+def columns(found: Contested) -> Sequence[str]:
+    """The titles of the table: `more` than the cheapest, with its interval; parameters where some were chosen."""
+    return ("policy", *(["parameters"] if any(line.parameters for line in found.lines) else []), *NUMERIC)
+
+
 def cells(line: Line, found: Contested) -> Sequence[str]:
-    """The cells of a policy under `COLUMNS`."""
+    """The cells of a policy under `columns`."""
     margin = found.margin(line.policy)
-    apart = more(margin, found).removesuffix(bounds(margin)) if margin is not None else ""
     return (
         line.policy,
-        line.parameters,
+        *([line.parameters] if "parameters" in columns(found) else []),
         words.number(line.cost, 0),
         words.number(line.regret, 0),
-        words.number(margin.more, 0) if margin is not None and apart else "",
+        words.number(margin.more, 0) if margin is not None else "",
         bounds(margin) if margin is not None else "",
         words.number(line.lost, 0),
         words.number(line.spent, 0),
@@ -110,11 +114,7 @@ def cells(line: Line, found: Contested) -> Sequence[str]:
     )
 
 
-COLUMNS = (
-    "policy", "parameters", "cost", "regret", "over the cheapest", "interval", "lost", "spent", "retrains", "promoted",
-    "degraded windows",
-)  # fmt: skip
-NUMERIC = COLUMNS[2:]
+NUMERIC = ("cost", "regret", "more", "interval", "lost", "spent", "retrains", "promoted", "degraded")
 
 
 def _listed(names: Sequence[str]) -> str:

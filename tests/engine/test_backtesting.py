@@ -106,6 +106,27 @@ def test_other_prices_and_gates_train_nothing_and_another_config_of_a_trial_does
     assert seen == ["2026-01"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gate.rules.floor.threshold=0.9999"],
+        ["~gate.shadow.holds", "+gate.shadow.never={kind: floor, metric: roc_auc_score, threshold: 0.9999}"],
+    ],
+)
+def test_a_gate_that_never_opens_lets_no_model_through(
+    done: tuple[World, Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Offline, and in shadow: where both open as in the world itself, the best plan promotes."""
+    world = done[0].copy(tmp_path / "again")
+    seen = counted(monkeypatch)
+    found = contested(world.ask("backtest", *WORDS, *words))
+    assert seen == []
+    assert contested(done[1]).oracle.promoted >= 1
+    reached = [at for line in found.lines for at, passed in zip(line.acted, line.passed, strict=True) if passed]
+    assert all(at >= len(WINDOWS) - 2 for at in reached)  # what the windows end before is held against nobody
+    assert found.oracle.attempts == 0
+
+
 def test_a_kill_takes_nothing_that_was_made(
     done: tuple[World, Answer], fresh: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,8 @@ def test_the_table_has_a_row_a_policy() -> None:
     calendar = next(row for row in rows if row and row[0] == "calendar")
     assert calendar == ["calendar", "calendar=3", "1,200", "300", "600", "600", "2", "1", "1"]
     assert any(row[:5] == ["drift", "4,000", "3,100", "2,800", "[1,900,"] for row in rows)
+    assert "parameters" in said.columns(FOUND)
+    assert "parameters" not in said.columns(replace(FOUND, lines=(LINES[0], *LINES[2:])))
 
 
 def test_the_page_draws_each_window_and_each_attempt() -> None:
