@@ -110,7 +110,7 @@ def test_other_prices_and_gates_train_nothing_and_another_config_of_a_trial_does
     "words",
     [
         ["gate.rules.floor.threshold=0.9999"],
-        ["~gate.shadow.holds", "+gate.shadow.never={kind: floor, metric: roc_auc_score, threshold: 0.9999}"],
+        ["+gate.shadow={never: {kind: floor, metric: roc_auc_score, threshold: 0.9999}}"],
     ],
 )
 def test_a_gate_that_never_opens_lets_no_model_through(
