@@ -33,6 +33,7 @@ VERBS = {
     "gate": "a challenger judged again, or two named models (artifact=, against=, window=); nothing is moved",
     "validate": "is a window fit for use (--infer a schema that git keeps, --diff old.yaml new.yaml)",
     "drift": "what changed between two windows, or between any two files (reference=a.parquet live=b.parquet)",
+    "backtest": "what each policy would have cost over past windows, retrains really made (backtest.policies=[...])",
     "history": "the ledger: every decision, verdict and stage change (window=, kind=, limit=)",
     "live": "what was in production at a moment, and what brought it there (--at 2026-03-01T12:00)",
     "why": "what a window, decision or verdict rests on, made again from its recorded evidence (why 2026-05)",
@@ -48,11 +49,13 @@ VERBS = {
     "doctor": "is this machine fit: versions, GPU, storage, ledger, tracking",
     "submit": "any verb on a cluster: submit sweep ... cluster=ray|kuberay|slurm (--dry-run, --status ID, --stop ID)",
 }
-TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate")  # these import torch; the others must not
+# These import torch; the others must not.
+TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate", "backtest")
 ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
 HOMES = {
     "alerts": "alerts",
+    "backtest": "backtesting",
     "drift": "drift",
     "metrics": "exposition",
     "resync": "review",

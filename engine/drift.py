@@ -38,7 +38,7 @@ MOST_ROWS = 20_000_000
 
 def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """Two windows of the loop, or any two files, or folders or globs of them."""
-    _check_page(config.html)
+    check_page(config.html)
     if config.multivariate not in MULTIVARIATE:
         raise ConfigError("multivariate", f"{config.multivariate!r} is unknown", f"one of {', '.join(MULTIVARIATE)}")
     if config.workers < 1:
@@ -58,7 +58,7 @@ def drift(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     return (0 if clean else NEGATIVE), answer
 
 
-def _check_page(path: str | None) -> None:
+def check_page(path: str | None) -> None:
     """Before anything is read: can the page be written there."""
     if path is None:
         return

@@ -120,7 +120,29 @@ A number that is not known is absent; one that is undecidable is NaN. Neither is
 
 exit 0: told; 3: the loop has not ended a window yet; 2: bad input.
 """
-HELP = {"sweep": SWEEP, "drift": DRIFT, "metrics": METRICS}
+BACKTEST = """\
+What each policy would have cost, had it decided. Every model that the loop could have made over the windows is made,
+and scored on every later window; the policies are then played over that, beside the best plan that there was:
+
+  tidegate backtest experiment=flights                                        parameters as the config has them
+  tidegate backtest experiment=flights backtest.tune=5                        each policy tuned on the first five
+  tidegate backtest experiment=flights backtest.policies=[calendar,cusum]     these alone
+  tidegate backtest experiment=flights decide.calendar=2 decide.review_cost=100    other prices, nothing trained anew
+  tidegate backtest experiment=flights backtest.retune=true                   every model by a full sweep
+  tidegate backtest backtest.streams=[abrupt,seasonal] backtest.seeds=40      simulated pasts, no data needed
+
+  policies   any of decide.policy, and learned: cost_aware that learns from every attempt (decide.learned=true)
+  cost       points lost below the best model that could have served x decide.point_value, and what retrains cost
+  regret     cost above that of the best plan, known afterwards (dynamic programming)
+  interval   of the cost above the cheapest policy; paired bootstrap over the windows, or over the simulated pasts
+
+A model of a window takes as long as `tidegate train` does. What was made is kept below <out>/backtest by content: rows,
+config, code. A second call trains nothing, and one that was stopped goes on. The ledger is not written, and no stage
+changes. The page with pictures is <out>/backtest.html, or html=...
+
+exit 0: the policy of the config is not seen to be beaten; 3: another one was cheaper, by more than noise
+"""
+HELP = {"sweep": SWEEP, "drift": DRIFT, "metrics": METRICS, "backtest": BACKTEST}
 
 
 def meant(key: str, value: str) -> str:

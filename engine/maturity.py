@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine import challenger
+from engine.data.conf import DataConf
 from engine.data.tables import clusters, label_digest
 from engine.errors import DataError
 from engine.monitor.basis import Features, thinned
@@ -47,19 +48,8 @@ class Maturity:
         self._estimator: Estimator | None = None
 
     def mature(self, model: Predictor, window: Window) -> Mature:
-        """The labelled rows of a window with the model's predictions, on the others too where some lack a label."""
-        data = self.confs.data
-        table = challenger.labelled_rows(window, data)
-        known = challenger.has_label(window, data)
-        prediction = self.predict(model, window)
-        return Mature(
-            window=window.name,
-            rows=challenger.rows_of(model, table, data),
-            prediction=prediction[known],
-            unlabelled=None if known.all() else prediction[~known],
-            slices={column: _levels(table, column) for column in data.slices},
-            labels=label_digest(table, data.id, data.label),
-        )
+        """The labelled rows of a window as `mature_rows` gives them."""
+        return mature_rows(model, window, self.confs.data, self.predict(model, window))
 
     def estimated(
         self, report: MonitorReport, model: Predictor, past: Past, holdout: Window, newest: Window | None, live: Window
@@ -192,6 +182,22 @@ def _all_scored(past: Past) -> list[Scored]:
 def _features(model: Predictor, table: pa.Table) -> Features:
     seen = model.encoder.transform(table, labelled=False)
     return Features(numeric=seen.numeric, categorical=seen.categorical)
+
+
+def mature_rows(model: Predictor, window: Window, data: DataConf, prediction: np.ndarray) -> Mature:
+    """The labelled rows of a window with the model's predictions of all its rows, on the others too where some lack a
+    label.
+    """
+    table = challenger.labelled_rows(window, data)
+    known = challenger.has_label(window, data)
+    return Mature(
+        window=window.name,
+        rows=challenger.rows_of(model, table, data),
+        prediction=prediction[known],
+        unlabelled=None if known.all() else prediction[~known],
+        slices={column: _levels(table, column) for column in data.slices},
+        labels=label_digest(table, data.id, data.label),
+    )
 
 
 def _levels(table: pa.Table, column: str) -> Levels:

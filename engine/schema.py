@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.act import ActConf
+from engine.backtest.conf import BacktestConf
 from engine.checks import OF_A_TRIAL
 from engine.cluster.conf import ClusterConf
 from engine.composition import Composition, options
@@ -80,7 +81,8 @@ class Config:
     multivariate: str = "none"
     """drift: how all columns are compared as one, too: pca, mmd or none."""
     html: str | None = None
-    """drift: where to write a page with pictures of what moved."""
+    """drift: where to write a page with pictures of what moved. backtest: the same of policies; null:
+    <out>/backtest.html."""
     workers: int = 1
     """drift of large files: processes that scan them together, of a Ray that starts here; 1: this process alone. With
     cluster=ray all CPUs of the cluster scan, whatever this says."""
@@ -150,6 +152,7 @@ class Config:
     track: TrackConf = field(default_factory=TrackConf)
     cluster: ClusterConf = field(default_factory=ClusterConf)
     watch: WatchConf = field(default_factory=WatchConf)
+    backtest: BacktestConf = field(default_factory=BacktestConf)
 
     @property
     def need_data(self) -> DataConf:
@@ -179,7 +182,7 @@ class Config:
         Where something runs is no part of what it is: it goes on elsewhere under the same id.
         """
         values: dict[str, Any] = redact(to_plain(self))
-        for name in (*_OF_VERBS, "cluster", "watch"):
+        for name in (*_OF_VERBS, "cluster", "watch", "backtest"):
             values.pop(name)
         return values
 

@@ -2,12 +2,15 @@
 
 hindsight.py what is known afterwards; streams.py pasts simulated with known truth; play.py a policy over a past, by
 the code that decides in the loop; oracle.py the best plan; tuning.py parameters chosen on an earlier stretch;
-contest.py all of them side by side.
+contest.py all of them side by side; margins.py is the difference more than noise. Of real models: kept.py what was
+measured, once; measured.py the past that it makes. engine/remaking.py makes the models, engine/backtesting.py is the
+verb.
 """
 
 from engine.backtest.contest import Line, contest
 from engine.backtest.hindsight import Hindsight
+from engine.backtest.measured import Measured
 from engine.backtest.oracle import oracle
 from engine.backtest.play import Played, Span, play, policy
 
-__all__ = ["Hindsight", "Line", "Played", "Span", "contest", "oracle", "play", "policy"]
+__all__ = ["Hindsight", "Line", "Measured", "Played", "Span", "contest", "oracle", "play", "policy"]

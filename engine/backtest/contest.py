@@ -10,55 +10,50 @@ from collections.abc import Sequence
 
 from engine.backtest.hindsight import Hindsight
 from engine.backtest.oracle import oracle
-from engine.backtest.play import Played, Span, play, policy
+from engine.backtest.play import Played, Span, play, policy, price
 from engine.backtest.tuning import named, parameters, tuned
+from engine.contested import ORACLE as ORACLE
+from engine.contested import Line as Line
 from engine.decide import DecideConf
-from engine.records import record
 
-ORACLE = "oracle"
 DEGRADED = 1.0  # points below the best model: what counts as a degraded window
 
 
-@record
-class Line:
-    """What one policy came to. Amounts in the currency of the config."""
-
-    policy: str
-    parameters: str  # as tuned; empty: it has none, or they are those of the config
-    cost: float
-    regret: float
-    lost: float  # by models worse than the best that could have served
-    spent: float  # on attempts
-    attempts: int
-    promoted: int
-    degraded: int  # windows
-    windows: int
-    below: tuple[float, ...]  # points below the best model, window by window
-    acted: tuple[int, ...]  # places in time of its attempts
-
-
 def contest(
-    past: Hindsight, conf: DecideConf, span: Span, names: Sequence[str], earlier: Span | None = None
+    past: Hindsight,
+    conf: DecideConf,
+    span: Span,
+    names: Sequence[str],
+    earlier: Span | None = None,
+    degraded: float = DEGRADED,
 ) -> tuple[Line, ...]:
     """The policies, the cheapest first, and the oracle before them.
 
-    They are tuned on `earlier`; without it they take their parameters from the config as it is.
+    They are tuned on `earlier`; without it they take their parameters from the config as it is. Windows in which the
+    champion is `degraded` points below the best model, or further, are counted.
     """
     best = oracle(past, conf, span)
-    lines = [_line(name, "", played, best) for name, played in [(ORACLE, best)]]
+
+    def line(name: str, said: str, played: Played) -> Line:
+        return _line(name, said, played, best, conf, span, degraded)
+
     found = []
     for name in names:
         if earlier is None:
             own = named(name, conf)
-            found.append(_line(name, "", play(past, own, span, policy(own)), best))
+            found.append(line(name, "", play(past, own, span, policy(own))))
         else:
             own, before = tuned(past, conf, earlier, name)
-            played = play(past, own, span, policy(own), before.attempts)
-            found.append(_line(name, parameters(name, own), played, best))
-    return (*lines, *sorted(found, key=lambda line: line.cost))
+            found.append(line(name, parameters(name, own), play(past, own, span, policy(own), before.attempts)))
+    return (line(ORACLE, "", best), *sorted(found, key=lambda line: line.cost))
 
 
-def _line(name: str, parameters: str, played: Played, best: Played) -> Line:
+def _line(
+    name: str, parameters: str, played: Played, best: Played, conf: DecideConf, span: Span, degraded: float
+) -> Line:
+    costs = [below * conf.point_value for below in played.below]
+    for attempt in played.attempts:
+        costs[attempt.index - span.first] += price(attempt.hours, conf)
     return Line(
         policy=name,
         parameters=parameters,
@@ -68,8 +63,10 @@ def _line(name: str, parameters: str, played: Played, best: Played) -> Line:
         spent=played.spent,
         attempts=len(played.attempts),
         promoted=played.promoted,
-        degraded=played.degraded(DEGRADED),
+        degraded=played.degraded(degraded),
         windows=len(played.below),
         below=played.below,
         acted=tuple(attempt.index for attempt in played.attempts),
+        passed=tuple(attempt.passed is True for attempt in played.attempts),
+        costs=tuple(costs),
     )

@@ -13,9 +13,17 @@ from engine.estimates import Estimate
 class Hindsight(Protocol):
     """The performance matrix of a past, with what a loop would have measured of it."""
 
-    greater_is_better: bool
-    lag: int  # windows until labels are in
-    shadow: int  # windows that a challenger waits beside the champion after it passed its gate
+    @property
+    def greater_is_better(self) -> bool:
+        """Which way the primary metric is better."""
+
+    @property
+    def lag(self) -> int:
+        """Windows until labels are in."""
+
+    @property
+    def shadow(self) -> int:
+        """Windows that a challenger waits beside the champion after it passed its gate."""
 
     @property
     def names(self) -> tuple[str, ...]:

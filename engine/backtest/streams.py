@@ -19,12 +19,12 @@ from statistics import NormalDist
 
 import numpy as np
 
+from engine.backtest.conf import KINDS as KINDS
 from engine.errors import ConfigError
 from engine.records import Estimate
 
 LEVEL = 0.95
 QUANTILE = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-KINDS = ("abrupt", "gradual", "seasonal", "benign", "mixed", "still")
 
 
 @dataclass(frozen=True, kw_only=True)
