@@ -86,7 +86,9 @@ def test_coverage_at_full_size(model: str, record_property: Record) -> None:
     record_property(
         f"label-free 95 % intervals hold the realised metric, {model} model", f"{told} (150 x 10 metrics each)"
     )
-    assert all(0.93 <= share <= 0.985 for share in held.values()), told
+    assert 0.93 <= np.mean(list(held.values())) <= 0.97, told
+    # ten metrics of 150 windows go together: a shift alone is known to 1.3 % (measured), and may be three of these off
+    assert all(0.91 <= share <= 0.99 for share in held.values()), told
 
 
 def clustered(rng: np.random.Generator, days: int, window: str) -> Labelled:
