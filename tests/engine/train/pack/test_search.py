@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from engine.train.sweep import TrialPlan, read_trial
 from tests.engine.train.made import MODEL, RESIDUAL, SPACE, adaptive, make_job, make_plan, make_rows, make_spec, outcome
 from tests.engine.train.pack.packing import gap, of, packed, unpacked, weights
 
+ROOT = Path(__file__).parents[4]
 CURVE = 1e-5  # relative, of a loss curve in float32: what was promised
 VALUE = 2e-3  # of an AUROC on 128 rows: two pairs of rows that change places
 
@@ -248,3 +252,22 @@ def test_packs_that_cannot_be(conf: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         SearchConf(**{"backend": "local", **conf})
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("every", "doubles"), [(40, 1), pytest.param(1, 40, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_killed_at_every_write_point(
+    every: int, doubles: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    command = [sys.executable, "-m", "tests.engine.train.pack.crash", str(tmp_path / "work"), str(every), str(doubles)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["wrong"] == []
+    assert found["points"] > 50
+    assert found["killed"] >= found["cases"]
+    record_property(
+        "a sweep of packed trials killed at any write point ends as undisturbed",
+        f"{found['killed']} kills at {found['points']} points, 0 wrong; losses within {found['worst']:.1e} relative",
+    )
