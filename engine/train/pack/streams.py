@@ -77,7 +77,22 @@ class _Drop(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, x: Tensor, layers: tuple[Any, ...]) -> tuple[Tensor, int]:
         """x has the trials at dimension in_dims[0]."""
         x = x.movedim(in_dims[0], 0)
+        if all(type(layer) is Dropout for layer in layers):
+            return x * _noise(layers, x.shape[1:], x.dtype), 0
         noise = torch.empty(x.shape, dtype=x.dtype)
         for index, layer in enumerate(layers):
             noise[index] = layer.noise(x.shape[1:], x.dtype)
         return x * noise, 0
+
+
+def _noise(layers: tuple[Dropout, ...], shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """`Dropout.noise` of all layers, (K, *shape): their draws are their own, the rest is done at once."""
+    size = shape.numel()
+    bits = torch.empty(len(layers), -(-size // 4), dtype=torch.int64)
+    for row, layer in zip(bits, layers, strict=True):
+        if layer.dropped:
+            row.random_(-(2**63), None, generator=layer.generator)
+    dropped = torch.tensor([layer.dropped for layer in layers])[:, None]
+    kept = bits.view(torch.int16)[:, :size] >= (dropped - 32_768).to(torch.int16)  # with p = 0: any bits
+    noise = kept.to(dtype).mul_((65_536 / (65_536 - dropped.double())).to(dtype))
+    return noise.view(len(layers), *shape)
