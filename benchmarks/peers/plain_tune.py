@@ -65,7 +65,7 @@ def train(config: dict[str, Any], job: dict[str, Any], rows: list[list[np.ndarra
         callbacks=[TuneReportCheckpointCallback({"auroc": "auroc"}, filename="checkpoint.ckpt", on="validation_end")],
     )
     trainer.fit(
-        Scored(spec=spec, train=conf, width=config["width"]),
+        Scored(spec=spec, train=conf, **{key: value for key, value in config.items() if key != "lr"}),
         DataLoader(fitted, batch_size=job["batch_size"], shuffle=True, num_workers=0),
         DataLoader(compared, batch_size=job["batch_size"], num_workers=0),
     )

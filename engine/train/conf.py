@@ -261,8 +261,12 @@ class SearchConf:
     """ray, or local: one after the other in this process."""
     seed: int = 0
     """Of the points drawn."""
+    pack: str = "none"
+    """Trials that train together in this process (engine/train/pack): none, auto, or how many at most, such as 16. They
+    train in float32 on CPUs, `workers` of which are used."""
 
     def __post_init__(self) -> None:
+        self._check_pack()
         for name, mode in (("mode", self.mode), *((f"metrics:{key}", mode) for key, mode in self.further.items())):
             require(mode in (None, "max", "min"), f"search.{name}", f"{mode!r} is unknown", "choose max or min")
         for name, allowed in (
@@ -320,6 +324,16 @@ class SearchConf:
             require(self.metric not in self.further, "search.metrics", what, "name the further metrics alone")
             twice = len(self.further) < len(self.metrics)
             require(not twice, "search.metrics", "a metric is named twice", "name each of them once")
+
+    def _check_pack(self) -> None:
+        if self.pack == "none":
+            return
+        known = self.pack == "auto" or (self.pack.isdecimal() and 1 <= int(self.pack) <= MOST)
+        require(known, "search.pack", f"{self.pack!r} is unknown", "choose none, auto, or a number such as 16")
+        what = "trials of a pack train in this process, not in Ray's workers"
+        require(self.backend == "local", "search.pack", what, "add search.backend=local, or choose none")
+        what = "a population hands its checkpoints on from trial to trial, and each waits for all"
+        require(self.scheduler != "pbt", "search.pack", what, "choose none")
 
     def _check_population(self) -> None:
         require(0 < self.quantile <= 0.5, "search.quantile", f"{self.quantile} is no share up to a half", "choose 0.25")

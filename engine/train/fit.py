@@ -154,7 +154,7 @@ def fit(
     device = accelerator(conf)
     torch.set_num_threads(conf.threads)
     keeper = keeper or Keeper(None, "")
-    scorer = _Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction, keeper)
+    scorer = Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction, keeper)
     kept = keeper.newest()
     if kept is not None and not scorer.recall(kept):
         return scorer.fitted(None)
@@ -277,11 +277,13 @@ class Memory(CheckpointIO):
         return state
 
 
-class _Scorer(Callback):
+class Scorer(Callback):
     """Order of rows before an epoch; loss, metric, best weights after it; then a checkpoint and the caller's verdict.
 
     Its own part of a checkpoint is the curve, the best weights so far, and the states of the random generators.
     """
+
+    state_key = "_Scorer"  # the name of that part in checkpoints that lie on disk
 
     def __init__(
         self,
@@ -325,9 +327,21 @@ class _Scorer(Callback):
         return {
             "curve": to_plain(self.curve),
             "weights": self._weights,
+            **self.generators(),
+        }
+
+    def generators(self) -> dict[str, Any]:
+        """The states of the random generators."""
+        return {
             "cpu": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
+
+    def restore(self, states: dict[str, Any]) -> None:
+        """Put the random generators back where they stood."""
+        torch.set_rng_state(states["cpu"])
+        if torch.cuda.device_count() == len(states["cuda"]):
+            torch.cuda.set_rng_state_all(states["cuda"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take our part back; the curve has been recalled before."""
@@ -342,9 +356,7 @@ class _Scorer(Callback):
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         trainer.train_dataloader.set_epoch(trainer.current_epoch)
         if self._generators:
-            torch.set_rng_state(self._generators["cpu"])
-            if torch.cuda.device_count() == len(self._generators["cuda"]):
-                torch.cuda.set_rng_state_all(self._generators["cuda"])
+            self.restore(self._generators)
             self._generators = {}
         self.begun = True
         self._losses, self._began = [], time.perf_counter()
@@ -352,6 +364,10 @@ class _Scorer(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         self._losses.append(loss.detach())  # stays on the device: no synchronisation inside the epoch
+
+    def trained(self, seconds: float) -> None:
+        """The steps of this epoch took so many seconds: of a trial that shared them with others."""
+        self._began = time.perf_counter() - seconds
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         loss = float(torch.stack(self._losses).double().mean()) if self._losses else math.nan

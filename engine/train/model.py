@@ -66,8 +66,11 @@ class Dropout(nn.Module):
     """nn.Dropout in 0.4 of its time on a CPU, where drawing a double a neuron was a quarter of a training step.
 
     One draw of 64 bits decides on four neurons: each is dropped with probability round(65536 p) / 65536, and what is
-    kept is scaled by the inverse of exactly that share. Elsewhere it is F.dropout.
+    kept is scaled by the inverse of exactly that share. Elsewhere it is F.dropout. `generator` is what it draws from;
+    None: torch's own.
     """
+
+    generator: torch.Generator | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -82,9 +85,16 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.p)
-        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= self.dropped - 32_768
-        return x * kept.to(x.dtype).mul_(65_536 / (65_536 - self.dropped))
+        return x * self.noise(x.shape, x.dtype)
+
+    def noise(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """What activations of this shape are multiplied by, on the CPU: 0 where they are dropped; 1 for p = 0."""
+        if not self.dropped:
+            return torch.ones(shape, dtype=dtype)
+        size = shape.numel()
+        bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None, generator=self.generator)
+        kept = bits.view(torch.int16)[:size].view(shape) >= self.dropped - 32_768
+        return kept.to(dtype).mul_(65_536 / (65_536 - self.dropped))
 
 
 class EmbeddingModel(Model):

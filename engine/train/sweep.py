@@ -20,7 +20,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
 from engine.errors import ArtifactError, TidegateError
-from engine.records import Dataset, Epoch, FeatureSpec, Stretch, Trial, TrialState, digest, from_plain, to_plain
+from engine.records import (
+    Dataset,
+    DeviceUse,
+    Epoch,
+    FeatureSpec,
+    Stretch,
+    Trial,
+    TrialState,
+    digest,
+    from_plain,
+    to_plain,
+)
 from engine.redact import redact, redact_text
 from engine.train.budget import of_the_budget
 from engine.train.conf import ModelConf, SearchConf, TrainConf
@@ -170,17 +181,18 @@ class LocalSearch:
         course = Course(self.conf, job, on_epoch, on_trial)
         while (plan := course.next()) is not None:
             for _ in range(course.max_failures + 1):
-                trial = self._run(course, plan)
+                trial = self.one(course, plan)
                 if trial is None or trial.state is not TrialState.FAILED:
                     break
             if trial is not None:
                 course.ended(plan)
         return course.close()
 
-    def _run(self, course: Course, plan: TrialPlan) -> Trial | None:
-        """The trial that ended; None for a member of a population that rests now."""
+    def one(self, course: Course, plan: TrialPlan, notes: tuple[str, ...] = ()) -> Trial | None:
+        """The trial that ended; None for a member of a population that rests now. `notes` are put in its record."""
         why, losses, newest = "", None, 0
         keeper = make_keeper(course.job, plan)
+        keeper.notes.extend(notes)
 
         def on_rows(found: np.ndarray) -> None:
             nonlocal losses
@@ -255,11 +267,29 @@ def run_trial(
     try:
         with meter:
             fitted = _fitted(job, plan, after, rows, keeper, members)
-        state, reason = _ending(fitted, why() if stopped else None, plan.train.max_epochs, job.metric)
-    except TidegateError as error:
-        state, reason = TrialState.FAILED, str(error)
+        state, reason = ending(fitted, why() if stopped else None, plan.train.max_epochs, job.metric)
     except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
-        state, reason = TrialState.FAILED, f"{type(error).__name__}: {' '.join(redact_text(str(error)).split())[:200]}"
+        state, reason = TrialState.FAILED, fault_of(error)
+    return record_trial(job, plan, keeper, fitted, state, reason, meter.use)
+
+
+def fault_of(error: Exception) -> str:
+    """Why a trial failed."""
+    if isinstance(error, TidegateError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(redact_text(str(error)).split())[:200]}"
+
+
+def record_trial(
+    job: SweepJob,
+    plan: TrialPlan,
+    keeper: Keeper,
+    fitted: Fitted,
+    state: TrialState,
+    reason: str,
+    use: DeviceUse | None = None,
+) -> Trial:
+    """Write down how a trial ended; its checkpoints go, unless a budget stopped it. InputError: the disk refuses."""
     trial = Trial(
         id=plan.id,
         params=plan.params,
@@ -272,7 +302,7 @@ def run_trial(
         config=plan.config,
         notes=tuple(keeper.notes),
         schedule=plan.schedule,
-        use=meter.use,
+        use=use,
     )
     trial = write_trial(job.folder, trial, fitted.weights if state is TrialState.FINISHED else b"")
     if not may_go_on(trial):
@@ -289,14 +319,11 @@ def _fitted(
     members: Members | None,
 ) -> Fitted:
     """Build the model and fit it; anew where its checkpoint does not fit it."""
-    from engine.train.fit import build, fit
+    from engine.train.fit import fit
 
     def once() -> Fitted:
-        model = build(plan.model, job.spec, plan.train, job.trusted)
-        if job.warm_start:
-            _warm(model, job.warm_start)
         return fit(
-            model,
+            built(job, plan),
             job.train,
             job.validation,
             plan.train,
@@ -319,7 +346,17 @@ def _fitted(
         return once()
 
 
-def _ending(fitted: Fitted, stopped: str | None, budget: int, metric: str) -> tuple[TrialState, str]:
+def built(job: SweepJob, plan: TrialPlan) -> Any:
+    """The model of a trial before its first step: drawn anew, or warm from the champion."""
+    from engine.train.fit import build
+
+    model = build(plan.model, job.spec, plan.train, job.trusted)
+    if job.warm_start:
+        _warm(model, job.warm_start)
+    return model
+
+
+def ending(fitted: Fitted, stopped: str | None, budget: int, metric: str) -> tuple[TrialState, str]:
     """How a trial ended; `stopped` is why it was stopped (empty: unknown), None where it was not."""
     last = len(fitted.curve)
     if not fitted.best_epoch:

@@ -1,0 +1,158 @@
+"""Trials that train together (search.pack=auto), against the same trials one by one and against a plain script.
+
+    python -m pytest benchmarks/engine/train/bench_pack.py -s
+
+Two kinds of trials. Small ones (the built-in network, widths of 16 to 64, batches of 256) are vectorised: their steps
+are mostly dispatch, which a pack shares; the side against it is our own sweep without packs in the same process, on an
+eighth of the trials, times eight, in CPU seconds of one thread. Larger ones (3 x 128, batches of 1,024) are arithmetic:
+what a pack saves is their start; 64 of them, one epoch of 100,000 rows of 20 numbers, are timed from command to end
+against our own sweep on Ray and against benchmarks/peers/plain_tune.py, all on two CPUs. SMALL is what we claim; the
+ratios of the larger ones are recorded, without a floor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.engine.train import bench_sweep
+from engine.records import Dataset, FeatureSpec, Task, Trial
+from engine.train.conf import SearchConf, TrainConf
+from engine.train.naming import trial_id
+from engine.train.pack.search import PackSearch
+from engine.train.sweep import LocalSearch, SweepJob, TrialPlan
+
+SMALL = {16: 4.0, 64: 2.5}  # width -> CPU seconds one by one, in CPU seconds of a pack of 64
+TRIALS, PART = 64, 8
+COLUMNS = 20
+
+
+def rows(n: int, seed: int) -> Dataset:
+    """The label follows four of the numbers."""
+    rng = np.random.default_rng(seed)
+    numeric = rng.normal(size=(n, COLUMNS)).astype(np.float32)
+    signal = numeric[:, 0] * numeric[:, 1] + numeric[:, 2] - 0.5 * numeric[:, 3]
+    target = (signal + rng.normal(size=n) > 0).astype(np.float32)
+    return Dataset(numeric=numeric, categorical=np.empty((n, 0), dtype=np.int64), target=target, rows=np.arange(n))
+
+
+def job(folder: Path, trials: int, n: int, batch: int, **model: Any) -> SweepJob:
+    """Trials of one shape, with rates, decays and seeds of their own."""
+    names = tuple(f"n{i:02d}" for i in range(COLUMNS))
+    plans = tuple(
+        TrialPlan(
+            id=trial_id(i),
+            params={"train.lr": 1e-3 * (1 + i)},
+            train=TrainConf(max_epochs=1, batch_size=batch, lr=1e-3 * (1 + i), seed=i, accelerator="cpu"),
+            model={"_target_": "engine.train.model.TabularModel", **model},
+        )
+        for i in range(trials)
+    )
+    return SweepJob(
+        id="0" * 64,
+        plans=plans,
+        spec=FeatureSpec(numeric=names, categorical=(), cardinalities=(), task=Task.BINARY, n_outputs=1),
+        train=rows(n, 0),
+        validation=rows(n // 6, 1),
+        metric="roc_auc_score",
+        mode="max",
+        folder=folder,
+    )
+
+
+def cpu_seconds(search: LocalSearch | PackSearch, todo: SweepJob) -> tuple[float, tuple[Trial, ...]]:
+    """Of one sweep, and its trials."""
+    began = time.process_time()
+    trials = search.run(todo, on_epoch=lambda trial, epoch: None, on_trial=lambda trial: None)
+    seconds = time.process_time() - began
+    assert {trial.state.value for trial in trials} == {"finished"}
+    assert {trial.notes for trial in trials} == {()}
+    return seconds, trials
+
+
+@pytest.mark.parametrize("width", list(SMALL))
+def test_64_small_trials_against_themselves_one_by_one(benchmark: Any, width: int, tmp_path: Path) -> None:
+    shape = {"n": 20_000, "batch": 256, "width": width, "depth": 2}
+    conf = {"backend": "local", "scheduler": "none"}
+    alone, pack = LocalSearch(SearchConf(**conf)), PackSearch(SearchConf(**conf, pack="auto", workers=1))  # type: ignore[arg-type]
+    cpu_seconds(alone, job(tmp_path / "warm", 1, n=2_000, batch=256))  # imports, and kernels compiled
+
+    def both() -> dict[str, float]:
+        one_by_one, theirs = cpu_seconds(alone, job(tmp_path / f"{time.time_ns()}", PART, **shape))
+        packed, ours = cpu_seconds(pack, job(tmp_path / f"{time.time_ns()}", TRIALS, **shape))
+        for mine, other in zip(ours, theirs, strict=False):
+            assert mine.curve[0].train_loss == pytest.approx(other.curve[0].train_loss, rel=1e-4)
+        return {"alone": one_by_one * TRIALS / PART, "packed": packed}
+
+    found = benchmark.pedantic(both, rounds=1, iterations=1)
+    ratio = found["alone"] / found["packed"]
+    benchmark.extra_info |= found | {"ratio": ratio}
+    print(f"width {width}, load {os.getloadavg()[0]:.1f}: {found}, {ratio:.1f} x")
+    assert ratio >= SMALL[width]
+
+
+LARGE = {"width": 128, "depth": 3}
+RATES = tuple(float(f"{rate:.3e}") for rate in np.geomspace(5e-4, 1e-2, TRIALS))
+MODEL = "model: {_target_: benchmarks.peers.net.Net}"
+
+
+def command(folder: Path, rates: tuple[float, ...], more: str) -> tuple[float, int]:
+    """`tidegate sweep` of trials of 3 x 128: its seconds and trials. `more`: lines of the group search."""
+    bench_sweep.write_conf(folder, folder / f"out-{time.time_ns()}", rates, (LARGE["width"],))
+    path = folder / "conf" / "experiment" / "bench.yaml"
+    text = path.read_text()
+    assert MODEL in text
+    model = f"model: {{_target_: benchmarks.peers.net.Net, depth: {LARGE['depth']}}}"
+    path.write_text(text.replace(MODEL, model).replace("  num_samples: 1\n", f"  num_samples: 1\n{more}"))
+    words = ["sweep", "--config-dir", str(folder / "conf"), "experiment=bench", "--json"]
+    (_, _, seconds), answer = bench_sweep.timed([sys.executable, "-m", "engine.cli", *words], folder)
+    trials = answer["candidate"]["trials"]
+    assert {trial["state"] for trial in trials} == {"finished"}
+    return seconds, len(trials)
+
+
+def script(folder: Path, rates: tuple[float, ...]) -> tuple[float, int]:
+    """The plain script on the same rows and trials."""
+    todo = {
+        "rows": str(folder / "windows" / "2026-01.parquet"),
+        "train_rows": bench_sweep.TRAIN,
+        "columns": bench_sweep.COLUMNS,
+        "space": {"lr": rates, "width": [LARGE["width"]], "depth": [LARGE["depth"]]},
+        "epochs": bench_sweep.EPOCHS,
+        "batch_size": bench_sweep.BATCH,
+        "workers": bench_sweep.WORKERS,
+        "reuse_actors": False,
+        "out": str(folder / f"plain-{time.time_ns()}"),
+    }
+    (folder / "job.json").write_text(json.dumps(todo))
+    words = [sys.executable, "-m", "benchmarks.peers.plain_tune", str(folder / "job.json")]
+    (_, _, seconds), answer = bench_sweep.timed(words, folder)
+    assert answer["errors"] == 0
+    return seconds, answer["trials"]
+
+
+@pytest.mark.parametrize("trials", [int(os.environ.get("TIDEGATE_BENCH_PACK", TRIALS))])
+def test_64_larger_trials_from_command_to_end(benchmark: Any, trials: int, tmp_path: Path) -> None:
+    rates = RATES[:trials]
+    bench_sweep.write_windows(tmp_path / "windows")
+
+    def all_sides() -> dict[str, float]:
+        found = {
+            "packed": command(tmp_path, rates, "  backend: local\n  pack: auto\n"),
+            "ours": command(tmp_path, rates, ""),
+            "script": script(tmp_path, rates),
+        }
+        assert {count for _, count in found.values()} == {trials}
+        return {side: seconds for side, (seconds, _) in found.items()}
+
+    found = benchmark.pedantic(all_sides, rounds=1, iterations=1)
+    ratios = {f"{side} / packed": found[side] / found["packed"] for side in ("ours", "script")}
+    benchmark.extra_info |= found | ratios
+    print(f"{trials} trials, load {os.getloadavg()[0]:.1f}: {found}, {ratios}")

@@ -1,0 +1,13 @@
+"""Trials that train together in one process: no start of their own, and small ones in one vectorised step.
+
+    search.py     the sweep: who runs at once, who joins, who leaves
+    together.py   one epoch of them: which are vectorised, which take turns on threads
+    trial.py      one of them between two epochs: what Lightning's trainer would hold of it
+    vector.py     one step of several trials of one shape, vectorised over them (torch.func)
+    adam.py       their AdamW in one pass over all
+    streams.py    dropout, each trial from a random stream of its own
+    state.py      the checkpoint of one of them, in the form of a trial that trains alone
+
+A trial sees the rows, weights and random numbers that it would see alone. Where it takes turns it does the very same
+arithmetic, bit for bit; vectorised it differs by the rounding of float32.
+"""

@@ -1,0 +1,85 @@
+"""AdamW (or Adam) of K trials in one pass: each with its own learning rate, betas, epsilon and weight decay.
+
+Weights, gradients and both moments are matrices (K, P), a row a trial; the operations are those of torch's AdamW
+(Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2), so that a trial differs from one alone
+by the rounding of float32. The optimizers of the trials stay what they are: their state are views of the matrices, and
+schedules and checkpoints read and write it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PLAIN = ("amsgrad", "maximize", "capturable", "differentiable")
+
+
+def can(optimizer: Any, parameters: Sequence[Tensor]) -> bool:
+    """Is this an Adam or AdamW over exactly these parameters, in this order, with one set of hyperparameters."""
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
+        return False
+    (group,) = optimizer.param_groups
+    same = len(group["params"]) == len(parameters) and all(map(_is, group["params"], parameters))
+    return same and not any(group[key] for key in PLAIN) and not isinstance(group["lr"], Tensor)
+
+
+def _is(one: Tensor, other: Tensor) -> bool:
+    return one is other
+
+
+class StackedAdam:
+    """One step of all. `weights` (K, P) is written to in place."""
+
+    def __init__(self, optimizers: Sequence[Any], weights: Tensor, spans: Sequence[tuple[int, int]]) -> None:
+        """`spans`: where each parameter lies in a row."""
+        self._weights = weights
+        self._groups = [optimizer.param_groups[0] for optimizer in optimizers]
+        self._first, self._second = torch.zeros_like(weights), torch.zeros_like(weights)
+        self._steps = torch.zeros(len(weights))
+        for row, optimizer in enumerate(optimizers):
+            for parameter, (start, end) in zip(self._groups[row]["params"], spans, strict=True):
+                known = optimizer.state[parameter]
+                for name, matrix in (("exp_avg", self._first), ("exp_avg_sq", self._second)):
+                    view = matrix[row, start:end].view(parameter.shape)
+                    if name in known:
+                        view.copy_(known[name])
+                    known[name] = view
+                if "step" in known:
+                    self._steps[row] = known["step"]
+                known["step"] = self._steps[row]
+
+    def step(self, gradients: Tensor) -> None:
+        """One step down the gradients (K, P), which are not kept."""
+        rate, decay, eps, beta1, beta2 = (_column(values) for values in zip(*map(_numbers, self._groups), strict=True))
+        coupled = _column([0.0 if group["decoupled_weight_decay"] else group["weight_decay"] for group in self._groups])
+        self._steps += 1
+        steps = self._steps.double()[:, None]
+        with torch.no_grad():
+            if coupled.any():
+                gradients = gradients + coupled.float() * self._weights
+            self._weights.mul_((1 - rate * decay).float())
+            self._first.lerp_(gradients, (1 - beta1).float().expand_as(gradients))
+            self._second.mul_(beta2.float()).addcmul_(gradients * (1 - beta2).float(), gradients)
+            below = self._second.sqrt().div_((1 - beta2**steps).sqrt().float()).add_(eps.float())
+            self._weights.sub_(torch.div(self._first, below, out=below).mul_((rate / (1 - beta1**steps)).float()))
+
+
+def apart(optimizer: Any) -> None:
+    """Give an optimizer whose state are views a state of its own, for steps that it takes itself."""
+    for known in optimizer.state.values():
+        for name, value in known.items():
+            if isinstance(value, Tensor):
+                known[name] = value.clone()
+
+
+def _numbers(group: Any) -> tuple[float, ...]:
+    decay = group["weight_decay"] if group["decoupled_weight_decay"] else 0.0
+    return (group["lr"], decay, group["eps"], *group["betas"])
+
+
+def _column(values: Sequence[float]) -> Tensor:
+    """(K, 1) float64: differences and powers are taken before float32 rounds them."""
+    return torch.tensor(values, dtype=torch.float64)[:, None]

@@ -1,0 +1,306 @@
+"""Steps of K trials of one shape, vectorised over them: torch.func over stacked parameters.
+
+One model stands for all (the template); what differs between the trials is handed to it stacked: parameters, buffers,
+rows, and every number among the modules' attributes that differs (a loss weight, say). Dropout layers draw for each
+trial with its own share and stream. Whatever else differs, and all that vmap cannot do, makes the trials take turns
+instead, with a line in their records: Unvectorised. So does a first step whose loss or gradient is not that of the
+trials alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from engine.errors import one_line
+from engine.train.conf import TrainConf
+from engine.train.pack import streams
+from engine.train.pack.adam import StackedAdam, apart, can
+from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
+
+CLOSE = 1e-4  # relative, of loss and gradient: float32 rounds at 6e-8, a sum of many numbers some hundred times that
+SETTINGS = (str, bytes, bool, type(None), tuple)
+OUTSIDE = {"training", "generator", "log", "log_dict"}
+
+
+class Unvectorised(Exception):
+    """These trials cannot take a step together; the message says why."""
+
+
+class _Guard:
+    """In place of an object that differs between the trials: nobody may read it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        raise Unvectorised(f"its training step reads {self._what}.{name}, which may differ between trials")
+
+    def __deepcopy__(self, memo: Any) -> _Guard:
+        return self
+
+
+class _Step(nn.Module):
+    """A training step as the forward pass of a module, for functional_call."""
+
+    def __init__(self, template: nn.Module) -> None:
+        super().__init__()
+        self.template = template
+
+    def forward(self, batch: Batch, index: int) -> Tensor:
+        """The loss () of a batch."""
+        loss: Tensor = loss_of(self.template.training_step(batch, index))  # type: ignore[operator]
+        return loss
+
+
+def shape_of(trial: PackedTrial) -> tuple[Any, ...]:
+    """What trials must share to be vectorised: classes, names and shapes of all that a model is made of, batches."""
+    model = trial.model
+    modules = tuple((name, type(module), module.training) for name, module in model.named_modules())
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    shapes = tuple((name, tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for name, tensor in tensors)
+    settings = tuple(
+        (name, key, value)
+        for name, module in model.named_modules()
+        for key, value in sorted(vars(module).items())
+        if not key.startswith("_") and key not in OUTSIDE and isinstance(value, SETTINGS) and _hashable(value)
+    )
+    return (modules, shapes, settings, trial.conf.batch_size, type(trial.optimizer), type(trial.schedule))
+
+
+class Vector:
+    """K trials of one shape. While it lasts their parameters and optimizer state are views of its matrices.
+
+    Memory: 4 floats a parameter and trial; and, in a step, K times the activations of one trial.
+
+    Raises:
+        Unvectorised: they cannot be vectorised; then nothing of theirs has changed.
+    """
+
+    def __init__(self, trials: Sequence[PackedTrial]) -> None:
+        self.trials = list(trials)
+        self.tile = len(self.trials)  # trials of one call
+        self._models = [trial.model for trial in self.trials]
+        self._slots, self._numbers, guards = differences(self._models)
+        self._template = _Step(self._make_template(guards))
+        self._names = [name for name, p in self._models[0].named_parameters() if p.requires_grad]
+        own = [[dict(model.named_parameters())[name] for name in self._names] for model in self._models]
+        sizes = torch.tensor([0, *(parameter.numel() for parameter in own[0])]).cumsum(0).tolist()
+        self._spans = list(itertools.pairwise(sizes))
+        self._matrix = torch.empty(len(own), sizes[-1])
+        with torch.no_grad():
+            for row, parameters in enumerate(own):
+                for parameter, (start, end) in zip(parameters, self._spans, strict=True):
+                    self._matrix[row, start:end] = parameter.detach().reshape(-1)
+        self._leaves = [
+            self._matrix[:, start:end].view(len(own), *parameter.shape).detach().requires_grad_()
+            for parameter, (start, end) in zip(own[0], self._spans, strict=True)
+        ]
+        self._buffers = self._stack_buffers()
+        self._gradients = torch.empty_like(self._matrix)
+        self._check()
+        for row, parameters in enumerate(own):
+            for parameter, (start, end) in zip(parameters, self._spans, strict=True):
+                parameter.data = self._matrix[row, start:end].view(parameter.shape)
+        optimizers = [trial.optimizer for trial in self.trials]
+        stackable = all(can(o, parameters) for o, parameters in zip(optimizers, own, strict=True))
+        self._adam = StackedAdam(optimizers, self._matrix, self._spans) if stackable else None
+        self._own = own
+
+    def _make_template(self, guards: list[tuple[str, str]]) -> nn.Module:
+        template: nn.Module = copy.deepcopy(self._models[0])
+        vars(template)["_trainer"] = _Guard("trainer")
+        for name, key in guards:
+            vars(template.get_submodule(name))[key] = _Guard(f"{name}.{key}".strip("."))
+        for name, module in list(template.named_modules()):
+            if streams.is_ours(module):
+                parent, _, child = name.rpartition(".")
+                together = streams.TogetherDropout([model.get_submodule(name) for model in self._models])
+                together.training = module.training
+                setattr(template.get_submodule(parent), child, together)
+        return template
+
+    def _stack_buffers(self) -> dict[str, Tensor]:
+        """Of every trial: buffers and frozen parameters, copies."""
+        fixed = [
+            {**dict(m.named_buffers()), **{n: p.detach() for n, p in m.named_parameters() if not p.requires_grad}}
+            for m in self._models
+        ]
+        return {f"template.{name}": torch.stack([each[name] for each in fixed]) for name in fixed[0]}
+
+    # ---- a step ----------------------------------------------------------------------------------------------------
+
+    def step(self, index: int, batches: Sequence[Batch]) -> list[Tensor]:
+        """One step of every trial on its own batch; their losses, () each."""
+        losses = self._descend(index, batches)
+        if self._adam is not None:
+            self._adam.step(self._gradients)
+        else:
+            for row, trial in enumerate(self.trials):
+                for parameter, (start, end) in zip(self._own[row], self._spans, strict=True):
+                    parameter.grad = self._gradients[row, start:end].view(parameter.shape)
+                trial.optimizer.step()
+        return list(losses)
+
+    def _descend(self, index: int, batches: Sequence[Batch]) -> Tensor:
+        """Losses (K,), and the gradients into their matrix; where memory runs out in halves."""
+        losses = torch.empty(len(self.trials))
+        start = 0
+        while start < len(self.trials):
+            part = slice(start, start + self.tile)
+            drawn = [trial.generator.get_state() for trial in self.trials[part]]
+            try:
+                losses[part] = self._differentiate(index, batches, part)
+            except (MemoryError, RuntimeError) as error:
+                if self.tile == 1 or not out_of_memory(error):
+                    raise
+                for trial, state in zip(self.trials[part], drawn, strict=True):
+                    trial.generator.set_state(state)
+                self.halve()
+            else:
+                start += self.tile
+        return losses
+
+    def halve(self) -> None:
+        """From now on half as many trials in one call."""
+        self.tile = -(-self.tile // 2)
+        for trial in self.trials:
+            trial.note(f"memory ran out in its pack: {self.tile} trials at a time from there on")
+
+    def _differentiate(self, index: int, batches: Sequence[Batch], part: slice) -> Tensor:
+        leaves = [leaf[part].detach().requires_grad_() for leaf in self._leaves]
+        rows = [torch.stack(column) for column in zip(*batches[part], strict=True)]
+        for place, model in self._dropouts():
+            place.layers = tuple(m.get_submodule(model) for m in self._models[part])
+        stacked = {f"template.{name}": leaf for name, leaf in zip(self._names, leaves, strict=True)}
+        losses: Tensor = vmap(self._one(index), randomness="error")(
+            stacked, {n: b[part] for n, b in self._buffers.items()}, [n[part] for n in self._numbers], *rows
+        )
+        found = torch.autograd.grad(losses.sum(), leaves)
+        torch.cat([g.reshape(len(losses), -1) for g in found], dim=1, out=self._gradients[part])
+        return losses.detach()
+
+    def _dropouts(self) -> list[tuple[streams.TogetherDropout, str]]:
+        named = self._template.template.named_modules()
+        return [(module, name) for name, module in named if isinstance(module, streams.TogetherDropout)]
+
+    def _one(self, index: int) -> Callable[..., Tensor]:
+        """The loss of one trial, for vmap."""
+
+        def loss(parameters: Any, buffers: Any, numbers: list[Tensor], *batch: Tensor) -> Tensor:
+            for (name, key, item), number in zip(self._slots, numbers, strict=True):
+                holder = vars(self._template.template.get_submodule(name))
+                if item is None:
+                    holder[key] = number
+                else:
+                    holder[key][item] = number
+            found: Tensor = functional_call(self._template, (parameters, buffers), (batch, index))
+            return found
+
+        return loss
+
+    # ---- is it right -----------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Two steps' losses and gradients together are those of each trial alone, and leave nothing behind."""
+        drawn = [trial.generator.get_state() for trial in self.trials]
+        fixed = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        batches = [tuple(t[:PROBE_ROWS] for t in trial.standing.train_dataloader.tensors) for trial in self.trials]
+        try:
+            for index in range(2):
+                losses = self._differentiate(index, batches, slice(0, len(self.trials)))
+            for trial, state in zip(self.trials, drawn, strict=True):
+                trial.generator.set_state(state)
+            for row, model in enumerate(copy.deepcopy(self._models)):  # copies, random streams and all
+                for index in range(2):  # the second one: the first drew other random numbers
+                    alone = loss_of(model.training_step(batches[row], index))
+                trained = [p for p in model.parameters() if p.requires_grad]
+                there = torch.cat([g.reshape(-1) for g in torch.autograd.grad(alone, trained)])
+                if not _close(losses[row], alone.detach()) or not _close(self._gradients[row], there):
+                    raise Unvectorised("its loss or gradient is another one together than alone")
+        except Unvectorised:
+            raise
+        except Exception as error:  # whatever vmap says to a user's code
+            raise Unvectorised(one_line(f"{type(error).__name__}: {error}", 160)) from error
+        finally:
+            for trial, state in zip(self.trials, drawn, strict=True):
+                trial.generator.set_state(state)
+        if any(not torch.equal(fixed[name], buffer) for name, buffer in self._buffers.items()):
+            raise Unvectorised("its training step changes a buffer, as BatchNorm does")
+
+    def apart(self) -> None:
+        """Give every trial parameters and optimizer state of its own again."""
+        for trial, parameters in zip(self.trials, self._own, strict=True):
+            for parameter in parameters:
+                parameter.data, parameter.grad = parameter.data.clone(), None
+            apart(trial.optimizer)
+
+
+Slot = tuple[str, str, str | None]  # module, attribute, and the key in it where it is a dictionary
+
+
+def differences(models: Sequence[nn.Module]) -> tuple[list[Slot], list[Tensor], list[tuple[str, str]]]:
+    """Where a number differs between models of one shape, its values (K,) float32; and (module, attribute) of configs
+    that differ. Unvectorised where something else does.
+    """
+    slots: list[Slot] = []
+    values: list[Tensor] = []
+    guards: list[tuple[str, str]] = []
+
+    def look(name: str, key: str, item: str | None, found: list[Any]) -> None:
+        if all(_same(found[0], other) for other in found[1:]):
+            return
+        if isinstance(found[0], TrainConf):
+            guards.append((name, key))
+        elif all(type(value) in (int, float) for value in found):
+            slots.append((name, key, item))
+            values.append(torch.tensor(found, dtype=torch.float32))
+        else:
+            where = ".".join(filter(None, (name, key, item)))
+            raise Unvectorised(f"its attribute {where} differs between trials and is no number")
+
+    for name, first in models[0].named_modules():
+        if streams.is_ours(first):
+            continue
+        all_ = [vars(model.get_submodule(name)) for model in models]
+        for key in vars(first):
+            if key == "_hparams":  # Lightning's save_hyperparameters
+                for item in all_[0][key]:
+                    look(name, key, item, [attributes[key].get(item) for attributes in all_])
+            elif not key.startswith("_") and key not in OUTSIDE:
+                look(name, key, None, [attributes.get(key) for attributes in all_])
+    return slots, values, guards
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # an object that cannot be compared, or says so of each of its parts
+        return False
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    """Within CLOSE of the largest number; both not finite counts."""
+    if not torch.isfinite(other).all():
+        return not bool(torch.isfinite(one).all())
+    return bool((one - other).abs().max() <= CLOSE * other.abs().max() + 1e-8)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Did memory run out, on the CPU or a GPU."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said

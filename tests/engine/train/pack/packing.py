@@ -1,0 +1,159 @@
+"""Networks that a user may write, and the two ways to train a trial: alone, and beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.records import Epoch, Trial
+from engine.train.conf import SearchConf
+from engine.train.model import Model, TabularModel
+from engine.train.pack.search import PackSearch
+from engine.train.sweep import LocalSearch, SweepJob
+from tests.engine.train.made import MODEL, ignore_epoch
+
+HERE = "tests.engine.train.pack.packing"
+
+
+def of(name: str, **params: Any) -> dict[str, Any]:
+    """The config of a network of this file, or of tests.engine.train.made.MODEL with other keys."""
+    return {**MODEL, **params} if name == "Tabular" else {"_target_": f"{HERE}.{name}", **params}
+
+
+class Own(Model):
+    """Two layers and torch's dropout; its loss has a weight and label smoothing, and it logs."""
+
+    def __init__(self, *, weight: float = 1.0, smoothing: float = 0.0, dropout: float = 0.0, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.save_hyperparameters("weight")
+        self.weight, self.smoothing = weight, smoothing
+        self.body = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1))
+
+    def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.body(torch.cat((numeric, categorical.float()), dim=1)).squeeze(1)
+        return output
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        numeric, categorical, target = batch
+        target = target * (1 - self.smoothing) + 0.5 * self.smoothing
+        loss = self.weight * self.loss(self(numeric, categorical), target)
+        self.log("loss", loss)
+        return {"loss": loss}
+
+
+class FromHparams(Own):
+    """Reads the weight where Lightning keeps it."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = self.hparams["weight"] * super().loss(output, target)
+        return scaled
+
+
+class Normed(Own):
+    """Running statistics."""
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.body.insert(1, nn.BatchNorm1d(8))
+
+
+class Branching(Own):
+    """Control flow that depends on the data."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().loss(output, target) if float(output.detach().sum()) > 0 else 2 * super().loss(output, target)
+
+
+class Annealed(Own):
+    """Asks its trainer for the epoch, and its config for the rate."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (1 + self.current_epoch + self.conf.lr) * super().loss(output, target)
+
+
+class Sgd(Own):
+    """An optimizer that is not stacked, and a schedule that moves at every step."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=self.conf.lr, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class CoupledAdam(Own):
+    """Adam's weight decay, and betas of its own."""
+
+    def configure_optimizers(self) -> Any:
+        decay, betas = self.conf.weight_decay, (0.8 + self.conf.lr, 0.99)
+        return torch.optim.Adam(self.parameters(), lr=self.conf.lr, weight_decay=decay, betas=betas)
+
+
+class Hooked(Own):
+    """A hook of Lightning's."""
+
+    def on_train_batch_end(self, *rest: Any) -> None:
+        self.weight *= 0.9
+
+
+class Noisy(Own):
+    """Draws random numbers of its own."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().loss(output + 0.1 * torch.randn_like(output), target)
+
+
+class ByHand(Own):
+    """Optimizes by hand."""
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.manual_backward(self.loss(self(*batch[:2]), batch[2]))
+        optimizer.step()  # type: ignore[union-attr]
+        return self.loss(self(*batch[:2]), batch[2]).detach()
+
+
+class Marked(TabularModel):
+    """Leaves a line for every model that is drawn."""
+
+    def __init__(self, *, mark: str, **rest: Any) -> None:
+        super().__init__(**rest)
+        with open(mark, "a") as file:
+            file.write("model\n")
+
+
+def packed(job: SweepJob, pack: str = "auto", on_epoch: Any = ignore_epoch, **conf: Any) -> tuple[Trial, ...]:
+    """The sweep with its trials together."""
+    values = {"scheduler": "none", "max_failures": 0, "workers": 2}
+    search = PackSearch(SearchConf(backend="local", pack=pack, **values | conf))
+    return search.run(job, on_epoch=on_epoch, on_trial=lambda trial: None)
+
+
+def unpacked(job: SweepJob, on_epoch: Any = ignore_epoch, **conf: Any) -> tuple[Trial, ...]:
+    """The same, one trial after the other."""
+    values = {"scheduler": "none", "max_failures": 0}
+    search = LocalSearch(SearchConf(backend="local", **values | conf))
+    return search.run(job, on_epoch=on_epoch, on_trial=lambda trial: None)
+
+
+def gap(ours: Sequence[Trial], theirs: Sequence[Trial]) -> float:
+    """The largest relative difference of training losses, epoch by epoch; both sides have the same epochs."""
+    found = 0.0
+    for one, other in zip(ours, theirs, strict=True):
+        pairs: list[tuple[Epoch, Epoch]] = list(zip(one.curve, other.curve, strict=True))
+        assert pairs, one.reason
+        found = max(found, *(abs(e.train_loss / f.train_loss - 1) for e, f in pairs))
+    return found
+
+
+def weights(trial: Trial) -> bytes:
+    """Of its best epoch."""
+    return Path(trial.weights).read_bytes()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from engine.train.pack.adam import StackedAdam, apart, can
+
+SHAPES = ((4, 3), (3,), (1, 3))
+SPANS = ((0, 12), (12, 15), (15, 18))
+
+
+def parameters(seed: int) -> list[torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
+
+
+def flat(tensors: Any) -> torch.Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+MADE = [
+    (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
+    (torch.optim.AdamW, {"lr": 0.3, "betas": (0.5, 0.9), "eps": 1e-3, "fused": True}),
+    (torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.2}),
+    (torch.optim.Adam, {"lr": 0.02, "betas": (0.0, 0.5)}),
+]
+
+
+def test_every_row_steps_as_torchs_own_optimizer_does() -> None:
+    """40 steps with a rate that changes; the state goes over and comes back in between."""
+    own, twins = [[parameters(seed) for seed in range(len(MADE))] for _ in range(2)]
+    optimizers = [kind(p, **options) for (kind, options), p in zip(MADE, own, strict=True)]
+    theirs = [kind(p, **options) for (kind, options), p in zip(MADE, twins, strict=True)]
+    weights = torch.stack([flat(p) for p in own])
+    stacked = StackedAdam(optimizers, weights, SPANS)
+    generator = torch.Generator().manual_seed(9)
+    for step in range(40):
+        gradients = torch.randn(weights.shape, generator=generator)
+        if step == 20:  # a pack whose members change
+            for optimizer in optimizers:
+                apart(optimizer)
+            weights = weights.clone()
+            stacked = StackedAdam(optimizers, weights, SPANS)
+        for optimizer in (*optimizers, *theirs):
+            optimizer.param_groups[0]["lr"] *= 0.98
+        stacked.step(gradients)
+        for row, (optimizer, twin) in enumerate(zip(theirs, twins, strict=True)):
+            for parameter, (start, end) in zip(twin, SPANS, strict=True):
+                parameter.grad = gradients[row, start:end].view(parameter.shape)
+            optimizer.step()
+    for row, (mine, optimizer, twin) in enumerate(zip(optimizers, theirs, twins, strict=True)):
+        torch.testing.assert_close(weights[row], flat(twin), rtol=1e-5, atol=1e-6)
+        for one, other in zip(
+            mine.state_dict()["state"].values(), optimizer.state_dict()["state"].values(), strict=True
+        ):
+            assert float(one["step"]) == float(other["step"]) == 40
+            torch.testing.assert_close(one["exp_avg"], other["exp_avg"], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(one["exp_avg_sq"], other["exp_avg_sq"], rtol=1e-5, atol=1e-6)
+
+
+def test_steps_of_an_optimizer_that_was_set_apart_are_its_own() -> None:
+    own = parameters(0)
+    optimizer = torch.optim.AdamW(own, lr=0.1, fused=True)
+    stacked = StackedAdam([optimizer], flat(own)[None].clone(), SPANS)
+    stacked.step(torch.ones(1, 18))
+    apart(optimizer)
+    for parameter in own:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()  # one shared count would have moved once a parameter
+    assert [float(known["step"]) for known in optimizer.state.values()] == [2.0, 2.0, 2.0]
+    stacked.step(torch.ones(1, 18))
+    assert float(optimizer.state[own[0]]["step"]) == 2.0
+
+
+def test_what_is_not_a_plain_adam_over_all_parameters_steps_by_itself() -> None:
+    own = parameters(0)
+    assert can(torch.optim.AdamW(own, lr=0.1), own)
+    assert can(torch.optim.Adam(own, lr=0.1), own)
+    assert not can(torch.optim.SGD(own, lr=0.1), own)
+    assert not can(torch.optim.AdamW(own, lr=0.1, amsgrad=True), own)
+    assert not can(torch.optim.AdamW(own, lr=0.1, maximize=True), own)
+    assert not can(torch.optim.AdamW([{"params": own[:1]}, {"params": own[1:]}], lr=0.1), own)
+    assert not can(torch.optim.AdamW(own[1:], lr=0.1), own)
+    assert not can(torch.optim.AdamW(own[::-1], lr=0.1), own)
+
+
+@pytest.mark.parametrize("rate", [1e-8, 1.0])
+def test_a_rate_that_float32_cannot_hold_beside_one_is_not_lost(rate: float) -> None:
+    """1 - rate * decay is taken in float64; torch's fused AdamW does the same."""
+    own, twin = parameters(1), parameters(1)
+    mine, theirs = (torch.optim.AdamW(p, lr=rate, weight_decay=0.01, fused=True) for p in (own, twin))
+    weights = flat(own)[None].clone()
+    stacked = StackedAdam([mine], weights, SPANS)
+    for _ in range(3):
+        stacked.step(torch.full((1, 18), 1e-3))
+        for parameter in twin:
+            parameter.grad = torch.full_like(parameter, 1e-3)
+        theirs.step()
+    torch.testing.assert_close(weights[0], flat(twin), rtol=2e-6, atol=1e-7)
