@@ -119,7 +119,9 @@ def _wrong_type(text: str, where: str) -> str:
         return f"config:{where}: {wrong.group(1)} - give a value of that type"
     entry = re.search(r"Invalid type assigned: dict is not a subclass of (\w+)", text)
     if entry:  # what Hydra makes of +gate.rules.mine={...}
-        return f"config:{where}: a new entry comes in its mapping - write it as +gate.rules={{{where}: {{...}}}}"
+        asked = re.search(r"merging override \+*([\w.]+)\.\w+=", text)
+        mapping = asked.group(1) if asked else "gate.rules"
+        return f"config:{where}: a new entry comes in its mapping - write it as +{mapping}={{{where}: {{...}}}}"
     reference = re.search(r"Interpolation key '([^']+)' not found", text)
     if reference:
         return f"config:{where}: it refers to {reference.group(1)!r}, which is not there - see --cfg job for every key"

@@ -130,7 +130,7 @@ class ActConf:
     """Checked at the end of every cycle, in this order."""
     channels: dict[str, ChannelConf] = field(default_factory=dict)
     """Ways outside, by the names that rules tell."""
-    deliver_seconds: float = 5.0
+    deliver_seconds: float = 15.0
     """Seconds that sending may take after each cycle; what is left is sent later."""
     dry_run: bool = False
     """Say what would be done and what would be sent; do nothing."""
@@ -156,6 +156,11 @@ class ActConf:
         if not 0 < self.deliver_seconds <= 600:
             what = f"{self.deliver_seconds} is not between 0 and 600"
             raise ConfigError("act.deliver_seconds", what, "choose some seconds")
+        for name, way in self.channels.items():
+            if way.timeout > self.deliver_seconds:
+                what = f"{way.timeout:g} s is longer than act.deliver_seconds = {self.deliver_seconds:g}: no slow"
+                cure = "raise that, or lower this"
+                raise ConfigError(f"act.channels.{name}.timeout", f"{what} send would ever end", cure)
         if self.helped_within < 1:
             raise ConfigError("act.helped_within", f"{self.helped_within} is below 1", "choose 1 or more")
 

@@ -18,6 +18,7 @@ METRICS = measured.NAMES | frozenset(
         "drift.share",
         "drift.undecidable",
         "risk.alarm",
+        "risk.expected_alarm",
         "decide.waiting",
         "gate.rejected",
         "pipeline.seconds",
@@ -49,6 +50,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     data.violations                checks of any severity that are not OK
     gate.rejected                  1 when a gate did not open, 0 when all did or wait; absent where none was asked
     risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable
+    risk.expected_alarm            the same of losses expected without labels
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
     data.*, pipeline.*             all numbers of engine/measured.py, where the cycle recorded them
@@ -75,6 +77,8 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
         metrics["drift.undecidable"] = float(undecidable)
         if cycle.monitor.risk is not None:
             metrics["risk.alarm"] = RISK[cycle.monitor.risk.outcome]
+        if cycle.monitor.expected_risk is not None:
+            metrics["risk.expected_alarm"] = RISK[cycle.monitor.expected_risk.outcome]
         for estimate in cycle.monitor.performance.metrics if cycle.monitor.performance else ():
             metrics[f"model.{estimate.name}"] = estimate.value
             metrics[f"model.{estimate.name}.low"] = estimate.low

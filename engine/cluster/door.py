@@ -43,7 +43,7 @@ class Connection:
         """Start or join Ray; the one that this process is connected to is taken as it is.
 
         Raises:
-            ConfigError: the cluster cannot be joined.
+            ConfigError: the cluster cannot be joined, or our own Ray does not come up.
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -54,6 +54,16 @@ class Connection:
         self.ours = True
         if self.conf.kind == "local":
             self._guard()
+            self._start()
+        else:
+            look_again()
+            _join(self.conf.address or os.environ.get("RAY_ADDRESS") or "auto")
+            _wait_for(self.conf.nodes)
+
+    def _start(self) -> None:
+        import ray
+
+        try:
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -62,10 +72,11 @@ class Connection:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        else:
-            look_again()
-            _join(self.conf.address or os.environ.get("RAY_ADDRESS") or "auto")
-            _wait_for(self.conf.nodes)
+        except Exception as error:  # Ray raises bare ones, such as when its node is not up within half a minute
+            self.close()
+            what = f"Ray does not start on this machine: {redact_text(one_line(str(error)))[:200]}"
+            cure = "free some CPU, memory and disk, and run the same command again"
+            raise ConfigError("cluster", what, cure) from None
 
     def close(self) -> None:
         """End the Ray that we started, or leave the one that we joined."""

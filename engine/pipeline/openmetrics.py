@@ -40,6 +40,7 @@ HELP = {
     "drift.share": "the same, of those that could be judged",
     "drift.undecidable": "columns that could not be judged",
     "risk.alarm": "1 where the champion's risk is too high, 0 where that is not shown",
+    "risk.expected_alarm": "1 where losses expected without labels are too high, 0 where that is not shown",
     "decide.waiting": "expected loss of keeping the champion",
     "gate.rejected": "1 where a gate did not open",
     "pipeline.seconds": "wall time of the newest window",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from engine.measured import LASTING, OF_DATA, OF_WINDOW
@@ -19,6 +20,7 @@ from engine.records import (
     Epoch,
     Estimate,
     EvaluationReport,
+    ExpectedRisk,
     Flow,
     Gain,
     Measure,
@@ -70,6 +72,21 @@ def risk(outcome: RiskOutcome = RiskOutcome.NO_ALARM, **more: Any) -> Risk:
         "source": estimate(0.15, "brier"), "risk": estimate(0.16, "brier"), "reason": "", "windows": ("w1",),
     }  # fmt: skip
     return Risk(outcome=outcome, **(known | more))
+
+
+def expected_risk(outcome: RiskOutcome = RiskOutcome.NO_ALARM, **more: Any) -> ExpectedRisk:
+    values: dict[str, Any] = {
+        "model": "m1", "window": "w2", "loss": "brier", "bound": 0.17, "delta": 0.05, "outcome": outcome,
+        "reason": "", "risk": estimate(0.155, "brier"), "newest": 0.158, "error": 0.004, "windows": ("w2",),
+    }  # fmt: skip
+    return ExpectedRisk(**(values | more))
+
+
+def measured(**more: Any) -> Cycle:
+    """A cycle of which every number is known."""
+    found = cycle(pipeline=pipeline(**more))
+    assert found.monitor is not None
+    return replace(found, monitor=replace(found.monitor, expected_risk=expected_risk()))
 
 
 def drift_report(*outcomes: DriftOutcome) -> DriftReport:

@@ -38,6 +38,10 @@ def rule(**more: Any) -> RuleConf:
         (lambda: ActConf(helped_within=0), "act.helped_within: 0 is below 1 - choose 1 or more"),
         (lambda: ActConf(deliver_seconds=0), "act.deliver_seconds: 0 is not between 0 and 600 - choose some seconds"),
         (
+            lambda: ActConf(channels=TEAM, deliver_seconds=5),
+            "act.channels.team.timeout: 10 s is longer than act.deliver_seconds = 5: no slow send",
+        ),
+        (
             lambda: ActConf(rules={"a": rule(tell=["team"])}),
             "act.rules.a.tell: there is no channel 'team' - describe it in act.channels",
         ),

@@ -12,7 +12,7 @@ import pytest
 from engine.act import ACTIONS, COMPARISONS, METRICS, SEVERITIES, ActConf, RuleConf, act, metrics_of
 from engine.errors import ConfigError
 from engine.records import ActionItem, Cycle, DriftOutcome, Look, Outcome
-from tests.engine.cycles import cycle, drift_report, estimate, measure, pipeline, verdict
+from tests.engine.cycles import cycle, drift_report, estimate, measure, measured, pipeline, verdict
 
 EXPECTED = {
     "data.rows": 1000.0,
@@ -53,8 +53,9 @@ def test_every_metric_of_a_full_cycle() -> None:
 
 
 def test_every_metric_that_a_rule_may_name_is_measured_and_every_measured_one_may_be_named() -> None:
-    found = metrics_of(cycle(pipeline=pipeline()))
+    found = metrics_of(measured())
     assert found.items() >= metrics_of(cycle()).items()
+    assert found["risk.expected_alarm"] == 0.0
     assert set(found) >= METRICS
     for name in found:
         assert rule(name).metric == name

@@ -17,7 +17,7 @@ from engine.act import METRICS, metrics_of
 from engine.pipeline.openmetrics import HELP, Exposition, sample
 from engine.promote.ledger import Ledger
 from engine.records import Cycle, to_plain
-from tests.engine.cycles import cycle, pipeline, verdict
+from tests.engine.cycles import cycle, measured, pipeline, verdict
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_it_is_openmetrics_with_types_units_and_help(ledger: Ledger) -> None:
 
 
 def test_every_metric_that_a_rule_may_name_is_told_once(ledger: Ledger) -> None:
-    told = cycle(pipeline=pipeline())
+    told = measured()
     found = samples(tell(ledger, told))
     numbers = metrics_of(told)
     assert set(numbers) >= METRICS

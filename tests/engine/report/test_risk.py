@@ -13,14 +13,6 @@ from tests.engine import cycles
 from tests.engine.cycles import cycle, estimate
 
 
-def expected(outcome: RiskOutcome = RiskOutcome.NO_ALARM, **more: Any) -> ExpectedRisk:
-    values: dict[str, Any] = {
-        "model": "m1", "window": "w2", "loss": "brier", "bound": 0.17, "delta": 0.05, "outcome": outcome,
-        "reason": "", "risk": estimate(0.155, "brier"), "newest": 0.158, "error": 0.004, "windows": ("w2",),
-    }  # fmt: skip
-    return ExpectedRisk(**(values | more))
-
-
 def told(window: str, labelled: str, by_labels: RiskOutcome, ahead: ExpectedRisk | None, **more: Any) -> Cycle:
     seen = cycle().monitor
     assert seen is not None
@@ -42,7 +34,7 @@ def test_labels_and_what_is_expected_are_two_marks() -> None:
     page = section(
         told("w1", "", RiskOutcome.UNDECIDABLE, None, reason="no labels have come in since",
              risk=estimate(math.nan, "brier", n=0)),
-        told("w2", "w1", RiskOutcome.NO_ALARM, expected()),
+        told("w2", "w1", RiskOutcome.NO_ALARM, cycles.expected_risk()),
     )  # fmt: skip
     assert page.count('class="dot"') == 1  # w1, once its labels were in
     assert page.count('class="diamond inconclusive"') == 1
@@ -54,10 +46,9 @@ def test_labels_and_what_is_expected_are_two_marks() -> None:
 
 
 def test_an_alarm_of_either_is_said_by_its_name() -> None:
-    late = told("w3", "w2", RiskOutcome.ALARM, expected(), since="w2", reason="brier is above 0.17")
-    soon = told(
-        "w3", "w2", RiskOutcome.NO_ALARM, expected(RiskOutcome.ALARM, since="w3", reason="brier is expected above")
-    )
+    late = told("w3", "w2", RiskOutcome.ALARM, cycles.expected_risk(), since="w2", reason="brier is above 0.17")
+    ahead = cycles.expected_risk(RiskOutcome.ALARM, since="w3", reason="brier is expected above")
+    soon = told("w3", "w2", RiskOutcome.NO_ALARM, ahead)
     assert list(risk.attention(late)) == ["w3: the risk is too high since w2: brier is above 0.17."]
     assert list(risk.attention(soon)) == ["w3: the risk is expected to be too high since w3: brier is expected above."]
     assert "\u25b2" in section(told("w2", "w1", RiskOutcome.NO_ALARM, None), late)
@@ -65,7 +56,7 @@ def test_an_alarm_of_either_is_said_by_its_name() -> None:
 
 
 def test_what_is_undecidable_is_drawn_nowhere_and_says_why() -> None:
-    lost = expected(RiskOutcome.UNDECIDABLE, newest=math.nan, error=math.nan, reason="rows <lie> elsewhere")
+    lost = cycles.expected_risk(RiskOutcome.UNDECIDABLE, newest=math.nan, error=math.nan, reason="rows <lie> elsewhere")
     page = section(told("w2", "w1", RiskOutcome.NO_ALARM, lost))
     assert 'class="diamond inconclusive"' not in page
     assert "rows &lt;lie&gt; elsewhere" in page
@@ -75,6 +66,6 @@ def test_what_is_undecidable_is_drawn_nowhere_and_says_why() -> None:
 
 def test_the_page_has_it_behind_performance() -> None:
     page = html.render(
-        [told("w2", "w1", RiskOutcome.NO_ALARM, expected())], title="t", primary="roc_auc_score", config={}
+        [told("w2", "w1", RiskOutcome.NO_ALARM, cycles.expected_risk())], title="t", primary="roc_auc_score", config={}
     )
     assert page.index('id="performance"') < page.index('id="risk"') < page.index('id="windows"')

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,6 +196,7 @@ def test_calls_are_bounded(tracker: WandbTracker, tmp_path: Path, monkeypatch: p
         real(self, id, steps)
 
     monkeypatch.setattr("engine.track.wandb_writer.Writer.log", counted)
+    monkeypatch.setattr("engine.track.weights_and_biases.time", SimpleNamespace(monotonic=lambda: 7.0))
     trials = tuple(make_trial(i, epochs=50) for i in range(40))
     tracker.start("tides", {})
     live(tracker, make_sweep(), trials)

@@ -9,14 +9,13 @@ from engine.records import RiskOutcome
 from engine.track.describe import describe_cycle
 from tests.engine import cycles
 from tests.engine.cycles import cycle, measure, pipeline
-from tests.engine.report.test_risk import expected
 
 
 def test_both_readings_of_the_risk_are_numbers_and_facts() -> None:
     seen = cycles.cycle().monitor
     assert seen is not None
     own = cycles.risk(RiskOutcome.ALARM, since="w1", reason="too high", newest=0.2, evidence=4.0)
-    lost = expected(RiskOutcome.UNDECIDABLE, newest=math.nan, reason="rows lie elsewhere")
+    lost = cycles.expected_risk(RiskOutcome.UNDECIDABLE, newest=math.nan, reason="rows lie elsewhere")
     found = describe_cycle(cycles.cycle(monitor=dataclasses.replace(seen, risk=own, expected_risk=lost)), {})
     risk = {name: value for name, value in found.numbers.items() if name.startswith("risk/")}
     assert risk == {
