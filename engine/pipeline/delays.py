@@ -74,7 +74,7 @@ def episodes(told: Sequence[Moment]) -> list[Episode]:
             now = Episode(Point(m.index, m.opened))
         if now is None:
             continue
-        if now.detected is None and m.detected is not None:
+        if now.detected is None and m.detected is not None and not _late(m):
             now = replace(now, detected=Point(m.index, m.detected))
         if m.promoted is not None:
             now = replace(now, promoted=Point(m.index, m.promoted), over=True)
@@ -82,6 +82,11 @@ def episodes(told: Sequence[Moment]) -> list[Episode]:
             now = replace(now, over=True)
         found.append(now)
     return found
+
+
+def _late(m: Moment) -> bool:
+    """A challenger that waited had been promoted before this window's decision to act: that led to nothing yet."""
+    return m.promoted is not None and m.detected is not None and m.detected.seq > m.promoted.seq
 
 
 def outages(told: Sequence[Moment], floor: Floor | None) -> list[Outage]:

@@ -69,6 +69,14 @@ def test_a_decision_to_act_detects_as_well_as_an_alert_and_a_decision_to_keep_do
     assert medians(book)["drift_to_detection_windows"].value == 1.0
 
 
+def test_a_decision_after_the_promotion_of_who_waited_detected_nothing_before_it() -> None:
+    book = founded().open().close(MOVED)
+    book.open().promote("m1").decide("retrain").close(MOVED)
+    found = medians(book)
+    assert found["drift_to_promotion_windows"].value == 1.0
+    assert not [name for name in found if "detection" in name]
+
+
 @pytest.mark.parametrize("metric", ["pipeline.seconds", "data.blocked"])
 def test_an_alert_on_something_else_detects_no_drift(metric: str) -> None:
     book = founded().open().alert(metric).close(MOVED)
