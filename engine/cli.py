@@ -169,7 +169,7 @@ def run(argv: list[str]) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        return _refuse(f"command line:{verb}: no such verb - {_nearest(verb, list(VERBS))}")
+        return _refuse(f"command line:{verb[:80]}: no such verb - {_nearest(verb, list(VERBS))}")
     try:
         ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
         flags, overrides = split([word for word in rest if word not in ours])

@@ -42,7 +42,7 @@ DOORS = {
     ),
     "smtplib": ("engine.effects.mail.",),
     "sqlalchemy": ("engine.promote.",),
-    "ssl": ("engine.effects.guard.",),
+    "ssl": ("engine.effects.guard.", "engine.reach."),
     "torch": ("engine.train.",),
     "wandb": ("engine.track.",),
 }

@@ -114,9 +114,12 @@ def test_requirements_are_ranges_and_installed_ones_are_inside() -> None:
 def test_every_extra_names_the_file_that_needs_it() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     for extra in ("cluster", "gpu", "postgres"):
-        found = re.search(rf"^{extra} = .*# (\S+)$", text, re.MULTILINE)
-        assert found, extra
-        assert (ROOT / found.group(1)).exists(), found.group(1)
+        block = re.search(rf"^{extra} = \[[^]]*?(?:\[[^]]*\][^]]*?)*\].*$", text, re.MULTILINE)
+        assert block, extra
+        named = re.findall(r"# (\S+?):?(?: |$)", block.group(), re.MULTILINE)
+        assert named, extra
+        for file in named:
+            assert (ROOT / file).exists(), file
 
 
 def test_files_that_pyproject_names_exist() -> None:

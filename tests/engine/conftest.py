@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from engine.data.tables import write_parquet
 from tests.engine.promote import servers
 from tests.engine.world import LAST, YOUNG, Answer, World, make_world
 
@@ -77,3 +80,15 @@ def postgresql_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database on a server that the tests start."""
     server: servers.Server = request.getfixturevalue("postgresql")
     return server.database()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Two files of no project: numbers, words and a time; the numbers have moved."""
+    rng = np.random.default_rng(5)
+    when = pa.array(np.arange(500), pa.timestamp("us"))
+    words = rng.choice(["a", "b"], 500)
+    for name, shift in (("a", 0.0), ("b", 1.0)):
+        table = pa.table({"x": rng.normal(shift, 1, 500), "y": rng.normal(0, 1, 500), "word": words, "when": when})
+        write_parquet(table, tmp_path / f"{name}.parquet")
+    return tmp_path / "a.parquet", tmp_path / "b.parquet"
