@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def command(work: Path) -> str:
     return digest(shown, weights, winner.id if winner else "", kept)
 
 
-def undisturbed(work: Path) -> tuple[list[str], str]:
+def undisturbed(run: Callable[[], str]) -> tuple[list[str], str]:
     """The operations of an undisturbed run, and what it leads to."""
 
     def task() -> str:
@@ -80,7 +81,7 @@ def undisturbed(work: Path) -> tuple[list[str], str]:
             execute()
 
         with durable.intercept(watch):
-            return json.dumps([command(work), operations])
+            return json.dumps([run(), operations])
 
     status, text = forked(task)
     if status:
@@ -91,7 +92,7 @@ def undisturbed(work: Path) -> tuple[list[str], str]:
 
 def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     """All cases, one after the other."""
-    operations, expected = undisturbed(work)
+    operations, expected = undisturbed(lambda: command(work))
     needed = trained(work)
     killed, dearest, wrong = 0, 0, []
     cases = cases_of(operations, every, doubles)

@@ -15,13 +15,13 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from engine import durable
 from engine.records import digest
 from engine.train.sweep import SweepJob
 from tests.engine.crash import cases_of
 from tests.engine.promote.crash import forked, killer
+from tests.engine.train.crash import undisturbed
 from tests.engine.train.made import MODEL, make_job, make_plan
 from tests.engine.train.pack.packing import of, packed
 
@@ -57,30 +57,10 @@ def gap(found: str, expected: str) -> float:
     return max(abs(one / two - 1) for one, two in zip(losses, others, strict=True))
 
 
-def undisturbed(work: Path) -> tuple[list[str], str]:
-    """The operations of an undisturbed run, and what it leads to."""
-
-    def task() -> str:
-        operations: list[str] = []
-
-        def watch(step: durable.Step, execute: Any) -> None:
-            operations.append(step.operation)
-            execute()
-
-        with durable.intercept(watch):
-            return json.dumps([command(work), operations])
-
-    status, text = forked(task)
-    if status:
-        raise SystemExit(text)
-    result, operations = json.loads(text)
-    return operations, result
-
-
 def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     """All cases, one after the other."""
     work.mkdir(exist_ok=True)
-    operations, expected = undisturbed(work)
+    operations, expected = undisturbed(lambda: command(work))
     killed, worst, wrong = 0, 0.0, []
     cases = cases_of(operations, every, doubles)
     for case in cases:
