@@ -205,7 +205,7 @@ def memory() -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("part", "every", "doubles"),
     [
-        pytest.param("retrain", 160, 1, id="small"),
+        pytest.param("retrain", 320, 1, id="small"),
         pytest.param("founding", 1, 100, id="founding", marks=pytest.mark.slow),
         pytest.param("retrain", 1, 100, id="retrain", marks=pytest.mark.slow),
     ],

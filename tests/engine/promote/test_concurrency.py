@@ -17,7 +17,7 @@ from engine.records import Stage
 from tests.engine.promote import contest, servers
 
 Record = Callable[[str, object], None]
-SMALL = (6, 100)  # processes, rounds
+SMALL = (6, 50)  # processes, rounds
 FULL = (16, 500)
 SIZES = [pytest.param(*SMALL, id="small"), pytest.param(*FULL, id="full", marks=pytest.mark.slow)]
 

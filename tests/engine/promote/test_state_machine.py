@@ -304,7 +304,7 @@ class Clients(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [pytest.param(100, 30, id="small"), pytest.param(2000, 50, id="full", marks=pytest.mark.slow)],
+    [pytest.param(40, 30, id="small"), pytest.param(2000, 50, id="full", marks=pytest.mark.slow)],
 )
 def test_no_sequence_of_orders_breaks_the_ledger(
     examples: int, steps: int, record_property: Callable[[str, object], None]
