@@ -41,8 +41,9 @@ def test_kill_9_inside_of_a_window(
     """After each kill the same command goes on; at the end the ledger is that of a loop that nobody killed."""
     world = young.copy(tmp_path / "run")
     pairs = rows_after(ended, young)
-    cases = first_of_each_kind(pairs) if size == "small" else pairs
-    assert {kind for kind, _ in cases} >= {"opened", "decision", "candidate", "stage", "evaluation", "verdict", "cycle"}
+    firsts = first_of_each_kind(pairs)
+    assert {kind for kind, _ in firsts} >= {"opened", "decision", "candidate", "stage", "evaluation", "verdict", "cycle"}
+    cases = firsts[1::3] if size == "small" else pairs
     words = [*ONCE, f"watch.until={LAST}"]
     command = [sys.executable, "-m", "tests.engine.watch.killed", str(world.folder), str(world.out)]
     done = subprocess.run(
