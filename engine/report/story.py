@@ -90,9 +90,11 @@ def _production_sentence(story: Story, primary: str) -> str:
 
 def _year_sentence(story: Story) -> str:
     kept, retrained, retuned = (story.actions[a] for a in (Action.KEEP, Action.RETRAIN, Action.RETUNE))
+    recalibrated = story.actions.get(Action.RECALIBRATE, 0)
+    mapped = f"{recalibrated} recalibrated it, " if recalibrated else ""
     said = (
         f"In {_many(story.windows, 'window')}, {_many(kept, 'decision')} kept the model, "
-        f"{retrained} retrained it and {retuned} tuned it anew."
+        f"{mapped}{retrained} retrained it and {retuned} tuned it anew."
     )
     outcome = ", ".join(
         f"{story.count(became)} {word}"
