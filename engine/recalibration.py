@@ -68,9 +68,11 @@ class Recalibrator:
     def candidate(
         self, decision: Decision, past: Past, champion: str, usable: Sequence[str], recipe: Recipe
     ) -> Candidate:
-        """The champion recalibrated, as the decision says."""
+        """The champion recalibrated, as the decision says. DataError where the window is gone that it stood on."""
         grounds = self._grounds(past, champion, usable)
-        assert grounds is not None  # it was decided on them
+        if grounds is None:  # it was decided on one: the config was edited since
+            what = f"{decision.window} is to recalibrate {champion[:12]}, and no labelled window is new to it"
+            raise DataError("decide.recalibrate", what, "run with the config that this was decided with")
         with self.ports.watch.lap("train"):
             return recalibrate(decision, grounds, usable[-1], recipe, self.ports.store)
 

@@ -18,12 +18,17 @@ from sklearn.metrics import log_loss
 
 from engine import challenger, durable, predictor
 from engine.data.tables import split_by_time, write_parquet
-from engine.errors import ArtifactError
+from engine.errors import ArtifactError, DataError
 from engine.evaluate.conf import EvaluateConf
+from engine.gate import untrained
+from engine.past import Past
 from engine.promote import card
 from engine.promote.store import Store
-from engine.recalibration import LABELS, STILL, Grounds, measured, recalibrate
+from engine.recalibration import LABELS, STILL, Grounds, Recalibrator, measured, recalibrate
 from engine.records import Action, Candidate, Cycle, Outcome, Stage, Task, find
+from engine.steps import Steps
+from engine.track.describe import describe_cycle
+from engine.track.port import sweep_of
 from engine.train import weights
 from engine.train.conf import SearchConf
 from engine.train.fit import build
@@ -151,6 +156,12 @@ def test_the_report_says_so(told: World) -> None:
     assert "a map fitted on 1,200 rows of 2026-04" in text
 
 
+def test_a_tracker_is_told_of_the_window_and_of_no_sweep(told: World) -> None:
+    cycle, _ = mapped(told)
+    assert sweep_of(cycle, {}) is None
+    assert describe_cycle(cycle, {}).facts["train/recalibrated_on"] == "2026-04"
+
+
 def test_evaluate_applies_the_map(told: World) -> None:
     cycle, made = mapped(told)
     answer = told.ask("evaluate", f"artifact={made.model}", "window=2026-05")
@@ -190,6 +201,17 @@ def test_killed_and_run_again_the_artifact_is_the_same(at: int, before: World, t
     assert MAPPED not in world.cycles()
     assert world.run("loop", f"loop.until={MAPPED}") == 0
     assert mapped(world)[1].model == mapped(told)[1].model
+
+
+def test_a_decision_whose_window_is_gone_is_refused_in_one_line(told: World) -> None:
+    cycle, _ = mapped(told)
+    assert cycle.decision is not None
+    with told.opened() as (confs, ports):
+        steps = Steps(confs, ports)
+        past = Past(ports.ledger, MAPPED)
+        recalibrator = Recalibrator(confs, ports, steps.read, steps.model)
+        with pytest.raises(DataError, match="and no labelled window is new to it - run with the config that this was"):
+            recalibrator.candidate(cycle.decision, past, cycle.champion, ["2026-01", "2026-02"], steps.recipe())
 
 
 # ---- without a loop -------------------------------------------------------------------------------------------------
@@ -298,6 +320,7 @@ def test_labels_that_tell_no_map_give_no_model_and_say_why(store: Store, tmp_pat
     made = recalibrate(make_decision(Action.RECALIBRATE), few, "w4", make_recipe(tmp_path), store)
     assert made.model == ""
     assert "are too few for a map of scores" in made.trials[0].reason
+    assert untrained(made, champion="c", window="w4").reason.startswith("no map was found: labels: ")
     assert math.isnan(measured(few, "log_loss", make_conf(), EvaluateConf()).value)
 
 
