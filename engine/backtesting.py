@@ -103,14 +103,14 @@ def _real(config: Config, composer: Composer, console: Console) -> Contested:
         ),
         pictured=lines,
         left_out=tuple(left_out),
-        remarks=(*REMARKS, *_of_retunes(config)),
+        remarks=(*REMARKS, *_of_actions(config)),
     )
 
 
-def _of_retunes(config: Config) -> list[str]:
-    if config.backtest.retune:
-        return []
-    return [f"a RETUNE gives the model of a RETRAIN, and is charged {config.search.num_samples} times its compute"]
+def _of_actions(config: Config) -> list[str]:
+    said = [f"a RETUNE gives the model of a RETRAIN, and is charged {config.search.num_samples} times its compute"]
+    maps = ["RECALIBRATE is not played: what a map wins is measured by the loop alone"]
+    return (maps if config.decide.recalibrate else []) + ([] if config.backtest.retune else said)
 
 
 def _names(config: Config) -> list[str]:

@@ -291,6 +291,13 @@ def _manifest(
         "config": redact(config),
         "params": winner.params,
         "metrics": {f"validation.{job.metric}": winner.value},
+        **made_with(),
+    }
+
+
+def made_with() -> dict[str, Any]:
+    """Code and packages, for a manifest."""
+    return {
         "code": {"tidegate": __version__, "commit": commit(), "python": platform.python_version()},
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }

@@ -204,6 +204,7 @@ class Past:
                     gain=gains[-1] if gains else None,
                     age=_newer(candidate, champion, index_of) if champion else 0,
                     lost=self._lost(row.payload["decision"]),
+                    recalibrated=bool(candidate.recalibrated_on),
                 )
             )
         return tuple(attempts)

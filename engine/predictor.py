@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,14 @@ from engine.data.features import Encoder
 from engine.errors import ArtifactError, InputError, one_line
 from engine.promote.signing import Signing
 from engine.promote.store import Store
-from engine.records import Task, to_plain
+from engine.records import Task, from_plain, to_plain
 from engine.train.conf import BUILT_IN, ModelConf, TrainConf
+from engine.train.scaling import Scaling
 
 FORMAT = 1
 KEY = "--verify-key="  # on the command line of the cold check
 MEASURE = "--measure"
+SCALING = "scaling.json"  # the file of the map, where one was put behind the network
 PROBE_ROWS = 256
 TOLERANCE = 1e-6  # absolute, on a probability; relative to the largest prediction in regression
 
@@ -59,6 +61,20 @@ class Predictor:
         from engine.train.fit import predict
 
         return predict(self.model, self.encoder.transform(table, labelled=False), self.task)
+
+    def raw(self, table: pa.Table) -> np.ndarray:
+        """Float64 outputs of the network alone, (N,) or (N, C): no map behind it, and no link."""
+        from engine.train.fit import predict
+        from engine.train.scaled import unscaled
+
+        rows = self.encoder.transform(table, labelled=False)
+        return predict(unscaled(self.model), rows, Task.REGRESSION)  # a regression's link is the output itself
+
+    def scaled(self, scaling: Scaling) -> Predictor:
+        """The same network with this map behind it, in place of the one that was there."""
+        from engine.train.scaled import Scaled, unscaled
+
+        return replace(self, model=Scaled(unscaled(self.model), scaling))
 
 
 def pack(
@@ -120,7 +136,36 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
     with _understood(f"{artifact[:12]}/weights.safetensors"):
         weights_file.load(network, store.read(artifact, "weights.safetensors"), f"{artifact[:12]}/weights.safetensors")
     network.eval()
-    return Predictor(artifact=artifact, encoder=encoder, model=network)
+    predictor = Predictor(artifact=artifact, encoder=encoder, model=network)
+    return predictor.scaled(_scaling(store, artifact, encoder)) if SCALING in _files(store, artifact) else predictor
+
+
+def repack(store: Store, artifact: str, scaling: Scaling, trusted: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """The files of an artifact with this map behind its network: their very bytes, but for the recorded predictions.
+
+    ArtifactError where it cannot be read, or predicts no finite number for a probe row then.
+    """
+    predictor = load(store, artifact, trusted).scaled(scaling)
+    probe = _parsed(store, artifact, "probe.json")
+    with _understood(f"{artifact[:12]}/probe.json"):
+        predictions = predictor.predict(_probed(predictor, **probe)[0])
+    if not np.isfinite(predictions).all():
+        raise ArtifactError("probe.json", "the map gives numbers that are not finite", "retrain the model")
+    made = {"probe.json": _json({**probe, "predictions": predictions.tolist()}), SCALING: _json(to_plain(scaling))}
+    return {name: store.read(artifact, name) for name in _files(store, artifact) if name not in made} | made
+
+
+def _files(store: Store, artifact: str) -> list[str]:
+    return sorted(store.manifest(artifact)["files"])
+
+
+def _scaling(store: Store, artifact: str, encoder: Encoder) -> Scaling:
+    """The map of scaling.json; ArtifactError where it is none, or one of another task."""
+    with _understood(f"{artifact[:12]}/{SCALING}", "holds no map of scores"):
+        scaling = from_plain(Scaling, _parsed(store, artifact, SCALING))
+        if scaling.task is not encoder.spec.task:
+            raise ValueError(f"it is one of a {scaling.task.value} model")
+    return scaling
 
 
 def _described(artifact: str, described: dict[str, Any]) -> tuple[ModelConf, TrainConf]:

@@ -188,9 +188,12 @@ class ValidationReport:
 
 
 class Action(enum.Enum):
-    """What is worth doing: RETRAIN keeps the hyperparameters and starts warm, RETUNE is a full sweep."""
+    """What is worth doing: RECALIBRATE keeps the network and maps its scores anew, RETRAIN keeps the hyperparameters
+    and starts warm, RETUNE is a full sweep.
+    """
 
     KEEP = "keep"
+    RECALIBRATE = "recalibrate"
     RETRAIN = "retrain"
     RETUNE = "retune"
 
@@ -211,6 +214,7 @@ class Option:
     cost: Money  # KEEP: the expected loss of waiting; else compute and people's time
     gain: Money  # what it brings back, the chance to fail its gate included
     probability: float  # that the gain exceeds the cost; NaN where that is undecidable, and of KEEP
+    why: str = ""  # what its gain stands on, where that is not what the others stand on
 
 
 @record
@@ -226,7 +230,9 @@ class Decision:
     acting: Money  # expected cost of one attempt, whether it passes its gate or not
     probability: float  # that acting pays, the chance to fail the gate included; NaN where that is undecidable
     currency: str
-    options: tuple[Option, ...] = ()  # KEEP, RETRAIN and RETUNE; without a champion RETUNE alone
+    options: tuple[
+        Option, ...
+    ] = ()  # KEEP, RECALIBRATE where weighed, RETRAIN, RETUNE; without a champion RETUNE alone
     counterfactual: str = ""  # what the other choice was expected to come to, in a sentence
     wanted: int = 0  # windows in a row in which the policy wanted to act and its patience held it
 
@@ -316,6 +322,9 @@ class Candidate:
     mode: str = "max"  # is the largest value of the metric best, or the smallest (min)
     front: tuple[str, ...] = ()  # several metrics: the trials that none is better than in all of them
     planned: int = 0  # trials the sweep may run; a budget ends it earlier
+    recalibrated_on: str = (
+        ""  # RECALIBRATE: the window that the map was fitted on; `training_windows` are the network's
+    )
 
     @property
     def winner(self) -> Trial | None:

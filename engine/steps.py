@@ -19,7 +19,9 @@ from engine.past import Past
 from engine.predicted import Predicted
 from engine.predictor import Predictor, load
 from engine.promote.entries import DECISION
+from engine.recalibration import Recalibrator
 from engine.records import (
+    Action,
     Asked,
     Candidate,
     Cycle,
@@ -42,6 +44,7 @@ from engine.validate.window import validate
 from engine.watch.arrival import ARRIVAL, LANDED, Known
 
 T = TypeVar("T")
+VALIDATION_ROWS = "the sweep's validation rows"
 
 
 class Steps:
@@ -60,6 +63,7 @@ class Steps:
         self._predict = Predicted()
         self._maturity = Maturity(confs, ports, self.model, self._predict)
         self._risk = RiskWatch(confs, ports, self.read, self._predict)
+        self._recalibrator = Recalibrator(confs, ports, self.read, self.model)
         self.acting = Acting(confs, ports, self.record)
         self._windows: dict[tuple[str, bool], Window] = {}
         self._models: dict[str, Predictor] = {}
@@ -245,6 +249,7 @@ class Steps:
             wanted=past.wanted,
             asked=past.asked.action if past.asked else "",
             asked_why=past.asked.reason if past.asked else "",
+            calibration=self._recalibrator.measured(past, champion, self._usable(past, mature)),
         )
         evidence = from_plain(Evidence, to_plain(evidence))  # what the ledger can hold of it is what decides
         with self.ports.watch.lap("decide"):
@@ -278,7 +283,8 @@ class Steps:
         cycle = replace(cycle, candidate=candidate)
         if not candidate.model:
             return cycle
-        reason = f"{decision.action.value}: {candidate.metric} {candidate.value:.4f} on the sweep's validation rows"
+        where = f"{candidate.recalibrated_on}, to which it was fitted" if candidate.recalibrated_on else VALIDATION_ROWS
+        reason = f"{decision.action.value}: {candidate.metric} {candidate.value:.4f} on {where}"
         return self.move(cycle, candidate.model, None, Stage.CANDIDATE, reason)
 
     def _train(self, cycle: Cycle, past: Past, mature: int) -> Candidate:
@@ -286,6 +292,9 @@ class Steps:
         assert decision is not None  # decide() came before
         champion = self.champion(cycle)
         made = past.candidate(champion) if champion else None
+        if decision.action is Action.RECALIBRATE:
+            usable = self._usable(past, mature)
+            return self._recalibrator.candidate(decision, past, champion, usable, self.recipe())
         rows = self.training_rows(past, mature)
         search, watch = self.ports.search, self.ports.watch
         warm = challenger.Warm(self.model(champion), made.params) if champion and made else None
@@ -320,7 +329,7 @@ class Steps:
 
     def training_rows(self, past: Past, mature: int) -> TrainingRows:
         """The hold-out is the newest labelled window that was fit for use; the ones before it are trained on."""
-        usable = [name for name in self.names[: mature + 1] if name not in past.blocked]
+        usable = self._usable(past, mature)
         if len(usable) < 2:
             cure = "wait for the next window, or lower data.label_lag"
             raise DataError(self.confs.data.path, f"{len(usable)} labelled windows are fit for use, 2 are needed", cure)
@@ -329,6 +338,10 @@ class Steps:
             windows=tuple(self.read(name, labelled=True) for name in span),
             holdout=self.read(usable[-1], labelled=True),
         )
+
+    def _usable(self, past: Past, mature: int) -> list[str]:
+        """Labelled windows that were fit for use, oldest first."""
+        return [name for name in self.names[: mature + 1] if name not in past.blocked]
 
     def evaluate(self, cycle: Cycle, past: Past) -> Cycle:
         """Challenger and champion on the hold-out rows."""

@@ -1,8 +1,8 @@
 """Stage 4, decide: is acting worth it. Pure functions of reports, history, costs and the window's place in time.
 
 conf.py and evidence.py what goes in; costs.py what waiting and acting cost, as distributions; scope.py how far an
-attempt goes; watchers.py, cara.py, forecast.py, worth.py the policies; policies.py the guards, and what is made of a
-policy's word.
+attempt goes, recalibrate.py the one that trains nothing; watchers.py, cara.py, forecast.py, worth.py the policies;
+policies.py the guards, and what is made of a policy's word.
 """
 
 from engine.decide.conf import DecideConf

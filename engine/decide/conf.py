@@ -68,6 +68,9 @@ class DecideConf:
     learned: bool = False
     """cost_aware: learn from every attempt what the points lost, the age and the last gain tell of the next one (conf
     decide=learned); false: learn what a window of age costs, and how often gates were passed."""
+    recalibrate: bool = False
+    """cost_aware: weigh, beside attempts that train, to keep the network and to map its scores anew (RECALIBRATE). What
+    that wins is measured on rows that the network has not seen; of a ranking it wins nothing."""
     drift_share: float = 0.3
     """Policy drift: act when this share of the compared columns has moved."""
     points: float = 3.0

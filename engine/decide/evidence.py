@@ -18,6 +18,7 @@ class Attempt:
     gain: Estimate | None = None  # challenger minus champion on the hold-out
     age: int = 0  # windows that the challenger was trained on and the champion was not
     lost: float | None = None  # baseline minus realised of the champion when it was decided on; None: undecidable
+    recalibrated: bool = False  # the champion's network with a map behind it: nothing was trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +51,4 @@ class Evidence:
     wanted: int = 0  # windows in a row, up to the one before, in which the policy wanted to act and did not yet
     asked: str = ""  # retrain or retune, where an action item asks for one; the policy is not asked then
     asked_why: str = ""
+    calibration: Estimate | None = None  # of the primary metric: with a map behind the champion, minus without it

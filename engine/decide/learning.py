@@ -114,7 +114,11 @@ def passing(evidence: Evidence, conf: DecideConf) -> Passing:
     """Its chance at the gate, and what it brings: E[g; g + e > c] and its spread, g the gain and e its measurement."""
     points = predicted(evidence, conf)
     errors = [gain.std for attempt in evidence.attempts if math.isfinite((gain := _gain(attempt, evidence, conf)).std)]
-    error = sum(errors) / len(errors) if errors else FIRST_ERROR * conf.staleness_std
+    return passed(points, sum(errors) / len(errors) if errors else FIRST_ERROR * conf.staleness_std)
+
+
+def passed(points: Money, error: float) -> Passing:
+    """The same of an attempt that is expected to win these points, measured at its gate with this standard error."""
     spread, total = points.std, math.hypot(points.std, error)
     if not (math.isfinite(points.mean) and math.isfinite(total)) or total == 0:
         return Passing(Money(mean=math.nan, std=math.nan), Money(mean=math.nan, std=math.nan))

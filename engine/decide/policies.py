@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.decide import cara, watchers
+from engine.decide import cara, recalibrate, watchers
 from engine.decide.conf import DecideConf
 from engine.decide.costs import probability_of_paying
 from engine.decide.evidence import Attempt, Evidence
@@ -14,17 +14,18 @@ from engine.decide.expected import gain, waiting
 from engine.decide.forecast import upf
 from engine.decide.scope import cost_now, how
 from engine.decide.worth import cost_aware, counterfactual, options
-from engine.records import Action, Decision, digest, to_plain
+from engine.records import Action, Decision, Option, digest, to_plain
 
 Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 
 # Fields that ledgers of release 0.1.0 do not have: at their default they are no part of an id, which stays as it was.
 LATER = {
-    Evidence: ("track", "wanted", "asked", "asked_why"),
+    Evidence: ("track", "wanted", "asked", "asked_why", "calibration"),
     DecideConf: (
         "patience",
         "hysteresis",
         "learned",
+        "recalibrate",
         "drift_share",
         "points",
         "cusum_slack",
@@ -47,21 +48,27 @@ class Choice:
 
 
 def decide(evidence: Evidence, conf: DecideConf) -> Decision:
-    """KEEP, RETRAIN or RETUNE, with what it is worth. The same evidence and config give the same decision and id."""
+    """KEEP, RECALIBRATE, RETRAIN or RETUNE, with what it is worth. The same evidence and config give the same decision
+    and id.
+    """
     choice = choose(evidence, conf)
-    cost = cost_now(evidence, conf)
+    known = recalibrate.trained(evidence)
+    offered = options(evidence, conf)
+    cost, brings = cost_now(known, conf), gain(known, conf)
+    if choice.action is Action.RECALIBRATE:
+        cost, brings = next((o.cost, o.gain) for o in offered if o.action is choice.action)
     return Decision(
         id=digest("decision", _told(evidence), _told(conf)),
         window=evidence.window,
         policy=conf.policy,
         action=choice.action,
         reason=choice.reason,
-        waiting=waiting(evidence, conf),
+        waiting=waiting(known, conf),
         acting=cost,
-        probability=probability_of_paying(gain(evidence, conf), cost),
+        probability=probability_of_paying(brings, cost),
         currency=conf.currency,
-        options=options(evidence, conf),
-        counterfactual=counterfactual(evidence, conf, cost, acts=choice.action is not Action.KEEP),
+        options=offered,
+        counterfactual=counterfactual(known, conf, cost, brings, acts=choice.action is not Action.KEEP),
         wanted=choice.wanted,
     )
 
@@ -71,18 +78,33 @@ def choose(evidence: Evidence, conf: DecideConf) -> Choice:
     held = _guard(evidence, conf)
     if held:
         return Choice(action=Action.KEEP, reason=held + (f"; {evidence.asked} was asked for" if evidence.asked else ""))
+    known = recalibrate.trained(evidence)
     if evidence.asked and evidence.model:
-        action, why = how(evidence, conf)
+        action, why = how(known, conf)
         return Choice(action=action, reason=why)
-    acts, reason = POLICIES[conf.policy](evidence, conf) if evidence.model else (True, "there is no champion")
+    acts, reason = POLICIES[conf.policy](known, conf) if evidence.model else (True, "there is no champion")
+    cheaper = _cheaper(evidence, conf, acts=acts)
+    if cheaper is not None:
+        acts, reason = True, f"{reason}; {recalibrate.sentence(cheaper, conf)}"
     if not acts:
         return Choice(action=Action.KEEP, reason=reason)
     wanted = evidence.wanted + 1
     if evidence.model and wanted < conf.patience:
         patience = f"wanted in {wanted} windows in a row, the patience is {conf.patience}"
         return Choice(action=Action.KEEP, reason=f"{reason}; {patience}", wanted=wanted)
-    action, why = how(evidence, conf)
+    if cheaper is not None:
+        return Choice(action=cheaper.action, reason=reason)
+    action, why = how(known, conf)
     return Choice(action=action, reason=f"{reason}; {why}")
+
+
+def _cheaper(evidence: Evidence, conf: DecideConf, *, acts: bool) -> Option | None:
+    """The recalibration, where `cost_aware` weighs it and would rather have it than what it `acts` for."""
+    if not conf.recalibrate or conf.policy != "cost_aware" or not evidence.model:
+        return None
+    action = how(recalibrate.trained(evidence), conf)[0]
+    other = next(o for o in options(evidence, conf) if o.action is action)
+    return recalibrate.better(evidence, conf, other, acts=acts)
 
 
 def _told(value: Any) -> dict[str, Any]:
@@ -94,6 +116,8 @@ def _told(value: Any) -> dict[str, Any]:
     for attempt in plain.get("attempts", ()):
         if attempt["lost"] is None:
             del attempt["lost"]
+        if not attempt["recalibrated"]:
+            del attempt["recalibrated"]
     return plain
 
 

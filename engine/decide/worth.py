@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from engine.decide import recalibrate
 from engine.decide.conf import DecideConf
 from engine.decide.costs import acting, points_lost, probability_of_paying
 from engine.decide.evidence import Evidence
@@ -44,22 +45,26 @@ def _unknown(evidence: Evidence) -> str:
 
 
 def options(evidence: Evidence, conf: DecideConf) -> tuple[Option, ...]:
-    """Cost and gain of everything that could be done now. Both kinds of attempt are taken to win the same points."""
+    """Cost and gain of everything that could be done now. Both kinds of training are taken to win the same points."""
+    mapped = recalibrate.option(evidence, conf)
+    evidence = recalibrate.trained(evidence)
     brings = gain(evidence, conf)
     kinds = (Action.RETRAIN, Action.RETUNE) if evidence.model else (Action.RETUNE,)
     kept = Option(action=Action.KEEP, cost=waiting(evidence, conf), gain=NOTHING, probability=math.nan)
-    made = []
+    made = [] if mapped is None else [mapped]
     for action in kinds:
         cost = acting(evidence, conf, retune=action is Action.RETUNE)
         made.append(Option(action=action, cost=cost, gain=brings, probability=probability_of_paying(brings, cost)))
     return (kept, *made) if evidence.model else tuple(made)
 
 
-def counterfactual(evidence: Evidence, conf: DecideConf, cost: Money, *, acts: bool) -> str:
-    """What the choice that was not made is expected to come to, for who has to answer for it."""
+def counterfactual(evidence: Evidence, conf: DecideConf, cost: Money, gained: Money, *, acts: bool) -> str:
+    """What the choice that was not made is expected to come to, for who has to answer for it; `cost` and `gained` are
+    of the attempt that is made, or would be.
+    """
     if not evidence.model:
         return "without an attempt there would be no model at all" if acts else ""
-    loss, brings = waiting(evidence, conf).mean, gain(evidence, conf).mean
+    loss, brings = waiting(evidence, conf).mean, gained.mean
     if not all(map(math.isfinite, (loss, brings, cost.mean))):
         return "what the other choice would have come to is undecidable"
     money, over = conf.currency, f"over {conf.horizon:g} windows"

@@ -52,9 +52,10 @@ def judge(
 
 
 def untrained(candidate: Candidate, *, champion: str, window: str) -> Verdict:
-    """The verdict where no trial of a sweep gave a model."""
+    """The verdict where no trial of a sweep gave a model, or no map was found to recalibrate one."""
     reasons = sorted({t.reason for t in candidate.trials if t.reason}) or ["no reason was recorded"]
-    why = f"no trial of {len(candidate.trials)} finished: {reasons[0]}"
+    told = "no map was found" if candidate.recalibrated_on else f"no trial of {len(candidate.trials)} finished"
+    why = f"{told}: {reasons[0]}"
     return Verdict(gate="offline", model="", champion=champion, window=window, outcome=Outcome.FAIL, reason=why)
 
 

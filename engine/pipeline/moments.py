@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from engine.promote.entries import OPENED, STAGE
 from engine.records import Action, DriftOutcome, Route, Stage
 
-ACTING = (Action.RETRAIN.value, Action.RETUNE.value)
+ACTING = (Action.RECALIBRATE.value, Action.RETRAIN.value, Action.RETUNE.value)
 SIGNS = ("drift.", "risk.", "model.")  # metrics whose alerts tell that the model's world has changed
 RAISING = ("raised", "again", "escalated")  # what an alert's row says where it alarms; rows without an event are raised
 

@@ -62,6 +62,7 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
             "code": manifest.get("code", {}),
             "packages": manifest.get("packages", {}),
         },
+        **({"recalibration": manifest["recalibration"]} if "recalibration" in manifest else {}),
         "evaluations": [
             {name: e[name] for name in ("window", "champion", "n_rows", "metrics", "differences", "slices")}
             for e in evaluations
@@ -164,6 +165,7 @@ def render(card: Mapping[str, Any]) -> str:
         ("Loop", card["loop"]),
         ("Made", card["made"]),
         ("Trained on", f"{', '.join(data['training_windows']) or 'unknown'} ({_shown(data['n_rows'])} rows)"),
+        *_recalibrated(card.get("recalibration")),
         ("Held out", data["holdout_window"] or "nothing"),
         ("Parameters", ", ".join(f"{k} = {_shown(v)}" for k, v in sorted(training["params"].items())) or "unknown"),
         ("Trials", trials or "unknown"),
@@ -186,6 +188,16 @@ def render(card: Mapping[str, Any]) -> str:
     files = ((name, f["size"], f["sha256"]) for name, f in sorted(card["files"].items()))
     parts += ["## Files", _table(("Name", "Bytes", "sha256"), files)]
     return "\n\n".join(parts) + "\n"
+
+
+def _recalibrated(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The map behind the network, where there is one."""
+    if told is None:
+        return []
+    scaling = told["map"]
+    numbers = f"x {_shown(scaling['slope'])} {scaling['shift']:+.4g}"
+    of = f"the network is that of model {told['of'][:12]}, its outputs are mapped by {numbers}"
+    return [("Recalibrated on", f"{told['window']} ({told['rows']} rows): {of}")]
 
 
 def _metrics(report: Mapping[str, Any]) -> str:

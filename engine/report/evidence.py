@@ -259,6 +259,9 @@ def _stage_row(at: str, said: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _sweep_title(cycle: Cycle, candidate: Candidate) -> tuple[object, ...]:
     value = f"{candidate.metric} {words.number(candidate.value)}"
+    if candidate.model and candidate.recalibrated_on:
+        made = f"a map fitted on {candidate.n_rows:,} rows of {candidate.recalibrated_on}"
+        return (cycle.window, " ", parts.model(candidate.model), f" {value}, {made}")
     size = f"{len(candidate.trials)} trials on {candidate.n_rows:,} rows in {words.duration(candidate.seconds)}"
     cost = words.amount(candidate.cost, cycle.decision.currency if cycle.decision else "")
     return (cycle.window, " ", parts.model(candidate.model), f" {value}, {size}, cost {cost}")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.records import Action, Cycle, DriftOutcome, Estimate, Money, Outcome, Route, Stage, Verdict
+from engine.records import Action, Cycle, Decision, DriftOutcome, Estimate, Money, Outcome, Route, Stage, Verdict
 from engine.report import foreseen, risk, words
 
 
@@ -59,7 +59,7 @@ def tell(cycles: Sequence[Cycle], primary: str) -> Story:
         since=_since(cycles, production),
         standing=newest[0] if newest else None,
         measured=newest[1] if newest else "",
-        actions={action: sum(d.action is action for d in decisions) for action in Action},
+        actions=_counted(decisions),
         fates=fates,
         spent=sum(c.candidate.cost for c in cycles if c.candidate and math.isfinite(c.candidate.cost)),
         avoided=_total(d.waiting for d in paid),
@@ -67,6 +67,12 @@ def tell(cycles: Sequence[Cycle], primary: str) -> Story:
         currency=decisions[-1].currency if decisions else "",
         attention=tuple(_attention(cycles)),
     )
+
+
+def _counted(decisions: Sequence[Decision]) -> dict[Action, int]:
+    """How many decisions took each action; RECALIBRATE, which most loops do not weigh, where one took it."""
+    counts = {action: sum(d.action is action for d in decisions) for action in Action}
+    return {action: count for action, count in counts.items() if count or action is not Action.RECALIBRATE}
 
 
 def sentences(story: Story, primary: str) -> list[str]:
@@ -90,9 +96,11 @@ def _production_sentence(story: Story, primary: str) -> str:
 
 def _year_sentence(story: Story) -> str:
     kept, retrained, retuned = (story.actions[a] for a in (Action.KEEP, Action.RETRAIN, Action.RETUNE))
+    recalibrated = story.actions.get(Action.RECALIBRATE, 0)
+    mapped = f"{recalibrated} recalibrated it, " if recalibrated else ""
     said = (
         f"In {_many(story.windows, 'window')}, {_many(kept, 'decision')} kept the model, "
-        f"{retrained} retrained it and {retuned} tuned it anew."
+        f"{mapped}{retrained} retrained it and {retuned} tuned it anew."
     )
     outcome = ", ".join(
         f"{story.count(became)} {word}"

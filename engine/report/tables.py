@@ -23,7 +23,8 @@ STYLES = {
     "fail": "bold red", "violated": "bold red", "drift": "yellow", "blocked": "bold red", "block": "red",
     "inconclusive": "magenta", "undecidable": "magenta", "warn": "yellow", "info": "dim",
     "open": "bold yellow", "acknowledged": "yellow", "resolved": "green", "refused": "bold red", "limited": "yellow",
-    "quarantined": "red", "retired": "dim", "retrain": "cyan", "retune": "bold cyan",
+    "quarantined": "red", "retired": "dim", "recalibrate": "blue",
+    "retrain": "cyan", "retune": "bold cyan",
 }  # fmt: skip
 """The colour of a word; the word itself is always there, so that nothing is said by colour alone."""
 

@@ -225,6 +225,7 @@ def _facts(cycle: Cycle) -> dict[str, str]:
                 facts |= {name: found.outcome.value, f"{name}/reason": found.reason, f"{name}/since": found.since}
     if cycle.candidate is not None:
         facts["train/model"] = cycle.candidate.model
+        facts["train/recalibrated_on"] = cycle.candidate.recalibrated_on
     for verdict in cycle.verdicts:
         facts[f"gate/{verdict.gate}"] = verdict.outcome.value
         facts[f"gate/{verdict.gate}/reason"] = verdict.reason

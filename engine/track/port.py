@@ -132,7 +132,7 @@ class _Nobody:
 def sweep_of(cycle: Cycle, config: Mapping[str, Any]) -> Sweep | None:
     """The sweep that a cycle led to, from the ledger's record of it alone; None where there was none."""
     candidate, decision = cycle.candidate, cycle.decision
-    if candidate is None:
+    if candidate is None or candidate.recalibrated_on:
         return None
     return Sweep(
         id=candidate.sweep or candidate.decision,
