@@ -42,7 +42,15 @@ def test_kill_9_inside_of_a_window(
     world = young.copy(tmp_path / "run")
     pairs = rows_after(ended, young)
     firsts = first_of_each_kind(pairs)
-    assert {kind for kind, _ in firsts} >= {"opened", "decision", "candidate", "stage", "evaluation", "verdict", "cycle"}
+    assert {kind for kind, _ in firsts} >= {
+        "opened",
+        "decision",
+        "candidate",
+        "stage",
+        "evaluation",
+        "verdict",
+        "cycle",
+    }
     cases = firsts[1::3] if size == "small" else pairs
     words = [*ONCE, f"watch.until={LAST}"]
     command = [sys.executable, "-m", "tests.engine.watch.killed", str(world.folder), str(world.out)]
