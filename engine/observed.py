@@ -91,6 +91,11 @@ class RiskOutcome(enum.Enum):
     NO_ALARM = "no alarm"
     UNDECIDABLE = "undecidable"
 
+    @property
+    def number(self) -> float:
+        """1 where it alarms, 0 where it does not, NaN where nobody knows: what rules and trackers are told."""
+        return {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0}.get(self, math.nan)
+
 
 @record
 class Risk:
@@ -112,6 +117,11 @@ class Risk:
     windows: tuple[str, ...] = ()  # that came in, oldest first
     bets: tuple[float, ...] = ()  # state of the test, from which the next window goes on
     bounds: tuple[float, ...] = ()  # and of the bounds
+
+    @property
+    def bound(self) -> float:
+        """Up to which the risk may go: that of the hold-out, and the tolerance."""
+        return self.source.high + self.tolerance
 
 
 @record

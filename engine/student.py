@@ -41,6 +41,11 @@ def ppf(level: float, df: int) -> float:
     return math.exp(log_t)
 
 
+def within(level: float, df: int) -> float:
+    """The t within which, on both sides of 0, a share `level` of the distribution lies."""
+    return ppf(0.5 + level / 2, df)
+
+
 def _pdf(t: float, df: int) -> float:
     scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
     return scale * math.exp(-(df + 1) / 2 * math.log1p(t * t / df))

@@ -7,7 +7,7 @@ import math
 
 from engine import measured
 from engine.errors import ConfigError
-from engine.records import Cycle, DriftOutcome, Outcome, RiskOutcome
+from engine.records import Cycle, DriftOutcome, Outcome
 
 METRICS = measured.NAMES | frozenset(
     {
@@ -28,7 +28,6 @@ METRICS = measured.NAMES | frozenset(
 FAMILIES = ("model.", "pipeline.seconds.", *measured.FAMILIES)
 """Names that go on with a metric of evaluate (and .low or .high), or with a stage of the stopwatch."""
 NEAR = 5  # names that a refusal proposes
-RISK = {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0, RiskOutcome.UNDECIDABLE: math.nan}
 
 
 def check_metric(name: str, where: str) -> None:
@@ -76,9 +75,9 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
         metrics["drift.share"] = drifted / (len(columns) - undecidable) if len(columns) > undecidable else math.nan
         metrics["drift.undecidable"] = float(undecidable)
         if cycle.monitor.risk is not None:
-            metrics["risk.alarm"] = RISK[cycle.monitor.risk.outcome]
+            metrics["risk.alarm"] = cycle.monitor.risk.outcome.number
         if cycle.monitor.expected_risk is not None:
-            metrics["risk.expected_alarm"] = RISK[cycle.monitor.expected_risk.outcome]
+            metrics["risk.expected_alarm"] = cycle.monitor.expected_risk.outcome.number
         for estimate in cycle.monitor.performance.metrics if cycle.monitor.performance else ():
             metrics[f"model.{estimate.name}"] = estimate.value
             metrics[f"model.{estimate.name}.low"] = estimate.low

@@ -25,13 +25,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from engine import student
 from engine.monitor.basis import thinned
 from engine.monitor.classified import DRAWN, Classified
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import Labelled, Live, units
 from engine.monitor.losses import LossModel
-from engine.monitor.misses import student
-from engine.monitor.risk import EVERY, bound_of, by_unit, expected_losses, losses, numbers, resumed
+from engine.monitor.risk import EVERY, by_unit, expected_losses, losses, numbers, resumed
 from engine.observed import ExpectedRisk, Risk, RiskOutcome
 from engine.records import Estimate, Task
 from kernels.stream import Betting, ConfidenceSequence
@@ -104,7 +104,7 @@ class Expectation:
             return f"the losses on {newest.window} cannot be compared with what was expected"
         luck = float((came - said).std(ddof=1)) / math.sqrt(len(came))
         degrees = min(len(came), units(self.estimator.reference.rows)) - 1
-        if abs(float(came.mean() - said.mean())) <= student(DOUBT, max(1, degrees)) * math.hypot(luck, error):
+        if abs(float(came.mean() - said.mean())) <= student.within(DOUBT, max(1, degrees)) * math.hypot(luck, error):
             return ""
         return f"{newest.window}: {kind} came to {came.mean():.4f} where {said.mean():.4f} was expected"
 
@@ -136,7 +136,7 @@ def follow(
     sequence = resumed(ConfidenceSequence(delta=found.delta / 4), found.bounds)
     mean, entry = float(values.mean()), len(found.windows) + 1
     level = 1.0 - found.delta / 2 / (entry * (entry + 1))  # both sides of it
-    wrong = error * student(level, max(1, units(expectation.estimator.reference.rows) - 1))
+    wrong = error * student.within(level, max(1, units(expectation.estimator.reference.rows) - 1))
     bets.update(values * max(0.0, 1.0 - wrong / mean) if mean > 0 else values)
     sequence.update(values)
     so_far, low, high = (float(number[0]) for number in sequence.bounds)
@@ -167,7 +167,7 @@ def follow(
 
 def _begun(known: ExpectedRisk | None, expectation: Expectation, window: str) -> ExpectedRisk:
     risk, model = expectation.risk, expectation.estimator.model
-    bound = bound_of(risk)
+    bound = risk.bound
     if known is not None and (known.model, known.loss, known.bound, known.delta) == (
         model, risk.loss, bound, risk.delta,
     ):  # fmt: skip

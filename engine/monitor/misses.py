@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
+from engine import student
 from engine.monitor.labelled import Labelled
 from engine.records import Estimate, Missed
 from engine.scores import GREATER_IS_BETTER, score
@@ -56,27 +57,4 @@ def factor(apart: Sequence[float], level: float) -> float:
     """How much wider, 1 or more: of distances in standard deviations, one a window."""
     windows = len(apart)
     ratio = math.sqrt((IN_ADVANCE + sum(a * a for a in apart)) / (IN_ADVANCE + windows))
-    return max(1.0, ratio * student(level, 1 + windows) / NormalDist().inv_cdf(0.5 + level / 2.0))
-
-
-def student(level: float, degrees: int) -> float:
-    """The t within which Student's law holds `level`, to 1e-9; degrees of freedom are 1 or more, 1000 where more."""
-    degrees = min(degrees, 1000)
-    low, high = 0.0, 1.0
-    while _within(high, degrees) < level:
-        high *= 2.0
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _within(middle, degrees) < level else (low, middle)
-    return high
-
-
-def _within(t: float, degrees: int) -> float:
-    """P(|T| < t), in closed form (Abramowitz and Stegun 26.7.3, 26.7.4)."""
-    angle = math.atan(t / math.sqrt(degrees))
-    sine, square = math.sin(angle), math.cos(angle) ** 2
-    term, total = (math.cos(angle), 0.0) if degrees % 2 else (1.0, 0.0)
-    for k in range(degrees % 2, degrees - 1, 2):
-        total += term
-        term *= square * (k + 1) / (k + 2)
-    return 2.0 / math.pi * (angle + sine * total) if degrees % 2 else sine * total
+    return max(1.0, ratio * student.within(level, 1 + windows) / NormalDist().inv_cdf(0.5 + level / 2.0))

@@ -105,7 +105,7 @@ def begin(kind: str, source: str, units: np.ndarray, unit: str, conf: MonitorCon
 
 def follow(risk: Risk, window: str, units: np.ndarray, conf: MonitorConf) -> Risk:
     """With the losses (U,) of the next labelled window, in the order of their arrival."""
-    if not bound_of(risk) < 1:
+    if not risk.bound < 1:
         return replace(risk, windows=(*risk.windows, window))
     if not len(units) or not np.isfinite(units).all():
         why = "a loss is not finite" if len(units) else "no row has a label"
@@ -120,8 +120,8 @@ def follow(risk: Risk, window: str, units: np.ndarray, conf: MonitorConf) -> Ris
     alarm = bool(bets.alarm[0])
     n = risk.risk.n + len(units)
     if alarm:  # whoever rejects "at most the bound" has a lower bound above it
-        low = max(low, bound_of(risk))
-    said = f"{risk.loss} is above {bound_of(risk):.4f}, what {risk.source_window} and the tolerance allow"
+        low = max(low, risk.bound)
+    said = f"{risk.loss} is above {risk.bound:.4f}, what {risk.source_window} and the tolerance allow"
     return replace(
         risk,
         outcome=RiskOutcome.ALARM if alarm else RiskOutcome.NO_ALARM,
@@ -136,14 +136,9 @@ def follow(risk: Risk, window: str, units: np.ndarray, conf: MonitorConf) -> Ris
     )
 
 
-def bound_of(risk: Risk) -> float:
-    """The risk up to which production may go."""
-    return risk.source.high + risk.tolerance
-
-
 def _streams(risk: Risk) -> tuple[Betting, ConfidenceSequence]:
     """The test and the sequence where the last window left them."""
-    bets = Betting(bound=bound_of(risk), delta=risk.delta / 2, every=EVERY[risk.unit])
+    bets = Betting(bound=risk.bound, delta=risk.delta / 2, every=EVERY[risk.unit])
     sequence = ConfidenceSequence(delta=risk.delta / 2)
     return resumed(bets, risk.bets), resumed(sequence, risk.bounds)
 

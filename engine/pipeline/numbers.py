@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 
+from engine.estimates import wilson
 from engine.measured import MOST_ROWS, Measure
 from engine.records import Estimate
 
@@ -15,12 +16,8 @@ NAN = math.nan
 
 def share(name: str, hits: int, n: int, level: float) -> Estimate:
     """Of `n` >= 1 independent ones, with the score interval of Wilson (JASA 22, 1927)."""
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    p, spread = hits / n, z * z / n
-    middle = (p + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(p * (1 - p) / n + spread / (4 * n))
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return Estimate(name=name, value=p, low=low, high=high, n=n, confidence_level=level, method="Wilson")
+    low, high = wilson(hits, n, level)
+    return Estimate(name=name, value=hits / n, low=low, high=high, n=n, confidence_level=level, method="Wilson")
 
 
 def median(name: str, values: Sequence[float], level: float, note: str = "") -> Estimate:

@@ -11,11 +11,6 @@ from engine.report import parts, words
 from engine.report.axes import Band, Scale, band, drawing, grid, spread, text, window_names
 from engine.report.markup import Markup, tag
 
-WORD = {
-    RiskOutcome.ALARM: "alarm",
-    RiskOutcome.NO_ALARM: "no alarm",
-    RiskOutcome.UNDECIDABLE: "undecidable",
-}
 COLUMNS = ("window", "labelled to", "risk so far", "bound", "by labels", "expected in it", "without labels", "why")
 
 
@@ -54,10 +49,6 @@ def _risk(cycle: Cycle) -> Risk:
     return cycle.monitor.risk
 
 
-def _bound(risk: Risk) -> float:
-    return risk.source.high + risk.tolerance
-
-
 def _expected(cycle: Cycle) -> ExpectedRisk | None:
     return None if cycle.monitor is None else cycle.monitor.expected_risk
 
@@ -67,7 +58,7 @@ def _picture(cycles: Sequence[Cycle]) -> Markup | None:
     known = [(i, _risk(c)) for i, c in enumerate(cycles) if c.monitor is not None and c.monitor.risk is not None]
     ahead = [(i, found) for i, c in enumerate(cycles) if (found := _expected(c)) and math.isfinite(found.newest)]
     place = {cycle.window: i for i, cycle in enumerate(cycles)}
-    values = [v for _, r in known for v in (_bound(r), r.risk.value, *(_ends(r.risk) if r.risk.n else ()))]
+    values = [v for _, r in known for v in (r.bound, r.risk.value, *(_ends(r.risk) if r.risk.n else ()))]
     values += [v for _, e in ahead for v in (e.newest, e.newest + e.error, e.newest - e.error)]
     scale = spread(values, bottom, top)
     if scale is None:
@@ -96,7 +87,7 @@ def _ends(estimate: Estimate) -> tuple[float, float]:
 def _bounds(columns: Band, scale: Scale, known: Sequence[tuple[int, Risk]]) -> list[Markup]:
     """A dashed line for each model that was watched, as long as it was."""
     lines = []
-    for key, run in itertools.groupby(known, key=lambda one: (one[1].source_window, _bound(one[1]))):
+    for key, run in itertools.groupby(known, key=lambda one: (one[1].source_window, one[1].bound)):
         places = [i for i, _ in run]
         if not math.isfinite(key[1]):
             continue
@@ -111,7 +102,7 @@ def _labelled(columns: Band, scale: Scale, column: int, risk: Risk) -> Markup:
     x, y = columns.middle(column) - min(9.0, columns.step * 0.2), scale(risk.risk.value)
     alarm = risk.outcome is RiskOutcome.ALARM
     said = (
-        f"{columns.names[column]}: risk so far {words.interval(risk.risk)} by labels, {WORD[risk.outcome]}; "
+        f"{columns.names[column]}: risk so far {words.interval(risk.risk)} by labels, {risk.outcome.value}; "
         f"{words.number(risk.newest, 4)} in this window, {risk.risk.n:,} {risk.unit}s in all"
     )
     class_ = "fail" if alarm else "champion"
@@ -125,7 +116,7 @@ def _ahead(columns: Band, scale: Scale, column: int, found: ExpectedRisk) -> Mar
     x, y = columns.middle(column) + min(9.0, columns.step * 0.2), scale(found.newest)
     said = (
         f"{columns.names[column]}: {words.number(found.newest, 4)} expected without labels, give or take "
-        f"{words.number(found.error, 4)}, {WORD[found.outcome]}"
+        f"{words.number(found.error, 4)}, {found.outcome.value}"
     )
     alarm = found.outcome is RiskOutcome.ALARM
     return tag(
@@ -151,10 +142,10 @@ def _table(cycles: Sequence[Cycle]) -> Markup:
             parts.whole(cycle.window),
             risk.windows[-1] if risk.windows else words.NONE,
             parts.whole(words.interval(risk.risk)) if risk.risk.n else words.NONE,
-            words.number(_bound(risk), 4),
-            parts.badge(WORD[risk.outcome]),
+            words.number(risk.bound, 4),
+            parts.badge(risk.outcome.value),
             words.number(expected.newest, 4) if expected and math.isfinite(expected.newest) else words.NONE,
-            parts.badge(WORD[expected.outcome]) if expected else words.NONE,
+            parts.badge(expected.outcome.value) if expected else words.NONE,
             "; ".join(dict.fromkeys(said for said in why if said)),
         ))  # fmt: skip
     return parts.table("Risk by window, by labels and before them", COLUMNS, rows, numeric=("bound", "expected in it"))

@@ -18,15 +18,12 @@ from engine.records import (
     DriftReport,
     Epoch,
     Estimate,
-    ExpectedRisk,
     MonitorReport,
-    RiskOutcome,
     Sweep,
     Trial,
     TrialState,
 )
 
-RISK = {RiskOutcome.ALARM: 1.0, RiskOutcome.NO_ALARM: 0.0, RiskOutcome.UNDECIDABLE: math.nan}
 BEST_VALUE = "best_value"  # of the search metric; the metric's own name is its newest value
 
 
@@ -197,11 +194,10 @@ def _risk_numbers(monitor: MonitorReport) -> Iterable[tuple[str, float]]:
     """By labels under `risk`, without them under `expected_risk`: two readings, never one."""
     for prefix, found in (("risk", monitor.risk), ("expected_risk", monitor.expected_risk)):
         if found is not None:
-            bound = found.bound if isinstance(found, ExpectedRisk) else found.source.high + found.tolerance
-            yield f"{prefix}/bound", bound
+            yield f"{prefix}/bound", found.bound
             yield f"{prefix}/newest", found.newest
             yield f"{prefix}/evidence", found.evidence
-            yield f"{prefix}/alarm", RISK[found.outcome]
+            yield f"{prefix}/alarm", found.outcome.number
             yield f"{prefix}/mean", found.risk.value
             yield f"{prefix}/mean/low", found.risk.low
             yield f"{prefix}/mean/high", found.risk.high

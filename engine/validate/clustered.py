@@ -35,5 +35,5 @@ def effective_rows(groups: np.ndarray, clusters: np.ndarray, size: int, confiden
     worth = np.where(binomial > 0, float(n), float(k))
     worth[varied] = np.minimum(n, binomial[varied] / variance[varied])
     level = 0.5 + confidence_level / 2
-    few = (NormalDist().inv_cdf(level) / student.ppf(level, k - 1)) ** 2
+    few = (NormalDist().inv_cdf(level) / student.within(confidence_level, k - 1)) ** 2
     return np.where(worth < n, worth * few, worth)

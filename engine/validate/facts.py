@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.estimates import wilson as wilson
-
 KINDS = ("integer", "float", "string", "time", "boolean")
 PERIODS = ("hour", "day", "week")  # what a cluster may cut time into
 MISSING_WORD = np.uint64(0x7FF8DEADBEEF0001)  # a NaN that no computation gives

@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from engine.estimates import wilson
 from engine.records import CheckOutcome
 from engine.validate.columns import Finding, undecidable, verdict
 from engine.validate.conf import ValidateConf
-from engine.validate.facts import Column, wilson
+from engine.validate.facts import Column
 
 MAX_CLASSES = 10  # one against the rest, for the most frequent classes
 REGRESSION_FROM = 20  # distinct labels: more are a quantity, cut at its median

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.estimates import wilson
 from engine.validate.clustered import MIN_CLUSTERS, effective_rows
 from engine.validate.columns import Finding, share, undecidable, verdict
 from engine.validate.conf import ValidateConf
-from engine.validate.facts import PERIODS, Column, copies, count, wilson
+from engine.validate.facts import PERIODS, Column, copies, count
 from engine.validate.schema import Schema
 
 

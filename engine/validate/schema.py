@@ -181,7 +181,7 @@ def learn(schema: Schema, seen: Sequence[Schema], confidence_level: float) -> Sc
     logs = [math.log(s.rows) for s in seen]
     k, centre = len(logs), sum(logs) / len(logs)
     spread = max(sum((x - centre) ** 2 for x in logs) / (k - 1), math.exp(-centre))
-    half = student.ppf(0.5 + confidence_level / 2, k - 1) * math.sqrt(spread * (1 + 1 / k))
+    half = student.within(confidence_level, k - 1) * math.sqrt(spread * (1 + 1 / k))
     half = min(half, MOST_LOG)
     fewest, most = math.floor(math.exp(centre - half)), math.ceil(math.exp(centre + half))
     return dataclasses.replace(learnt, fewest=max(1, fewest), most=most)

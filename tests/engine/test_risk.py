@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from engine.act import metrics_of
 from engine.loop import Loop
-from engine.monitor.risk import bound_of
 from engine.past import Past
 from engine.records import RiskOutcome
 from tests.engine.world import TURN, WINDOWS, Answer, World
@@ -76,7 +75,7 @@ def test_the_expected_risk_stands_beside_it_and_ends_with_what_it_takes_for_gran
     assert second is not None
     assert (first.outcome, first.windows) == (RiskOutcome.NO_ALARM, (WINDOWS[2],))
     assert second.windows[0] == WINDOWS[2]
-    assert first.bound == bound_of(found[WINDOWS[2]].risk)  # type: ignore[arg-type]
+    assert first.bound == found[WINDOWS[2]].risk.bound  # type: ignore[union-attr]
     turned = found[WINDOWS[TURN + 1]].expected_risk
     assert turned is not None
     assert turned.outcome is RiskOutcome.UNDECIDABLE

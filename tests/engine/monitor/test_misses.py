@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from engine import student
 from engine.monitor.conf import MonitorConf
 from engine.monitor.labelfree import Estimator
-from engine.monitor.misses import factor, missed, student, widened
+from engine.monitor.misses import factor, missed, widened
 from engine.records import Estimate, Missed
 from engine.scores import score
 from tests.engine.monitor.shifted import Conf, labelled, live
@@ -22,7 +23,7 @@ Record = Callable[[str, object], None]
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 8, 31, 200])
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
 def test_student_is_scipys(degrees: int, level: float) -> None:
-    assert student(level, degrees) == pytest.approx(stats.t.ppf(0.5 + level / 2, degrees), rel=1e-7)
+    assert student.within(level, degrees) == pytest.approx(stats.t.ppf(0.5 + level / 2, degrees), rel=1e-7)
 
 
 def test_windows_that_move_are_held(record_property: Record) -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss
 
 from engine.monitor.conf import MonitorConf
-from engine.monitor.risk import begin, bound_of, by_unit, expected_losses, follow, kind_of, losses
+from engine.monitor.risk import begin, by_unit, expected_losses, follow, kind_of, losses
 from engine.records import Risk, RiskOutcome, Task, from_plain, to_plain
 
 CONF = MonitorConf()
@@ -39,7 +39,7 @@ def test_harm_is_found_and_benign_drift_is_not(record_property: Any) -> None:
     harm = [watched(seed, flip=0.15) for seed in range(20)]
     assert all(risk.outcome is RiskOutcome.ALARM for risk in harm)
     assert all(int(risk.since[1:]) >= 5 for risk in harm)
-    assert all(risk.risk.low >= bound_of(risk) and "is above" in risk.reason for risk in harm)
+    assert all(risk.risk.low >= risk.bound and "is above" in risk.reason for risk in harm)
     delays = [int(risk.since[1:]) - 4 for risk in harm]
     record_property(
         "harmful shift (15 % of labels flip)", f"found in {np.mean(delays):.1f} windows of 500 rows (mean of 20)"

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 
-from engine.validate.facts import Column, copies, wilson
+from engine.estimates import wilson
+from engine.validate.facts import Column, copies
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (1, 7), (50, 100), (3, 1000), (999, 1000)])
