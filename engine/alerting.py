@@ -9,31 +9,15 @@ Precision is the share of alerts that were helped of those that acted and of whi
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
 
 from engine.estimates import Estimate, record, wilson
 from engine.items import ACKNOWLEDGED, ACTED, ITEM, UNDONE
 from engine.records import Acted, ActionItem, Done, Event, Route, Stage, StageChange, Word, from_plain
+from engine.rows import LedgerRow
 
 CONFIDENCE = 0.95
 WORDS = {Done.DONE: "done", Done.WOULD: "would be done", Done.LIMITED: "not done", Done.REFUSED: "cannot be done"}
-
-
-class Told(Protocol):
-    """A row of the ledger."""
-
-    @property
-    def kind(self) -> str:
-        """What it is."""
-
-    @property
-    def window(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def payload(self) -> Mapping[str, Any]:
-        """The record, as `to_plain` wrote it."""
 
 
 class State(enum.Enum):
@@ -95,7 +79,7 @@ class Tally:
     precision: Estimate  # helped of acted, those of which it can be told; NaN where there is none
 
 
-def alerts_of(rows: Iterable[Told], within: int) -> tuple[Alert, ...]:
+def alerts_of(rows: Iterable[LedgerRow], within: int) -> tuple[Alert, ...]:
     """All alerts, in the order in which they were raised.
 
     Items of releases that knew no alerts, and of metrics that could not be computed while no alert was open, belong to
@@ -109,7 +93,7 @@ def alerts_of(rows: Iterable[Told], within: int) -> tuple[Alert, ...]:
     return tuple(ledger.alert(id, items, within) for id, items in ledger.items.items())
 
 
-def blind(rows: Iterable[Told]) -> tuple[ActionItem, ...]:
+def blind(rows: Iterable[LedgerRow]) -> tuple[ActionItem, ...]:
     """Rules whose metric could not be computed in the newest window that has items: alarms that cannot ring."""
     items = [row for row in rows if row.kind == ITEM]
     newest = [from_plain(ActionItem, row.payload) for row in items if row.window == items[-1].window]
@@ -161,7 +145,7 @@ def _share(helped: int, of: int) -> Estimate:
 class _Ledger:
     """What the rows say of alerts, sorted."""
 
-    def __init__(self, rows: Iterable[Told]) -> None:
+    def __init__(self, rows: Iterable[LedgerRow]) -> None:
         self.items: dict[str, list[ActionItem]] = {}  # by alert
         self._acted: dict[str, list[Acted]] = {}  # by alert
         self._words: dict[str, dict[str, Word]] = {ACKNOWLEDGED: {}, UNDONE: {}}
@@ -170,7 +154,7 @@ class _Ledger:
         for row in rows:
             self._add(row)
 
-    def _add(self, row: Told) -> None:
+    def _add(self, row: LedgerRow) -> None:
         if row.kind in (ITEM, "cycle"):
             self._place.setdefault(row.window, len(self._place))
         if row.kind == ITEM and row.payload.get("alert"):

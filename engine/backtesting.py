@@ -23,7 +23,6 @@ from engine.data.sources import ParquetSource
 from engine.drift import check_page
 from engine.errors import ConfigError, DataError
 from engine.preflight import check_models
-from engine.promote.ledger import Ledger
 from engine.records import to_plain
 from engine.remaking import Means, Remaking, fit_windows
 from engine.report import contest_words as said
@@ -33,7 +32,7 @@ from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.setting import Confs
 from engine.train.registry import resolve, trusted_packages
-from engine.watch.arrival import ARRIVAL, LANDED, Known
+from engine.watch.arrival import Known
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
@@ -118,15 +117,10 @@ def _names(config: Config) -> list[str]:
     names = ParquetSource(config.need_data).names()
     if archive.ledger_exists(config):
         with archive.existing_ledger(config) as ledger:
-            left_out = _left_out(ledger)
+            left_out = Known.in_book(ledger.rows).left_out
         names = [name for name in names if name not in left_out]
     founding.check_names(names, config.loop, config.need_data)
     return names if config.loop.until is None else names[: names.index(config.loop.until) + 1]
-
-
-def _left_out(ledger: Ledger) -> frozenset[str]:
-    told = [row for kind in (LANDED, ARRIVAL) for row in ledger.rows(kind)]
-    return frozenset(Known.of(sorted(told, key=lambda row: row.seq)).left_out)
 
 
 def _spans(names: Sequence[str], config: Config) -> tuple[Span | None, Span]:

@@ -24,7 +24,7 @@ from engine.pipeline.lasting import Lasting, Terms, lasting
 from engine.pipeline.moments import replaced
 from engine.pipeline.money import Prices, costs
 from engine.pipeline.openmetrics import Exposition
-from engine.promote.entries import OPENED, PIPELINE
+from engine.promote.entries import PIPELINE
 from engine.records import (
     Candidate,
     Cycle,
@@ -138,11 +138,11 @@ class Metering:
             window=cycle.window,
             currency=self.confs.decide.currency,
             flows=dict(self._flows(cycle, window, begun)),
-            freshness_hours=self._freshness(cycle, window),
+            freshness_hours=self._freshness(cycle, past, window),
             label_lag_windows=lag[0],
             label_lag_hours=lag[1],
             unlabelled_share=_unlabelled(performance) if performance else NAN,
-            queue_seconds=self._queued(cycle),
+            queue_seconds=self._queued(cycle, past),
             training_cost=spent.training,
             review_cost=spent.review,
             running_cost=spent.running,
@@ -186,14 +186,11 @@ class Metering:
         if judged and laps.get("evaluate", 0.0) > 0:
             yield "evaluate", Flow(rows=judged, bytes=NAN, seconds=laps["evaluate"])
 
-    def _freshness(self, cycle: Cycle, window: Window) -> float:
+    def _freshness(self, cycle: Cycle, past: Past, window: Window) -> float:
         """Hours from the newest row to the opening of the window; NaN where no row has a time."""
         newest = pc.max(window.table.column(self.confs.data.time)).as_py()
-        opened = self._opened(cycle.window)
+        opened = past.came.get(cycle.window, "")
         return age_hours(newest.isoformat(), opened) if newest is not None and opened else NAN
-
-    def _opened(self, window: str) -> str:
-        return next((row.at for row in self.ports.ledger.rows(OPENED, window)), "")
 
     def _label_lag(self, cycle: Cycle, past: Past, mature: int) -> tuple[float, float]:
         """(windows, hours) until the labels of the newest labelled window were in; NaN where an earlier cycle saw them
@@ -202,13 +199,13 @@ class Metering:
         name = self.steps.names[mature] if mature >= 0 else ""
         if not name or mature == self.steps.mature(cycle.index - 1):
             return NAN, NAN
-        came, now = past.came.get(name, ""), self._opened(cycle.window)
+        came, now = past.came.get(name, ""), past.came.get(cycle.window, "")
         return float(cycle.index - mature), age_hours(came, now) if came and now else NAN
 
-    def _queued(self, cycle: Cycle) -> float:
+    def _queued(self, cycle: Cycle, past: Past) -> float:
         """Seconds from the landing of the window to its opening; NaN where no watch saw it land."""
         landed = self.ports.ledger.rows(LANDED, cycle.window)
-        opened = self._opened(cycle.window)
+        opened = past.came.get(cycle.window, "")
         return max(0.0, age_hours(landed[-1].at, opened) * 3600) if landed and opened else NAN
 
     # ---- return ----------------------------------------------------------------------------------------------------

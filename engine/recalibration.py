@@ -21,11 +21,12 @@ from engine.intervals import IntervalConf, difference
 from engine.past import Past
 from engine.predictor import Predictor, repack
 from engine.promote.store import Store
-from engine.records import Candidate, Decision, Estimate, Trial, TrialState, Window, record, to_plain
+from engine.records import Candidate, Decision, Estimate, Trial, Window, record, to_plain
 from engine.scores import OF_LABELS, direction, score
 from engine.setting import Confs, Ports
 from engine.train.naming import trial_id
 from engine.train.scaling import Scaling, fit
+from engine.train.sweep import failed_trial
 
 RANKS = frozenset({"roc_auc_score", "average_precision_score"})
 STILL = "a monotone map moves no ranking: it can win nothing of this metric"
@@ -121,7 +122,7 @@ def recalibrate(decision: Decision, grounds: Grounds, holdout: str, recipe: Reci
             raise DataError("labels", f"{grounds.window.name} has none", "wait for them, or retrain")
         scaling = fit(champion.task, champion.raw(table), rows.target)
     except DataError as error:
-        trials = (_failed(str(error), made),)
+        trials = (failed_trial(trial_id(0), made.params, str(error)),)
     else:
         value = score(metric, champion.task, rows.target, champion.scaled(scaling).predict(table))
         files = repack(store, champion.artifact, scaling, recipe.trusted)
@@ -156,19 +157,6 @@ def _manifest(decision: Decision, grounds: Grounds, scaling: Scaling, rows: int,
         "recalibration": {"of": of, **fitted, "map": to_plain(scaling)},
         **made_with(),
     }
-
-
-def _failed(reason: str, made: Candidate) -> Trial:
-    return Trial(
-        id=trial_id(0),
-        params=made.params,
-        state=TrialState.FAILED,
-        reason=reason,
-        curve=(),
-        best_epoch=0,
-        value=math.nan,
-        seconds=0.0,
-    )
 
 
 def _told(metric: str, value: float, conf: IntervalConf, *, method: str = "", reason: str = "") -> Estimate:

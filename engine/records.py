@@ -230,9 +230,8 @@ class Decision:
     acting: Money  # expected cost of one attempt, whether it passes its gate or not
     probability: float  # that acting pays, the chance to fail the gate included; NaN where that is undecidable
     currency: str
-    options: tuple[
-        Option, ...
-    ] = ()  # KEEP, RECALIBRATE where weighed, RETRAIN, RETUNE; without a champion RETUNE alone
+    # KEEP, RECALIBRATE where it is weighed, RETRAIN and RETUNE; without a champion RETUNE alone.
+    options: tuple[Option, ...] = ()
     counterfactual: str = ""  # what the other choice was expected to come to, in a sentence
     wanted: int = 0  # windows in a row in which the policy wanted to act and its patience held it
 
@@ -322,9 +321,8 @@ class Candidate:
     mode: str = "max"  # is the largest value of the metric best, or the smallest (min)
     front: tuple[str, ...] = ()  # several metrics: the trials that none is better than in all of them
     planned: int = 0  # trials the sweep may run; a budget ends it earlier
-    recalibrated_on: str = (
-        ""  # RECALIBRATE: the window that the map was fitted on; `training_windows` are the network's
-    )
+    # RECALIBRATE: the window that the map was fitted on; `training_windows` are the network's.
+    recalibrated_on: str = ""
 
     @property
     def winner(self) -> Trial | None:

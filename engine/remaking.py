@@ -36,13 +36,10 @@ from engine.predicted import Predicted
 from engine.predictor import Predictor, load
 from engine.promote.store import Store
 from engine.records import (
-    Action,
     Asked,
-    Decision,
     Estimate,
     EvaluationReport,
     Look,
-    Money,
     Outcome,
     Performance,
     Verdict,
@@ -53,7 +50,7 @@ from engine.records import (
 )
 from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Source
-from engine.sweeps import OPEN, unfinished
+from engine.sweeps import OPEN, unfinished, unweighed
 from engine.train.sweep import Search
 from engine.train.watched import together
 from engine.validate.window import validate
@@ -171,18 +168,8 @@ class Remaking:
             config=confs.plain,
             loop=confs.loop.name,
         )
-        nothing = Money(mean=0.0, std=0.0)
-        decision = Decision(
-            id=digest("backtest", self.kept.code, key),
-            window=self.names[model + 1],
-            policy="backtest",
-            action=Action.RETUNE,
-            reason="a model of the past",
-            waiting=nothing,
-            acting=nothing,
-            probability=0.0,
-            currency=confs.decide.currency,
-        )
+        id, window = digest("backtest", self.kept.code, key), self.names[model + 1]
+        decision = unweighed(id, window, "backtest", "a model of the past", confs.decide.currency)
         found = challenger.train(
             decision, rows, recipe, means.search, means.store, warm=None, watch=lambda sweep, total: together()
         )

@@ -41,7 +41,7 @@ from engine.scores import GREATER_IS_BETTER
 from engine.setting import Confs, Ports
 from engine.validate.schema import Schema, infer, learn
 from engine.validate.window import validate
-from engine.watch.arrival import ARRIVAL, LANDED, Known
+from engine.watch.arrival import Known
 
 T = TypeVar("T")
 VALIDATION_ROWS = "the sweep's validation rows"
@@ -52,8 +52,7 @@ class Steps:
 
     def __init__(self, confs: Confs, ports: Ports) -> None:
         self.confs, self.ports = confs, ports
-        told = [row for kind in (LANDED, ARRIVAL) for row in ports.ledger.rows(kind)]
-        arrivals = Known.of(sorted(told, key=lambda row: row.seq))
+        arrivals = Known.in_book(ports.ledger.rows)
         self.names: list[str] = [name for name in ports.source.names() if name not in arrivals.left_out]
         self.late = arrivals.late  # trained on, and not decided on
         founding.check_names(self.names, confs.loop, confs.data)

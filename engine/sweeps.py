@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from engine.records import Candidate, Trial, TrialState, to_plain
+from engine.records import Action, Candidate, Decision, Money, Trial, TrialState, to_plain
 from engine.report.terminal import Console
 
 # Keys that say how much is tried and how fast, not what: a sweep goes on where they change.
@@ -19,6 +19,22 @@ def inputs(plain: dict[str, Any]) -> dict[str, Any]:
     search = {key: value for key, value in plain["search"].items() if key not in OPEN}
     track = {key: value for key, value in plain.get("track", {}).items() if key != "openmetrics"}  # a file beside it
     return {**plain, "search": search} | ({"track": track} if track else {})
+
+
+def unweighed(id: str, window: str, policy: str, reason: str, currency: str) -> Decision:
+    """To train, whatever it is worth: the word of a person, or of who tries everything."""
+    nothing = Money(mean=0.0, std=0.0)
+    return Decision(
+        id=id,
+        window=window,
+        policy=policy,
+        action=Action.RETUNE,
+        reason=reason,
+        waiting=nothing,
+        acting=nothing,
+        probability=0.0,
+        currency=currency,
+    )
 
 
 def answer(candidate: Candidate) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from engine.preflight import Checked, check_models, check_points
 from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
-from engine.records import Action, Cycle, Decision, Money, Stage, digest, to_plain
+from engine.records import Cycle, Stage, digest, to_plain
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
@@ -311,18 +311,8 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
         runner = Loop(confs, ports)
         steps = runner.steps
         mature = steps.mature(len(steps.names) - 1)
-        nothing = Money(mean=0.0, std=0.0)
-        decision = Decision(
-            id=digest(verb, sweeps.inputs(confs.plain), steps.names),
-            window=steps.names[mature],
-            policy=verb,
-            action=Action.RETUNE,
-            reason="by hand",
-            waiting=nothing,
-            acting=nothing,
-            probability=0.0,
-            currency=config.decide.currency,
-        )
+        id = digest(verb, sweeps.inputs(confs.plain), steps.names)
+        decision = sweeps.unweighed(id, steps.names[mature], verb, "by hand", config.decide.currency)
         past = Past(ports.ledger, "")
         rows = steps.training_rows(past, mature)
         made = past.candidate(past.champion) if past.champion else None

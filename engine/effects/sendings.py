@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from engine.effects.message import Message, read_message
 from engine.estimates import record
+from engine.rows import LedgerRow
 
 EFFECT = "effect"  # kind of the rows of messages that are to be sent
 DELIVERY = "delivery"  # kind of the rows that say how a try ended
@@ -20,26 +21,11 @@ DELIVERY = "delivery"  # kind of the rows that say how a try ended
 WAITING, DELIVERED, GIVEN_UP, SUMMARISED, REHEARSED = "waiting", "delivered", "given up", "summarised", "rehearsed"
 
 
-class Entry(Protocol):
-    """A row of the ledger."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def at(self) -> str: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
 class Book(Protocol):
     """What an outbox needs of the ledger: append is idempotent by id, and refused to who has lost the loop's lease."""
 
-    def append(self, kind: str, id: str, payload: Mapping[str, Any], *, window: str = "") -> Entry: ...
-    def rows(self, kind: str | None = None, window: str | None = None, *, after: int = 0) -> Sequence[Entry]: ...
+    def append(self, kind: str, id: str, payload: Mapping[str, Any], *, window: str = "") -> LedgerRow: ...
+    def rows(self, kind: str | None = None, window: str | None = None, *, after: int = 0) -> Sequence[LedgerRow]: ...
 
 
 @record
@@ -65,7 +51,7 @@ class Sending:
     """Of a summary: the ids of what it stands for."""
 
 
-def sendings(rows: Iterable[Entry]) -> list[Sending]:
+def sendings(rows: Iterable[LedgerRow]) -> list[Sending]:
     """Every message posted, oldest first, out of the rows of a ledger (others are passed over)."""
     fold = Fold()
     fold.add(rows)
@@ -80,7 +66,7 @@ class Fold:
         self.tried: dict[str, list[str]] = {}  # by channel: when each try ended
         self.resting: dict[str, str] = {}  # by channel that could not be reached: until when
 
-    def add(self, rows: Iterable[Entry]) -> None:
+    def add(self, rows: Iterable[LedgerRow]) -> None:
         """Bring the state forward; the effect of a delivery comes before it."""
         for row in rows:
             if row.kind == EFFECT:
@@ -92,7 +78,7 @@ class Fold:
         """What a channel still has to send, oldest first."""
         return [s for s in self.all.values() if s.channel == channel and s.outcome == WAITING]
 
-    def _posted(self, row: Entry) -> None:
+    def _posted(self, row: LedgerRow) -> None:
         covers = tuple(row.payload.get("covers", ()))
         self.all[row.id] = Sending(
             id=row.id,
@@ -106,7 +92,7 @@ class Fold:
             if self.all[id].outcome == WAITING:
                 self.all[id] = dataclasses.replace(self.all[id], outcome=SUMMARISED)
 
-    def _tried(self, row: Entry) -> None:
+    def _tried(self, row: LedgerRow) -> None:
         said = row.payload
         before = self.all[said["effect"]]
         outcome = said["outcome"]

@@ -61,6 +61,13 @@ def floats(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.cast(pa.float64()).fill_null(math.nan).to_numpy(), dtype=np.float64)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Text, or a dictionary of it."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Dictionary-encoded values as themselves."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from engine.contrast import Guess, LeftOut
 from engine.errors import ConfigError, DataError
-from engine.monitor.columns import floats_of_text, plain
+from engine.monitor.columns import floats_of_text, is_text, plain
 
 FEW = 10
 """Whole numbers with at most this many values are codes of categories ..."""
@@ -108,7 +108,7 @@ def kinds_of(
 def numbers_of_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """The table with these columns of text read as numbers; blank text is missing."""
     for name in columns:
-        if name in table.column_names and _is_text(table[name].type):
+        if name in table.column_names and is_text(table[name].type):
             table = table.set_column(table.column_names.index(name), name, floats_of_text(table[name]))
     return table
 
@@ -177,9 +177,9 @@ class _Judge:
         nulls = [pa.types.is_null(side.type) for side in self.sides]
         if nulls[0] != nulls[1]:
             return new if nulls[0] else old
-        if any(_is_text(side.type) for side in self.sides) and {old, new} <= {"numeric", "categorical"}:
-            texts = [side for side in self.sides if _is_text(side.type)]
-            others = [side for side in self.sides if not _is_text(side.type) and _kind(side.type) == "categorical"]
+        if any(is_text(side.type) for side in self.sides) and {old, new} <= {"numeric", "categorical"}:
+            texts = [side for side in self.sides if is_text(side.type)]
+            others = [side for side in self.sides if not is_text(side.type) and _kind(side.type) == "categorical"]
             if not others and all(_reads_as_numbers(side) and not _coded(side) for side in texts):
                 return "text numbers"
         if old != new and self.name not in (*wanted.numeric, *wanted.categorical):
@@ -188,7 +188,7 @@ class _Judge:
 
     def _as_numbers(self, kinds: Kinds) -> None:
         for side, table in zip(self.sides, self.tables, strict=True):
-            if _is_text(side.type):
+            if is_text(side.type):
                 if not _reads_as_numbers(side):
                     cure = "list it under categorical or ignore"
                     raise DataError(f"{table}:{self.name}", "holds text that is no number", cure)
@@ -210,7 +210,7 @@ class _Judge:
 
     def _id(self, kind: str) -> str:
         """Why the values name rows and describe nothing; empty where they do not."""
-        text = all(_is_text(side.type) for side in self.sides)
+        text = all(is_text(side.type) for side in self.sides)
         whole = all(pa.types.is_integer(side.type) for side in self.sides)
         if not ((text and kind == "categorical") or whole) or min(map(len, self.sides)) < FEW_ROWS:
             return ""
@@ -258,14 +258,8 @@ def _coded(column: pa.ChunkedArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(plain(column), r"^\s*[-+]?0\d")).as_py())
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
 def _kind(kind: pa.DataType) -> str:
     """numeric or categorical; empty where it is neither."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "numeric"
-    return "categorical" if _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) else ""
+    return "categorical" if is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) else ""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from engine import places
 from engine.errors import DataError
-from engine.monitor.columns import floats_of_text, plain
+from engine.monitor.columns import floats_of_text, is_text, plain
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Finding, categorical_finding, incomparable, rank_finding, report
 from engine.records import DriftReport
@@ -156,7 +156,7 @@ class Columns:
     def _column(self, path: str, name: str, column: pa.Array) -> pa.Array:
         kind = column.type
         if name in self.numeric:
-            if name in self.parsed and _is_text(kind):
+            if name in self.parsed and is_text(kind):
                 return self._number(path, name, column)
             return column.cast(pa.float64()) if pa.types.is_decimal(kind) or pa.types.is_null(kind) else column
         column = plain(column)
@@ -180,7 +180,7 @@ class Columns:
                 found[name] = "has no such column"
                 continue
             kind = schema.field(name).type
-            if name in self.numeric and not (_is_number(kind) or (name in self.parsed and _is_text(kind))):
+            if name in self.numeric and not (_is_number(kind) or (name in self.parsed and is_text(kind))):
                 found[name] = f"holds {kind} here, not numbers"
             elif name in self.categorical and not _is_category(kind):
                 found[name] = f"holds {kind} here, not categories"
@@ -238,10 +238,6 @@ def _findings(reference: Files, live: Files, columns: Columns, conf: MonitorConf
 def _is_number(kind: pa.DataType) -> bool:
     numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_null)
     return any(is_number(kind) for is_number in numbers)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _is_category(kind: pa.DataType) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 
 from engine.measured import Measure
 from engine.pipeline.delays import Floor, degraded, delays, drift_open
-from engine.pipeline.moments import LedgerRow, Moment, arrives, moments
+from engine.pipeline.moments import Moment, arrives, moments
 from engine.pipeline.money import Prices, money
 from engine.pipeline.numbers import measure, share
 from engine.records import Outcome, Route, TrialState
+from engine.rows import LedgerRow
 
 
 @dataclass(frozen=True, kw_only=True)

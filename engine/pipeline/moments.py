@@ -8,42 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from engine.promote.entries import OPENED, STAGE
-from engine.records import Action, DriftOutcome, Route, Stage
+from engine.items import ITEM
+from engine.promote.entries import DECISION, OPENED, STAGE
+from engine.records import Action, DriftOutcome, Event, Route, Stage
+from engine.rows import LedgerRow
 
 ACTING = (Action.RECALIBRATE.value, Action.RETRAIN.value, Action.RETUNE.value)
 SIGNS = ("drift.", "risk.", "model.")  # metrics whose alerts tell that the model's world has changed
-RAISING = ("raised", "again", "escalated")  # what an alert's row says where it alarms; rows without an event are raised
-
-
-class LedgerRow(Protocol):
-    """What is needed of a row of the ledger."""
-
-    @property
-    def seq(self) -> int:
-        """Place in the chain."""
-
-    @property
-    def kind(self) -> str:
-        """Of the row."""
-
-    @property
-    def window(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def model(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def at(self) -> str:
-        """When it was written: ISO 8601 in UTC."""
-
-    @property
-    def payload(self) -> Mapping[str, Any]:
-        """Its content."""
+ALARMING = {event.value for event in Event if event.alarms}
 
 
 @dataclass(frozen=True)
@@ -119,9 +93,9 @@ def _drifted(monitor: Mapping[str, Any]) -> bool | None:
 
 def _detects(row: LedgerRow) -> bool:
     """An alert on the model's world whose metric could be computed, or a decision to act."""
-    if row.kind == "action" and row.payload.get("event", RAISING[0]) in RAISING:
+    if row.kind == ITEM and row.payload.get("event", Event.RAISED.value) in ALARMING:
         return str(row.payload.get("metric", "")).startswith(SIGNS) and row.payload.get("value") is not None
-    return row.kind == "decision" and row.payload["action"] in ACTING
+    return row.kind == DECISION and row.payload["action"] in ACTING
 
 
 def arrives(row: LedgerRow, *routes: Route) -> bool:

@@ -20,9 +20,10 @@ from typing import Any
 
 from engine.decide.costs import standard_error
 from engine.measured import Measure
-from engine.pipeline.moments import LedgerRow, Moment, replaced
+from engine.pipeline.moments import Moment, replaced
 from engine.pipeline.numbers import NAN, counted, mean, measure
 from engine.records import Estimate, from_plain
+from engine.rows import LedgerRow
 
 TRAINING = "train"  # the lap of the stopwatch whose hours are those of the trials
 

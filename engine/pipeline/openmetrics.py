@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 from engine import measured
 from engine.act import metrics_of
-from engine.pipeline.moments import LedgerRow
+from engine.items import ITEM
 from engine.promote.entries import STAGE, VERDICT
 from engine.promote.ledger import Ledger
-from engine.records import Cycle, Stage, from_plain
+from engine.records import Cycle, Event, Stage, from_plain
 from engine.redact import redact_text
+from engine.rows import LedgerRow
 
 PREFIX = "tidegate"
 UNITS = {
@@ -140,7 +141,7 @@ def _counted(row: LedgerRow) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"{PREFIX}_trials", {"state": str(trial["state"])}
     elif row.kind == VERDICT:
         yield f"{PREFIX}_verdicts", {"gate": str(said["gate"]), "outcome": str(said["outcome"])}
-    elif row.kind == "action" and said.get("event", "raised") == "raised":
+    elif row.kind == ITEM and said.get("event", Event.RAISED.value) == Event.RAISED.value:
         yield f"{PREFIX}_alerts", {"rule": str(said.get("rule", "")), "severity": str(said.get("severity", ""))}
 
 

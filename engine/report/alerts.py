@@ -13,9 +13,9 @@ from engine.alerting import Alert, Helped, Tally, alerts_of, said, tally
 from engine.effects.sendings import DELIVERED, sendings
 from engine.records import ActionItem, Cycle
 from engine.report import parts, words
-from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup
 from engine.report.tables import styled, table_of
+from engine.rows import LedgerRow
 
 WITHIN = 3  # windows, where the config of the page says nothing
 NONE_YET = "No alert was ever raised."
@@ -42,12 +42,12 @@ def section(cycles: Sequence[Cycle], rows: Sequence[LedgerRow], config: Mapping[
 def tally_sentence(told: Tally, within: int) -> str:
     """How many there were, how many led to an action, how many of those helped."""
     of = f"{told.rule}: " if told.rule else ""
-    counts = f"{of}{_many(told.raised, 'alert')}: {told.open} open, {told.acknowledged} acknowledged"
+    counts = f"{of}{words.many(told.raised, 'alert')}: {told.open} open, {told.acknowledged} acknowledged"
     line = f"{counts}, {told.resolved} resolved; {told.acted} led to an action"
     if told.precision.n:
         p = told.precision
         line += (
-            f", and {told.helped} of {p.n} helped within {_many(within, 'window')}: precision {p.value:.2f}, "
+            f", and {told.helped} of {p.n} helped within {words.many(within, 'window')}: precision {p.value:.2f}, "
             f"{words.percent(p.confidence_level)} sure of {p.low:.2f} to {p.high:.2f} ({p.method})"
         )
     early = f"; of {told.early} it is too early to tell" if told.early else ""
@@ -136,14 +136,9 @@ def _outcome(alert: Alert) -> str:
 
 def _messages(rows: Sequence[LedgerRow]) -> list[str]:
     """How many messages were sent, by channel, in a sentence."""
-    known: list[Any] = [row for row in rows if row.kind in ("effect", "delivery")]
-    found = sendings(known)
+    found = sendings(rows)
     if not found:
         return []
     every, sent = Counter(s.channel for s in found), Counter(s.channel for s in found if s.outcome == DELIVERED)
     told = ", ".join(f"{channel} {sent[channel]} of {count}" for channel, count in every.items())
     return [f"Messages delivered: {told}."]
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

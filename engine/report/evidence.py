@@ -9,9 +9,9 @@ from typing import Any
 from engine.records import Candidate, Cycle, Estimate, EvaluationReport, RuleResult, Trial, Verdict
 from engine.redact import redact
 from engine.report import charts, forest, marks, parts, words
-from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
 from engine.report.sentences import sentence
+from engine.rows import LedgerRow
 
 OPEN_GATES = 12  # verdicts that are shown unfolded, the newest ones
 MOST_STAGES = 8  # of the pipeline, each in its own colour

@@ -11,8 +11,8 @@ from typing import Any
 
 from engine.records import Cycle
 from engine.report import alerts, evidence, happened, pipeline, risk
-from engine.report.ledger import LedgerRow
 from engine.report.markup import Markup, tag
+from engine.rows import LedgerRow
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CHAPTERS = (

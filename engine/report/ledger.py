@@ -4,58 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from engine.report import words
 from engine.report.tables import styled, table_of
+from engine.rows import LedgerRow
 
 EMPTY = "The ledger is empty: no window has been run yet."
 
 
-class LedgerRow(Protocol):
-    """What the history needs of a row of the ledger."""
-
-    @property
-    def seq(self) -> int:
-        """Place in the chain."""
-
-    @property
-    def kind(self) -> str:
-        """decision, candidate, evaluation, cold, verdict, stage, action, cycle."""
-
-    @property
-    def window(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def model(self) -> str:
-        """Empty where it belongs to none."""
-
-    @property
-    def at(self) -> str:
-        """When it was written: ISO 8601 in UTC."""
-
-    @property
-    def hash(self) -> str:
-        """What ties the row to all rows before it."""
-
-    @property
-    def payload(self) -> Mapping[str, Any]:
-        """The record, as `to_plain` wrote it."""
-
-
-class Entry(LedgerRow, Protocol):
-    """A row with its id."""
-
-    @property
-    def id(self) -> str:
-        """What `why` finds it by."""
-
-
-def history_table(rows: Iterable[Entry]) -> RenderableType:
+def history_table(rows: Iterable[LedgerRow]) -> RenderableType:
     """One line a row, oldest first: time, window, kind, the ids to ask `why` with, who, and what it says."""
     table = table_of(("no", "right"), "time (UTC)", "window", "kind", "id", "model", "by", "what happened")
     for row in rows:

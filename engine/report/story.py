@@ -99,7 +99,7 @@ def _year_sentence(story: Story) -> str:
     recalibrated = story.actions.get(Action.RECALIBRATE, 0)
     mapped = f"{recalibrated} recalibrated it, " if recalibrated else ""
     said = (
-        f"In {_many(story.windows, 'window')}, {_many(kept, 'decision')} kept the model, "
+        f"In {words.many(story.windows, 'window')}, {words.many(kept, 'decision')} kept the model, "
         f"{mapped}{retrained} retrained it and {retuned} tuned it anew."
     )
     outcome = ", ".join(
@@ -112,7 +112,7 @@ def _year_sentence(story: Story) -> str:
         )
         if story.count(became)
     )
-    return f"{said} Of {_many(len(story.fates), 'trained model')}: {outcome}." if outcome else said
+    return f"{said} Of {words.many(len(story.fates), 'trained model')}: {outcome}." if outcome else said
 
 
 def _money_sentence(story: Story) -> str:
@@ -188,7 +188,3 @@ def _total(amounts: Iterable[Money]) -> Money:
     known = [amount for amount in amounts if math.isfinite(amount.mean)]
     variance = sum(a.std**2 for a in known if math.isfinite(a.std))
     return Money(mean=sum(a.mean for a in known), std=math.sqrt(variance))
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -228,3 +228,8 @@ def _places(value: float) -> int:
     if size == 0 or size >= 1000:
         return 0
     return min(8, max(0, 3 - math.floor(math.log10(size)) - 1)) if size < 1 else 3 - len(str(int(size)))
+
+
+def many(n: int, noun: str) -> str:
+    """`1 window`, `2 windows`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.errors import ConfigError
+
+
+def cpus() -> int:
+    """CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def gpu_share(wanted: float | None, gpus: float, accelerator: str) -> float:

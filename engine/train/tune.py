@@ -21,7 +21,7 @@ from engine.cluster.conf import ClusterConf
 from engine.cluster.door import Connection
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Trial
-from engine.train import watchdog
+from engine.train import capacity, watchdog
 from engine.train.conf import SearchConf
 from engine.train.course import Course
 from engine.train.crew import Crew, reached
@@ -61,7 +61,7 @@ class RaySearch:
         what Ray writes; paths: where workers look for the user's packages.
         """
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
-        self._connection = Connection(cluster or ClusterConf(), _cpus())
+        self._connection = Connection(cluster or ClusterConf(), capacity.cpus())
         self.members = members
         self._crew = Crew(threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator, members=members)
         self._startup = 0.0
@@ -275,11 +275,6 @@ class RaySearch:
 def _empty() -> Dataset:
     """What a job carries in place of rows: those travel once, through the object store."""
     return Dataset(numeric=np.empty((0, 0)), categorical=np.empty((0, 0)), target=None, rows=np.empty(0))
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _trial_folder(trial: Any) -> str:

@@ -9,12 +9,12 @@ aside.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
 
 from engine.records import digest, from_plain, record
+from engine.rows import LedgerRow
 
 LANDED = "landed"  # kind of the rows of windows that may be decided on: bookkeeping
 ARRIVAL = "arrival"  # kind of the rows that a person should see
@@ -62,34 +62,6 @@ class Entry:
         return self.arrival.state
 
 
-class Told(Protocol):
-    """What is needed of a row of the ledger."""
-
-    @property
-    def seq(self) -> int:
-        """Place in the chain."""
-
-    @property
-    def kind(self) -> str:
-        """Of the row."""
-
-    @property
-    def id(self) -> str:
-        """Of the row."""
-
-    @property
-    def window(self) -> str:
-        """That it is about."""
-
-    @property
-    def at(self) -> str:
-        """ISO 8601."""
-
-    @property
-    def payload(self) -> Mapping[str, Any]:
-        """What it says."""
-
-
 OUT = (State.DUPLICATE, State.UNREADABLE, State.FAILED, State.GONE)
 
 
@@ -104,14 +76,19 @@ class Known:
     founding: int = 0  # windows before the first that was decided on
 
     @classmethod
-    def of(cls, rows: Iterable[Told]) -> Known:
+    def of(cls, rows: Iterable[LedgerRow]) -> Known:
         """The picture after these rows."""
         known = cls()
         for row in rows:
             known.add(row)
         return known
 
-    def add(self, row: Told) -> None:
+    @classmethod
+    def in_book(cls, rows: Callable[[str], Iterable[LedgerRow]]) -> Known:
+        """The picture after all arrivals; `rows` gives those of a kind."""
+        return cls.of(sorted((row for kind in (LANDED, ARRIVAL) for row in rows(kind)), key=lambda row: row.seq))
+
+    def add(self, row: LedgerRow) -> None:
         """Take up one row more."""
         if row.kind == "cycle":
             self.founding = self.founding if self.decided else int(row.payload["index"])
@@ -119,7 +96,7 @@ class Known:
         elif row.kind in (LANDED, ARRIVAL):
             self._hear(row, from_plain(Arrival, row.payload))
 
-    def _hear(self, row: Told, arrival: Arrival) -> None:
+    def _hear(self, row: LedgerRow, arrival: Arrival) -> None:
         name, at = arrival.window, datetime.fromisoformat(row.at).timestamp()
         if arrival.state is State.GAP:
             self.gaps.add(name)

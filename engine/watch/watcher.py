@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from engine.errors import ConfigError, DataError, InputError, LabelsError, LeaseError, LedgerError, TidegateError
 from engine.promote.names import check_key
 from engine.records import Cycle, to_plain
-from engine.watch.arrival import ARRIVAL, LANDED, Arrival, Known, State, Told
+from engine.rows import LedgerRow
+from engine.watch.arrival import ARRIVAL, LANDED, Arrival, Known, State
 from engine.watch.plan import Plan, Sight, Terms, plan, see
 
 LONGEST_WAIT = 900.0  # seconds between two tries while something is wrong from outside
@@ -42,10 +43,10 @@ class Book(Protocol):
 
     loop: str
 
-    def rows(self, *, after: int = 0) -> Iterable[Told]:
+    def rows(self, *, after: int = 0) -> Iterable[LedgerRow]:
         """All rows behind that one."""
 
-    def append(self, kind: str, id: str, payload: Mapping[str, Any]) -> Told:
+    def append(self, kind: str, id: str, payload: Mapping[str, Any]) -> LedgerRow:
         """Once."""
 
 

@@ -7,7 +7,6 @@ trials leave and new ones join. A trial that cannot be packed trains alone meanw
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from engine.errors import TidegateError
 from engine.records import Epoch, Trial, TrialState
+from engine.train import capacity
 from engine.train.conf import SearchConf
 from engine.train.course import Course
 from engine.train.fit import known_warnings, quieten
@@ -56,7 +56,7 @@ class PackSearch:
         """Run the trials that have not ended yet."""
         quieten()
         course = Course(self.conf, job, on_epoch, on_trial)
-        together = Together(self.conf.workers or _cpus())
+        together = Together(self.conf.workers or capacity.cpus())
         try:
             with known_warnings():
                 _Run(course, together, size(self.conf), self._alone).all()
@@ -151,8 +151,3 @@ def size(conf: SearchConf) -> int:
     else:
         wanted = MOST
     return min(wanted, conf.max_concurrent or wanted)
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
