@@ -10,22 +10,18 @@ must be the same, in the same order. Prints one JSON object: points, cases, kill
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-from engine import durable
 from engine.act import EscalateConf
 from engine.effects import Message
 from engine.effects.channels import Sent
 from engine.records import digest
-from tests.engine.crash import alone, cases_of
+from tests.engine.crash import alone
 from tests.engine.house import House, guarded, rule
-from tests.engine.promote.crash import killer
+from tests.engine.promote.crash import cases_of, deaths, undisturbed
 from tests.engine.story import story
 
 ROWS = (5, 20, 20, 20, 20, 5)
@@ -68,36 +64,14 @@ def main(folder: Path, every: int, doubles: int) -> dict[str, object]:
     start, work = folder / "start", folder / "work"
     House(start, guarded()).found("first", "second", "third", "fourth")
     begin(work, start)
-    operations: list[str] = []
-
-    def watched() -> str:
-        def watch(step: durable.Step, execute: Callable[[], None]) -> None:
-            operations.append(step.operation)
-            execute()
-
-        with durable.intercept(watch):
-            result = command(work)
-        (folder / "operations").write_text(json.dumps(operations))
-        return result
-
-    status, expected = alone(watched)
-    if status:
-        raise SystemExit(expected)
-    operations = json.loads((folder / "operations").read_text())
+    operations, expected = undisturbed(lambda: command(work), alone)
     killed, twice, wrong = 0, 0, []
     cases = cases_of(operations, every, doubles)
     for case in cases:
         begin(work, start)
-        for point, mode in case:
-
-            def dying(point: int = point, mode: str = mode) -> str:
-                with durable.intercept(killer(point, mode)):
-                    return command(work)
-
-            status, text = alone(dying)
-            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                killed += 1
-            elif status or text != expected:
+        for dead, status, text in deaths(case, lambda: command(work), alone):
+            killed += dead
+            if not dead and (status or text != expected):
                 wrong.append([case, "instead of being killed", text])
         status, text = alone(lambda: command(work))
         if status or text != expected:

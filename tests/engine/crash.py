@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import durable
 from engine.promote.store import Store
 from engine.records import digest
 from tests.engine.prepared import prepare
-from tests.engine.promote.crash import MODES, forked, killer
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
 from tests.engine.story import story
 from tests.engine.world import World
-
-Case = tuple[tuple[int, str], ...]
 
 
 def command(world: World, loop: Callable[[], int]) -> str:
@@ -53,43 +48,6 @@ def alone(task: Callable[[], str]) -> tuple[int, str]:
     return forked(silent)
 
 
-def count_points(world: World, loop: Callable[[], int]) -> tuple[list[str], str]:
-    """The operations of an undisturbed run, and what it leads to."""
-
-    def task() -> str:
-        operations: list[str] = []
-
-        def watch(step: durable.Step, execute: Callable[[], None]) -> None:
-            operations.append(step.operation)
-            execute()
-
-        with durable.intercept(watch):
-            result = command(world, loop)
-        Path(f"{world.out}.operations").write_text(json.dumps(operations))
-        return result
-
-    status, text = alone(task)
-    if status:
-        raise SystemExit(text)
-    return json.loads(Path(f"{world.out}.operations").read_text()), text
-
-
-def cases_of(operations: list[str], every: int, doubles: int) -> list[Case]:
-    """Each point in each mode, then pairs: a second kill, while the first is being recovered from."""
-    singles: list[Case] = [
-        ((point, mode),)
-        for point, operation in enumerate(operations)
-        for mode in (MODES if operation == "write" else ("before", "after"))
-    ]
-    chance = random.Random(7)
-    pairs: list[Case] = []
-    for _ in range(doubles):
-        first = chance.randrange(len(operations))
-        second = chance.randrange(max(1, len(operations) - first))  # what is there already is only found
-        pairs.append(((first, chance.choice(MODES)), (second, chance.choice(MODES))))
-    return singles[::every] + pairs
-
-
 def main(folder: Path, start: str, until: str, work: Path, every: int, doubles: int) -> dict[str, object]:
     """All cases, one after the other."""
     world = World(folder, work)
@@ -101,21 +59,14 @@ def main(folder: Path, start: str, until: str, work: Path, every: int, doubles: 
             shutil.copytree(start, work)
 
     fresh()
-    operations, expected = count_points(world, loop)
+    operations, expected = undisturbed(lambda: command(world, loop), alone)
     killed, wrong = 0, []
     cases = cases_of(operations, every, doubles)
     for case in cases:
         fresh()
-        for point, mode in case:
-
-            def dying(point: int = point, mode: str = mode) -> str:
-                with durable.intercept(killer(point, mode)):
-                    return command(world, loop)
-
-            status, text = alone(dying)
-            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                killed += 1
-            elif status or text != expected:
+        for dead, status, text in deaths(case, lambda: command(world, loop), alone):
+            killed += dead
+            if not dead and (status or text != expected):
                 wrong.append([case, "instead of being killed", text])
         status, text = alone(lambda: command(world, loop))
         if status or text != expected:

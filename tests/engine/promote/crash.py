@@ -8,6 +8,7 @@ Prints one JSON object: points, cases, killed, and what went wrong.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from engine.records import Stage, StageChange, digest
 
 PATH = (None, Stage.CANDIDATE, Stage.STAGING, Stage.PREPRODUCTION, Stage.PRODUCTION)
 MODES = ("before", "torn", "after")
+Case = tuple[tuple[int, str], ...]
+Alone = Callable[[Callable[[], str]], tuple[int, str]]  # runs a task in a process of its own: status, what it returned
 
 
 def command(folder: Path, url: str) -> str:
@@ -95,7 +98,26 @@ def forked(task: Callable[[], str]) -> tuple[int, str]:
     return status, text
 
 
-def count_points(folder: Path, url: str) -> tuple[list[str], str]:
+def deaths(
+    case: Case,
+    task: Callable[[], str],
+    alone: Alone | None = None,
+) -> Iterator[tuple[bool, int, str]]:
+    """Run a task once for each point of a case, killed there: (was it killed, how it ended, what it returned).
+
+    `alone` runs it in a process of its own; None: `forked`.
+    """
+    for point, mode in case:
+
+        def dying(point: int = point, mode: str = mode) -> str:
+            with durable.intercept(killer(point, mode)):
+                return task()
+
+        status, text = (alone or forked)(dying)
+        yield os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status, text
+
+
+def undisturbed(run: Callable[[], str], alone: Alone | None = None) -> tuple[list[str], str]:
     """The operations of an undisturbed run, and what it leads to."""
 
     def task() -> str:
@@ -106,14 +128,29 @@ def count_points(folder: Path, url: str) -> tuple[list[str], str]:
             execute()
 
         with durable.intercept(watch):
-            result = command(folder, url)
-        return json.dumps([operations, result])
+            return json.dumps([run(), operations])
 
-    status, text = forked(task)
+    status, text = (alone or forked)(task)
     if status:
         raise SystemExit(text)
-    operations, result = json.loads(text)
+    result, operations = json.loads(text)
     return operations, result
+
+
+def cases_of(operations: list[str], every: int, doubles: int) -> list[Case]:
+    """Each point in each mode, then pairs: a second kill, while the first is being recovered from."""
+    singles: list[Case] = [
+        ((point, mode),)
+        for point, operation in enumerate(operations)
+        for mode in (MODES if operation == "write" else ("before", "after"))
+    ]
+    chance = random.Random(7)
+    pairs: list[Case] = []
+    for _ in range(doubles):
+        first = chance.randrange(len(operations))
+        second = chance.randrange(max(1, len(operations) - first))  # what is there already is only found
+        pairs.append(((first, chance.choice(MODES)), (second, chance.choice(MODES))))
+    return singles[::every] + pairs
 
 
 def main(folder: Path, url: str, every: int, doubles: int) -> dict[str, object]:
@@ -126,36 +163,16 @@ def main(folder: Path, url: str, every: int, doubles: int) -> dict[str, object]:
         shutil.rmtree(folder / str(number - 1), ignore_errors=True)
         return folder / str(number), listed[number] if listed else url.format(number)
 
-    operations, expected = count_points(*fresh())
-    cases: list[tuple[tuple[int, str], ...]] = []
-    for point, operation in enumerate(operations):
-        modes = MODES if operation == "write" else ("before", "after")
-        cases += [((point, mode),) for mode in modes]
-    cases = cases[::every]
-    chance = random.Random(7)
-    for _ in range(doubles):
-        first = chance.randrange(len(operations))
-        # The second run has less to do: what is there already is not done again, only found.
-        second = chance.randrange(max(1, len(operations) - first))
-        cases.append(((first, chance.choice(MODES)), (second, chance.choice(MODES))))
-
+    operations, expected = undisturbed(functools.partial(command, *fresh()))
+    cases = cases_of(operations, every, doubles)
     killed, wrong = 0, []
     for case in cases:
-        place, database = fresh()
-
-        def attempt(interceptor: durable.Interceptor | None, place: Path = place, database: str = database) -> str:
-            if interceptor is None:
-                return command(place, database)
-            with durable.intercept(interceptor):
-                return command(place, database)
-
-        for point, mode in case:
-            status, text = forked(lambda point=point, mode=mode: attempt(killer(point, mode)))
-            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                killed += 1
-            elif status or text != expected:
+        attempt = functools.partial(command, *fresh())
+        for dead, status, text in deaths(case, attempt):
+            killed += dead
+            if not dead and (status or text != expected):
                 wrong.append([case, "instead of being killed", text])
-        status, text = forked(lambda: attempt(None))
+        status, text = forked(attempt)
         if status or text != expected:
             wrong.append([case, status, text])
     return {"points": len(operations), "cases": len(cases), "killed": killed, "wrong": wrong[:5]}

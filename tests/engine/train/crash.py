@@ -9,21 +9,16 @@ epochs that a kill cost, and what went wrong.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine import durable
 from engine.records import digest
 from engine.train.conf import SearchConf
 from engine.train.model import TabularModel
 from engine.train.sweep import LocalSearch, SweepJob, best
-from tests.engine.crash import cases_of
-from tests.engine.promote.crash import forked, killer
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
 
 EPOCHS = 3
@@ -70,26 +65,6 @@ def command(work: Path) -> str:
     return digest(shown, weights, winner.id if winner else "", kept)
 
 
-def undisturbed(run: Callable[[], str]) -> tuple[list[str], str]:
-    """The operations of an undisturbed run, and what it leads to."""
-
-    def task() -> str:
-        operations: list[str] = []
-
-        def watch(step: durable.Step, execute: Any) -> None:
-            operations.append(step.operation)
-            execute()
-
-        with durable.intercept(watch):
-            return json.dumps([run(), operations])
-
-    status, text = forked(task)
-    if status:
-        raise SystemExit(text)
-    result, operations = json.loads(text)
-    return operations, result
-
-
 def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     """All cases, one after the other."""
     operations, expected = undisturbed(lambda: command(work))
@@ -98,16 +73,9 @@ def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     cases = cases_of(operations, every, doubles)
     for case in cases:
         shutil.rmtree(work, ignore_errors=True)
-        for point, mode in case:
-
-            def dying(point: int = point, mode: str = mode) -> str:
-                with durable.intercept(killer(point, mode)):
-                    return command(work)
-
-            status, text = forked(dying)
-            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                killed += 1
-            elif status or text != expected:
+        for dead, status, text in deaths(case, lambda: command(work)):
+            killed += dead
+            if not dead and (status or text != expected):
                 wrong.append([case, "instead of being killed", text])
         status, text = forked(lambda: command(work))
         cost = trained(work) - needed

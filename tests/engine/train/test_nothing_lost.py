@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.engine.train.made import killed_everywhere
+
 ROOT = Path(__file__).parents[3]
 WHOLE = 12  # epochs of the sweep: 3 trials of 4
 
@@ -28,13 +30,7 @@ WHOLE = 12  # epochs of the sweep: 3 trials of 4
 def test_killed_at_every_write_point(
     every: int, doubles: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    command = [sys.executable, "-m", "tests.engine.train.crash", str(tmp_path / "work"), str(every), str(doubles)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["wrong"] == []
-    assert found["points"] > 50
-    assert found["killed"] >= found["cases"]
+    found = killed_everywhere("tests.engine.train.crash", tmp_path / "work", every, doubles)
     record_property(
         "a sweep killed at any write point ends as undisturbed",
         f"{found['killed']} kills at {found['points']} points, 0 wrong; at most {found['dearest']} epochs for a kill",

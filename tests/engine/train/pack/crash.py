@@ -10,18 +10,13 @@ relative difference of a loss to the undisturbed run, and what went wrong.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 
-from engine import durable
 from engine.records import digest
 from engine.train.sweep import SweepJob
-from tests.engine.crash import cases_of
-from tests.engine.promote.crash import forked, killer
-from tests.engine.train.crash import undisturbed
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
 from tests.engine.train.made import MODEL, make_job, make_plan
 from tests.engine.train.pack.packing import of, packed
 
@@ -66,15 +61,9 @@ def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     for case in cases:
         shutil.rmtree(work)
         work.mkdir()
-        for point, mode in case:
-
-            def dying(point: int = point, mode: str = mode) -> str:
-                with durable.intercept(killer(point, mode)):
-                    return command(work)
-
-            status, text = forked(dying)
-            killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            if not os.WIFSIGNALED(status) and (status or gap(text, expected) > CLOSE):
+        for dead, status, text in deaths(case, lambda: command(work)):
+            killed += dead
+            if not dead and (status or gap(text, expected) > CLOSE):
                 wrong.append([case, "instead of being killed", text])
         status, text = forked(lambda: command(work))
         difference = float("inf") if status else gap(text, expected)

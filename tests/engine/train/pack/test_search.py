@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,18 @@ from engine.train.conf import SearchConf
 from engine.train.pack import together
 from engine.train.pack.search import MOST, size
 from engine.train.sweep import TrialPlan, read_trial
-from tests.engine.train.made import MODEL, RESIDUAL, SPACE, adaptive, make_job, make_plan, make_rows, make_spec, outcome
+from tests.engine.train.made import (
+    MODEL,
+    RESIDUAL,
+    SPACE,
+    adaptive,
+    killed_everywhere,
+    make_job,
+    make_plan,
+    make_rows,
+    make_spec,
+    outcome,
+)
 from tests.engine.train.pack.packing import gap, of, packed, unpacked, weights
 
 ROOT = Path(__file__).parents[4]
@@ -260,13 +268,7 @@ def test_packs_that_cannot_be(conf: dict[str, Any], line: str) -> None:
 def test_killed_at_every_write_point(
     every: int, doubles: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    command = [sys.executable, "-m", "tests.engine.train.pack.crash", str(tmp_path / "work"), str(every), str(doubles)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["wrong"] == []
-    assert found["points"] > 50
-    assert found["killed"] >= found["cases"]
+    found = killed_everywhere("tests.engine.train.pack.crash", tmp_path / "work", every, doubles)
     record_property(
         "a sweep of packed trials killed at any write point ends as undisturbed",
         f"{found['killed']} kills at {found['points']} points, 0 wrong; losses within {found['worst']:.1e} relative",
