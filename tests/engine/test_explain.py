@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import pytest
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -52,3 +53,14 @@ def test_omegaconf() -> None:
     except OmegaConfBaseException as error:
         line = one_line(error)
     assert line == "config:a: it refers to 'b', which is not there - see --cfg job for every key"
+
+
+@pytest.mark.parametrize(
+    ("override", "cure"),
+    [("+act.rules.mine={metric: data.rows}", "+act.rules={mine: {...}}"), ("in a file", "+gate.rules={mine: {...}}")],
+)
+def test_a_new_entry_is_to_be_written_into_its_own_mapping(override: str, cure: str) -> None:
+    told = f"Error merging override {override}" if override.startswith("+") else override
+    cause = OmegaConfBaseException("Invalid type assigned: dict is not a subclass of RuleConf. full_key: mine")
+    line = one_line(raised(ConfigCompositionException(told), cause))
+    assert line == f"config:mine: a new entry comes in its mapping - write it as {cure}"
