@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine import sweeps
-from engine.records import Candidate, Stretch, Trial, TrialState
+from engine.records import Action, Candidate, Stretch, Trial, TrialState
 from engine.report import evidence
 from engine.report.terminal import Console
 
@@ -135,3 +135,9 @@ def test_of_trials_with_equal_hyperparameters_the_one_that_became_the_model_is_t
     assert page.count("chosen") == 1
     assert page.index(best.id) < page.index("chosen") < page.index(other.id)
     assert candidate(other, best, winner=None).winner is None
+
+
+def test_an_order_by_hand_is_a_full_sweep_that_nobody_weighed() -> None:
+    ordered = sweeps.unweighed("id", "w1", "train", "by hand", "EUR")
+    assert (ordered.action, ordered.policy, ordered.reason) == (Action.RETUNE, "train", "by hand")
+    assert (ordered.waiting.mean, ordered.acting.mean, ordered.probability, ordered.options) == (0.0, 0.0, 0.0, ())

@@ -185,6 +185,8 @@ def test_before_it_is_decided_on_a_window_may_be_written_again() -> None:
     world.run(watcher, 20)
     assert world.decided()[-2:] == NAMES[3:5]
     assert Known.of(world.table).entries[NAMES[4]].fingerprint == "better rows"
+    by_kind = Known.in_book(lambda kind: [row for row in world.table if row.kind == kind])  # as a ledger gives them
+    assert by_kind.entries == Known.of(world.table).entries
 
 
 def test_a_window_that_cannot_be_read_is_recorded_and_the_next_goes_on_after_the_grace() -> None:
