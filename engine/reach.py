@@ -37,12 +37,15 @@ def no_answer(uri: str) -> str:
     asking.start()
     asking.join(LIMIT)
     _, host, port = server
-    if not said:
-        return f"{host}:{port} does not answer within {LIMIT:g} s"
-    if said[0]:
-        return f"{host}:{port} cannot be reached: {said[0]}"
+    wrong = said[0] if said else _silence()
+    if wrong:
+        return f"{host}:{port} {wrong}"
     _answered[server] = time.monotonic()
     return ""
+
+
+def _silence() -> str:
+    return f"does not answer within {LIMIT:g} s"
 
 
 def _server(uri: str) -> tuple[str, str, int] | None:
@@ -71,8 +74,8 @@ def _ask(scheme: str, host: str, port: int) -> str:
                 context.wrap_socket(plain, server_hostname=host).close()
                 return ""
             plain.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
-            return "" if plain.recv(1) else "it hangs up"
+            return "" if plain.recv(1) else "cannot be reached: it hangs up"
     except TimeoutError:
-        return f"it does not answer within {LIMIT:g} s"
+        return _silence()
     except (OSError, ValueError) as error:
-        return str(getattr(error, "strerror", None) or error)
+        return f"cannot be reached: {getattr(error, 'strerror', None) or error}"
