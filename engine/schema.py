@@ -281,7 +281,7 @@ class Composer:
         self.searched: dict[str, str] = {}  # keys of the command line that name a space: no part of the config
         self._composed: dict[tuple[str, ...], Composition] = {}
         self._options: dict[str, list[str]] = {}
-        # groups of which Hydra composed one point as a whole, and all was well
+        # groups of which one point was checked with all of the config around it, and all was well
         self._sound: set[tuple[str, ...]] = set()
 
     def words(self) -> list[str]:
@@ -326,12 +326,15 @@ class Composer:
         """Train and model config of a point; ConfigError or Hydra's own error where it names nothing."""
         groups = _words({k: v for k, v in point.items() if self._is_group(k, v)})
         keys = {k: v for k, v in point.items() if not self._is_group(k, v)}
-        if groups not in self._sound or not all(map(self.composition(point).lies_within, keys)):
+        composition = self.composition(point)
+        if not (composition.alone and all(map(composition.lies_within, keys))):
             config = compose_config([*self.overrides, *_words(point)], self.searchpath, self.name)
-            if self.composition(point).alone:
-                self._sound.add(groups)
             return config.train, config.model
-        with self.composition(point).having(_words(keys)) as root:
+        with composition.having(_words(keys)) as root:
+            if groups not in self._sound:
+                config = to_config(root)
+                self._sound.add(groups)
+                return config.train, config.model
             for part in OF_A_TRIAL:
                 _check(root[part], part)
             train: Any = OmegaConf.to_object(root.train)
