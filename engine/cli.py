@@ -14,8 +14,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
@@ -240,21 +240,22 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         if verb in HELP:
             print(HELP[verb])
     asked = _asked_for_config(flags) if verb in SEARCHING else None
-    composed = _compose(verb, asked.others if asked else flags, overrides)
-    if composed is None:  # Hydra has shown what was asked for
+    found = _compose(verb, asked.others if asked else flags, overrides)
+    if found is None:  # Hydra has shown what was asked for
         return 0
+    composed, composer = found
     from importlib import import_module
 
     from engine import shown
     from engine.schema import to_config
 
     if searching:
-        shown.put_space(*composed, space)
+        composed = shown.put_space(composed, composer, space)
     if asked:
         shape = shown.as_json if as_json else shown.as_yaml
-        _say(shape(*composed, asked.package, follow=asked.follow))
+        _say(shape(composed, composer, asked.package, follow=asked.follow))
         return 0
-    config, composer = to_config(composed[0]), composed[1]
+    config = to_config(composed)
     composer.searched = space
     home = HOMES.get(verb) or ("verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
     module = import_module(f"engine.{home}")
@@ -421,51 +422,22 @@ def _compose(verb: str, flags: list[str], overrides: list[str]) -> tuple[Any, Co
     """
     import hydra
 
+    from engine.composition import Shown, main_of_hydra
     from engine.errors import ConfigError
     from engine.schema import Composer, has_foreign_space, register
 
     register()
-    found: list[tuple[Any, Composer, bool]] = []
-    with suppress(_Shown), _hydra_process([f"tidegate {verb}", *overrides, *flags]):
+    found: list[tuple[Any, bool, Composer]] = []
+    with suppress(Shown), main_of_hydra([f"tidegate {verb}", *overrides, *flags]):
         hydra.main(version_base="1.3", config_path="pkg://engine.conf", config_name="config")(
-            lambda config: found.append((config, Composer.of_hydra(), has_foreign_space()))
+            lambda config: found.append((config, has_foreign_space(config), Composer.of(config)))
         )()
     if not found:
         return None
-    config, composer, foreign = found[0]
+    config, foreign, composer = found[0]
     if foreign:
         raise ConfigError("hydra.sweeper.params", "this space is not read", "move its keys to search.space")
     return config, composer
-
-
-class _Shown(Exception):
-    """Hydra has shown what was asked for and would end the process."""
-
-
-@contextmanager
-def _hydra_process(argv: list[str]) -> Iterator[None]:
-    """Hydra reads the command line from sys.argv, and hands errors on to us only if the environment says so.
-
-    It would compose the whole config once more to learn its own mode. There is one: we refuse --multirun.
-    """
-    from hydra._internal.hydra import Hydra
-    from hydra.types import RunMode
-
-    before, told, mode = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), Hydra.get_mode
-    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
-    Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]
-    try:
-        yield
-    except SystemExit as ended:  # how Hydra ends after --help
-        if ended.code:
-            raise
-        raise _Shown from None
-    finally:
-        sys.argv, Hydra.get_mode = before, mode  # type: ignore[method-assign]
-        if told is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = told
 
 
 if __name__ == "__main__":

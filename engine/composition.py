@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import SearchPathElement
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -40,13 +44,24 @@ class Composition:
         config. Raises what Hydra raises.
         """
         with _hydra(searchpath):
-            self.root: DictConfig = compose(name, overrides=list(overrides), return_hydra_config=True)
-        with open_dict(self.root):
-            self.choices: dict[str, Any] = dict(
-                self.root.pop("hydra").runtime.choices
-            )  # of all groups, nested ones too
-        # does the rest of the config stay as it is, whatever a point sets
-        self.alone = not any(_refers(self.root._get_node(key)) for key in self.root if key not in OF_A_TRIAL)
+            self._take(compose(name, overrides=list(overrides), return_hydra_config=True))
+
+    @classmethod
+    def of(cls, root: DictConfig) -> Composition:
+        """What Hydra has composed already; Hydra's own part of it is taken out."""
+        made = cls.__new__(cls)
+        made._take(root)
+        return made
+
+    def _take(self, root: DictConfig) -> None:
+        self.root = root
+        with open_dict(root):
+            self.choices: dict[str, Any] = dict(root.pop("hydra").runtime.choices)  # of all groups, nested ones too
+
+    @cached_property
+    def alone(self) -> bool:
+        """Does the rest of the config stay as it is, whatever a point sets."""
+        return not any(_refers(self.root._get_node(key)) for key in self.root if key not in OF_A_TRIAL)
 
     def has(self, key: str) -> bool:
         """Can an override set this key: is it there, or may it be added, where it begins with +."""
@@ -126,6 +141,40 @@ def _hydra(searchpath: Sequence[str]) -> Iterator[None]:
             loader.config_search_path.get_path().insert(-1, SearchPathElement("command-line", path))
         loader.repository = ConfigRepository(loader.config_search_path)
         yield
+
+
+class Shown(Exception):
+    """Hydra has shown what was asked for and would end the process."""
+
+
+@contextmanager
+def main_of_hydra(argv: list[str]) -> Iterator[None]:
+    """Hydra's main reads the command line from sys.argv, and hands errors on to us only if the environment says so.
+
+    It would compose the whole config once more to learn its own mode: there is one, for we refuse --multirun. And it
+    would copy what it composed, twice, to make a job of it, with a folder and a log: a fifth of a short command. So its
+    task is handed what was composed, Hydra's own part included.
+    """
+
+    def run(hydra: Hydra, config_name: str, task_function: Callable[[DictConfig], Any], overrides: list[str]) -> None:
+        task_function(hydra.compose_config(config_name, overrides, RunMode.RUN))
+
+    before, told, ways = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), (Hydra.get_mode, Hydra.run)
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
+    Hydra.get_mode, Hydra.run = lambda *_, **__: RunMode.RUN, run  # type: ignore
+    try:
+        yield
+    except SystemExit as ended:  # how Hydra ends after --help
+        if ended.code:
+            raise
+        raise Shown from None
+    finally:
+        sys.argv = before
+        Hydra.get_mode, Hydra.run = ways  # type: ignore[method-assign]
+        if told is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = told
 
 
 @lru_cache(4096)

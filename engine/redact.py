@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "***"
@@ -58,6 +59,7 @@ def redact_text(text: str) -> str:
     return _WEBHOOK.sub(rf"\1{HIDDEN}", text)
 
 
+@lru_cache(4096)  # every text is held against every variable of the environment
 def is_secret(key: str) -> bool:
     """Does a key of that name hold a secret: `api_key`, `dbPassword`, `auth-token`; not `max_tokens`."""
     return _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None

@@ -10,11 +10,11 @@ import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.act import ActConf
@@ -187,8 +187,9 @@ class Config:
         return values
 
 
+@cache
 def register() -> None:
-    """Put the types where the `schema` entries of conf/ find them."""
+    """Put the types where the `schema` entries of conf/ find them, once."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="model", name="tabular_schema", node=TabularConf)
@@ -267,9 +268,9 @@ def compose_config(overrides: Sequence[str], searchpath: Sequence[str] = (), nam
     return to_config(Composition(overrides, searchpath, name).root)
 
 
-def has_foreign_space() -> bool:
-    """Does the config that Hydra's main is composing hold a space for Hydra's own sweeper."""
-    return bool(HydraConfig.get().sweeper.get("params"))
+def has_foreign_space(composed: DictConfig) -> bool:
+    """Does what Hydra composed hold a space for Hydra's own sweeper."""
+    return bool(composed.hydra.sweeper.get("params"))
 
 
 class Composer:
@@ -280,7 +281,7 @@ class Composer:
         self.searched: dict[str, str] = {}  # keys of the command line that name a space: no part of the config
         self._composed: dict[tuple[str, ...], Composition] = {}
         self._options: dict[str, list[str]] = {}
-        # groups of which Hydra composed one point as a whole, and all was well
+        # groups of which one point was checked with all of the config around it, and all was well
         self._sound: set[tuple[str, ...]] = set()
 
     def words(self) -> list[str]:
@@ -288,16 +289,18 @@ class Composer:
         return [*self.overrides, *(f"{key}={expression}" for key, expression in self.searched.items())]
 
     @classmethod
-    def of_hydra(cls) -> Composer:
-        """What Hydra's own main is composing at this moment, to be composed again."""
-        hydra = HydraConfig.get()
+    def of(cls, composed: DictConfig) -> Composer:
+        """What Hydra's own main has composed, to be composed again; Hydra's part of it is taken out."""
+        hydra = composed.hydra
         found = [
             source for source in hydra.runtime.config_sources if source.provider not in ("hydra", "main", "schema")
         ]
         searchpath = [f"{source.schema}://{source.path}" for source in found]
         # unresolved: `out='${loop.name}'` is a reference of the config, not of this list
         words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        return cls(words, searchpath, str(hydra.job.config_name))
+        made = cls(words, searchpath, str(hydra.job.config_name))
+        made._composed[()] = Composition.of(composed)
+        return made
 
     def sets(self, key: str) -> bool:
         """Was this key given a value on the command line."""
@@ -323,12 +326,15 @@ class Composer:
         """Train and model config of a point; ConfigError or Hydra's own error where it names nothing."""
         groups = _words({k: v for k, v in point.items() if self._is_group(k, v)})
         keys = {k: v for k, v in point.items() if not self._is_group(k, v)}
-        if groups not in self._sound or not all(map(self.composition(point).lies_within, keys)):
+        composition = self.composition(point)
+        if not (composition.alone and all(map(composition.lies_within, keys))):
             config = compose_config([*self.overrides, *_words(point)], self.searchpath, self.name)
-            if self.composition(point).alone:
-                self._sound.add(groups)
             return config.train, config.model
-        with self.composition(point).having(_words(keys)) as root:
+        with composition.having(_words(keys)) as root:
+            if groups not in self._sound:
+                config = to_config(root)
+                self._sound.add(groups)
+                return config.train, config.model
             for part in OF_A_TRIAL:
                 _check(root[part], part)
             train: Any = OmegaConf.to_object(root.train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,11 @@ from engine.schema import Composer
 from engine.train.search_space import Space
 
 
-def put_space(composed: DictConfig, composer: Composer, space: Mapping[str, str]) -> None:
-    """What the command line says goes before what the config says: other keys to search, or one value for a key."""
+def put_space(composed: DictConfig, composer: Composer, space: Mapping[str, str]) -> DictConfig:
+    """A copy with the space that is searched: what the command line says goes before what the config says, other keys
+    to search, or one value for a key. The composer goes on from the config as it was.
+    """
+    composed = copy.deepcopy(composed)
     if space:
         found = dict(space)
     else:
@@ -25,6 +29,7 @@ def put_space(composed: DictConfig, composer: Composer, space: Mapping[str, str]
         found = {key: text for key, text in texts.items() if not composer.sets(str(key))}
     with open_dict(composed):
         composed.search.space = found
+    return composed
 
 
 def as_yaml(composed: DictConfig, composer: Composer, package: str | None, *, follow: bool) -> str:

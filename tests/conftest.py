@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+from tests.memory import in_memory
+
+if place := in_memory():  # the root of every tmp_path
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,13 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Top-level packages that a file imports: as statements, or as the text that import_module is given."""
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -159,6 +165,6 @@ def test_no_file_is_too_long(folder: str) -> None:
 def test_nothing_is_pickled() -> None:
     """What is read back is data: safetensors and JSON."""
     users = {
-        name_of(path) for path in SOURCES if {"pickle", "cloudpickle", "joblib", "dill", "shelve"} & set(imported(path))
+        name_of(path) for path in SOURCES if {"pickle", "cloudpickle", "joblib", "dill", "shelve"} & imported(path)
     }
     assert users == set()

@@ -50,6 +50,14 @@ def ended(young: World) -> tuple[World, Answer]:
     return world, world.ask("loop", f"loop.until={LAST}")
 
 
+@pytest.fixture(scope="session")
+def paused(young: World) -> World:
+    """A challenger waits in preproduction for the labels of 2026-07. To be looked at only."""
+    world = young.copy(young.folder / "paused")
+    assert world.ask("loop", "loop.until=2026-06").code == 0
+    return world
+
+
 @pytest.fixture
 def grown(young: World, tmp_path: Path) -> World:
     """A copy of `young`, to write in."""

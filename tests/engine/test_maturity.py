@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from engine.data.tables import label_digest, write_parquet
 from engine.records import Action, MonitorReport
-from tests.engine.world import YOUNG, Answer, World, make_world
+from tests.engine.world import Answer, World, configure
 
 
 def monitors(world: World) -> dict[str, MonitorReport]:
@@ -29,10 +30,12 @@ def labels_of(world: World, window: str) -> pa.Table:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> World:
-    """A world of its own files, founded and two windows on."""
-    world = make_world(tmp_path)
-    assert world.ask("loop", f"loop.until={YOUNG}").code == 0
+def own(new: World, young: World, tmp_path: Path) -> World:
+    """A world of its own files, founded and two windows on like `young`."""
+    world = configure(tmp_path)
+    for kind in ("windows", "labels"):
+        shutil.copytree(new.folder / kind, tmp_path / kind)
+    shutil.copytree(young.out, world.out)
     return world
 
 

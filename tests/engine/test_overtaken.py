@@ -57,18 +57,10 @@ def decided(world: World) -> dict[str, int]:
     return found
 
 
-@pytest.fixture(scope="module")
-def waiting(young: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A challenger waits in preproduction. To be copied."""
-    world = young.copy(tmp_path_factory.mktemp("waiting") / "run")
-    assert world.run("loop", "loop.until=2026-06") == 0
-    return world
-
-
 # Of the commits of a loop's start: 1 the lease, 2 the opening of the window, then the rows of its story.
 @pytest.mark.parametrize(("commit", "killed"), [(1, True), (2, True), (5, True), (2, False), (4, False)])
-def test_a_challenger_that_a_person_retires(waiting: World, tmp_path: Path, commit: int, killed: bool) -> None:
-    world = waiting.copy(tmp_path / "run")
+def test_a_challenger_that_a_person_retires(paused: World, tmp_path: Path, commit: int, killed: bool) -> None:
+    world = paused.copy(tmp_path / "run")
 
     def act() -> None:
         by_hand(world, Stage.PREPRODUCTION, Stage.RETIRED)
@@ -118,9 +110,9 @@ def test_a_champion_that_a_person_takes_out(grown: World, commit: int) -> None:
     assert seen in ([], [row.id for row in grown.rows("decision") if row.window == "2026-05"])
 
 
-def test_evidence_against_another_champion_promotes_nobody(waiting: World, tmp_path: Path) -> None:
+def test_evidence_against_another_champion_promotes_nobody(paused: World, tmp_path: Path) -> None:
     """While the shadow is judged, a person puts a third model into production."""
-    world = waiting.copy(tmp_path / "run")
+    world = paused.copy(tmp_path / "run")
     rejected = next(c.model for c in changes(world) if c.window == "2026-05" and c.target is Stage.RETIRED)
 
     def act() -> None:
@@ -177,9 +169,9 @@ def test_a_config_that_is_edited_in_the_middle_of_a_window_does_not_decide_it_ag
     assert decision.action is Action.RETRAIN
 
 
-def test_a_rollback_while_the_loop_runs(waiting: World, tmp_path: Path) -> None:
+def test_a_rollback_while_the_loop_runs(paused: World, tmp_path: Path) -> None:
     """Production went back by hand while a challenger was being judged: the loop goes on."""
-    world = waiting.copy(tmp_path / "run")
+    world = paused.copy(tmp_path / "run")
     assert world.run("loop", "loop.until=2026-07") == 0
 
     def act() -> None:

@@ -26,10 +26,9 @@ def stages_of(world: World, model: str) -> list[Stage]:
 
 
 @pytest.fixture
-def waiting(grown: World) -> World:
-    """A challenger waits in preproduction for the labels of the next window."""
-    assert grown.run("loop", "loop.until=2026-06") == 0
-    return grown
+def waiting(paused: World, tmp_path: Path) -> World:
+    """A copy of `paused`, to write in."""
+    return paused.copy(tmp_path / "run")
 
 
 def pending(world: World) -> str:
@@ -172,17 +171,16 @@ def test_a_loop_that_dies_between_looks_goes_on(
     assert shadows(waiting) == shadows(straight)
 
 
-def test_a_window_that_validation_blocked_is_no_look(grown: World) -> None:
-    assert grown.run("loop", "loop.until=2026-06") == 0
-    folder = grown.folder.parent / "holed"
-    shutil.copytree(grown.folder / "windows", folder)
+def test_a_window_that_validation_blocked_is_no_look(waiting: World, tmp_path: Path) -> None:
+    folder = tmp_path / "holed"
+    shutil.copytree(waiting.folder / "windows", folder)
     table = pq.read_table(folder / "2026-07.parquet")
     write_parquet(table.slice(0, 40), folder / "2026-07.parquet")
-    assert grown.run("loop", "loop.until=2026-08", f"data.path={folder}", *TWO_LOOKS) == 0
-    cycles = grown.cycles()
+    assert waiting.run("loop", "loop.until=2026-08", f"data.path={folder}", *TWO_LOOKS) == 0
+    cycles = waiting.cycles()
     assert not cycles["2026-07"].validation.usable
-    assert shadows(grown) == []
-    assert pending(grown)
+    assert shadows(waiting) == []
+    assert pending(waiting)
 
 
 def test_a_challenger_that_fails_its_shadow_is_retired(waiting: World) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,15 +191,6 @@ def program(module: str, *arguments: object) -> dict[str, Any]:
     return answer
 
 
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is such a place: a killed process loses nothing that it handed to the kernel."""
-    shared = Path("/dev/shm")
-    made = Path(tempfile.mkdtemp(prefix="tg-", dir=shared if shared.is_dir() else None))
-    yield made
-    shutil.rmtree(made)
-
-
 @pytest.mark.parametrize(
     ("part", "every", "doubles"),
     [
@@ -211,11 +200,11 @@ def memory() -> Iterator[Path]:
     ],
 )
 def test_kill_9_anywhere(
-    young: World, memory: Path, part: str, every: int, doubles: int, record_property: Callable[[str, object], None]
+    young: World, tmp_path: Path, part: str, every: int, doubles: int, record_property: Callable[[str, object], None]
 ) -> None:
     """A founding; or a retrain that is rejected, a retune that passes its gate, and its shadow."""
     start, until = ("-", "2026-02") if part == "founding" else (str(young.out), LAST)
-    result = program("crash", young.folder, start, until, memory / "run", every, doubles)
+    result = program("crash", young.folder, start, until, tmp_path / "run", every, doubles)
     assert result["wrong"] == []
     assert result["killed"] >= result["cases"], "each case kills once, some of them twice"
     assert result["points"] > 80

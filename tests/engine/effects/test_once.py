@@ -20,6 +20,7 @@ from engine.errors import LeaseError
 from engine.promote.ledger import Ledger
 from tests.engine.effects import crash, servers
 from tests.engine.effects.servers import PostOffice, Request, Site
+from tests.memory import in_memory
 
 ENOUGH = 120.0  # seconds
 
@@ -27,8 +28,7 @@ ENOUGH = 120.0  # seconds
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """A folder in memory where there is such a place: a killed process loses nothing that it handed to the kernel."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="tg-", dir=shared if shared.is_dir() else None) as made:
+    with tempfile.TemporaryDirectory(prefix="tg-", dir=in_memory()) as made:
         yield Path(made)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.memory import in_memory
+
 
 def binaries() -> Path | None:
     """The folder of initdb and pg_ctl, the newest version there is."""
@@ -79,7 +81,7 @@ def plain_user() -> str | None:
 def serve(programs: Path) -> Iterator[Server]:
     """A server for the time of the block."""
     user = plain_user()
-    folder = Path(tempfile.mkdtemp(prefix="tg-pg-"))  # short: a socket's path may not exceed 107 bytes
+    folder = Path(tempfile.mkdtemp(prefix="tg-pg-", dir=in_memory()))  # short: a socket's path may not exceed 107 bytes
     try:
         if user:
             shutil.chown(folder, user)

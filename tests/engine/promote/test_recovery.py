@@ -22,13 +22,13 @@ from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from tests.engine.promote import servers
 from tests.engine.promote.crash import command
+from tests.memory import in_memory
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """In memory where there is such a place: a killed process loses nothing that it handed to the kernel."""
-    memory = Path("/dev/shm")
-    made = Path(tempfile.mkdtemp(prefix="tg-", dir=memory if memory.is_dir() else None))
+    made = Path(tempfile.mkdtemp(prefix="tg-", dir=in_memory()))
     yield made
     shutil.rmtree(made)
 

@@ -35,6 +35,7 @@ from engine.promote.stages import HEADS, TRANSITIONS, fold
 from engine.promote.store import Store
 from engine.promote.tables import rows
 from engine.records import Route, Stage, StageChange, from_plain
+from tests.memory import in_memory
 
 FULL_LOOK = 10  # each so many orders, and in the end, the whole chain is proved
 
@@ -47,8 +48,7 @@ class Clients(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        memory = Path("/dev/shm")  # fsync is free there: this proof is about order, not about disks
-        self.folder = Path(tempfile.mkdtemp(prefix="tg-", dir=memory if memory.is_dir() else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="tg-", dir=in_memory()))
         self.url = f"sqlite:///{self.folder}/ledger.db"
         self.minute = 0
         self.store = Store(self.folder / "artifacts")

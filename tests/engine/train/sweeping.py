@@ -13,14 +13,15 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.errors import TidegateError
-from engine.records import digest
+from engine.records import Trial, digest
 from engine.train.conf import SearchConf
 from engine.train.model import TabularModel
-from engine.train.sweep import best
+from engine.train.sweep import SweepJob, best
 from engine.train.tune import RaySearch
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
 
@@ -41,17 +42,36 @@ class Slow(TabularModel):
         time.sleep(self.seconds)
 
 
-def main(folder: Path, seconds: float) -> int:
-    """Run the sweep; its exit code."""
+CONF = SearchConf(workers=1, grace_period=EPOCHS, max_failures=0)
+
+
+def job_of(folder: Path, seconds: float) -> SweepJob:
+    """The sweep, to be run in a folder."""
     folder.mkdir(exist_ok=True)
     model = {**MODEL, "_target_": f"{Slow.__module__}.Slow", "dropout": 0.3, "mark": str(folder / "epochs")}
     plans = [
         make_plan(i, {**model, "seconds": seconds}, lr=0.01 * (i + 1), max_epochs=EPOCHS, checkpoint_seconds=0.0)
         for i in range(TRIALS)
     ]
-    job = make_job(folder / "job", *plans, trusted=("tests",))
-    conf = SearchConf(workers=1, grace_period=EPOCHS, max_failures=0)
-    search = RaySearch(conf, scratch=folder, paths=(os.getcwd(),))
+    return make_job(folder / "job", *plans, trusted=("tests",))
+
+
+def led_to(job: SweepJob, trials: Sequence[Trial]) -> dict[str, Any]:
+    """All of an outcome that does not depend on the clock, as JSON values."""
+    winner = best(trials, job.mode)
+    shown = [[t.id, t.state, t.reason, [[e.epoch, e.train_loss, e.value] for e in t.curve], t.value] for t in trials]
+    weights = [Path(t.weights).read_bytes().hex() for t in trials if t.weights]
+    return {
+        "outcome": digest(shown, weights, winner.id if winner else ""),
+        "states": [t.state.value for t in trials],
+        "notes": [list(t.notes) for t in trials],
+    }
+
+
+def main(folder: Path, seconds: float) -> int:
+    """Run the sweep; its exit code."""
+    job = job_of(folder, seconds)
+    search = RaySearch(CONF, scratch=folder, paths=(os.getcwd(),))
     search.start()
     try:
         trials = search.run(job, on_epoch=ignore_epoch, on_trial=lambda trial: None)
@@ -62,15 +82,7 @@ def main(folder: Path, seconds: float) -> int:
         return error.exit_code
     finally:
         search.close()
-    winner = best(trials, job.mode)
-    shown = [[t.id, t.state, t.reason, [[e.epoch, e.train_loss, e.value] for e in t.curve], t.value] for t in trials]
-    weights = [Path(t.weights).read_bytes().hex() for t in trials if t.weights]
-    answer = {
-        "outcome": digest(shown, weights, winner.id if winner else ""),
-        "states": [t.state.value for t in trials],
-        "notes": [list(t.notes) for t in trials],
-    }
-    print(json.dumps(answer))
+    print(json.dumps(led_to(job, trials)))
     return 0
 
 

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from tests.engine.train.made import killed_everywhere
+from engine.train.sweep import LocalSearch
+from tests.engine.train import sweeping
+from tests.engine.train.made import ignore_epoch, killed_everywhere
 
 ROOT = Path(__file__).parents[3]
 WHOLE = 12  # epochs of the sweep: 3 trials of 4
@@ -95,12 +97,13 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the sweep leads to when nobody disturbs it."""
-    sweep = Sweep(tmp_path_factory.mktemp("truth") / "sweep", 0.0)
-    code, answer, err = sweep.run()
-    assert code == 0, err
+    """What the sweep leads to when nobody disturbs it: in one process, one trial after the other, without Ray."""
+    folder = tmp_path_factory.mktemp("truth") / "sweep"
+    job = sweeping.job_of(folder, 0.0)
+    trials = LocalSearch(sweeping.CONF).run(job, on_epoch=ignore_epoch, on_trial=lambda trial: None)
+    answer = sweeping.led_to(job, trials)
     assert answer["states"] == ["finished"] * 3
-    assert len(sweep.lines()) == WHOLE
+    assert len(Sweep(folder, 0.0).lines()) == WHOLE
     return answer
 
 
