@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from engine.errors import one_line
+from engine.train.pack.byhand import ByHand
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.pack.vector import Unvectorised, Vector, shape_of
 
@@ -37,6 +38,8 @@ class Together:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="trial")
         self._vectors: dict[tuple[PackedTrial, ...], Vector] = {}
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
+        self._by_hand = ByHand()
+        self._usual: dict[str, str] = {}  # trials whose steps by hand broke off, and why
 
     def epoch(self, trials: Sequence[PackedTrial]) -> dict[str, Exception]:
         """One epoch of every trial, scored; the fault of each that has failed, by its id: Again, or of its own code.
@@ -50,7 +53,7 @@ class Together:
             if vector is not None:
                 jobs.append(lambda vector=vector: self._vectorised(vector, stop, faults))  # type: ignore[misc]
             else:
-                jobs += [lambda trial=trial: _alone(trial, stop, faults) for trial in part]  # type: ignore[misc]
+                jobs += [lambda trial=trial: self._turn(trial, stop, faults) for trial in part]  # type: ignore[misc]
         running = [self._pool.submit(job) for job in jobs]
         try:
             wait(running)
@@ -114,18 +117,31 @@ class Together:
             trial.scorer.trained(each)
             _scored(trial, faults)
 
-
-def _alone(trial: PackedTrial, stop: Event, faults: dict[str, Exception]) -> None:
-    """Its turn: one epoch."""
-    torch.set_num_threads(trial.conf.threads)
-    try:
-        trial.train_alone(stop)
-    except Ended:
-        return
-    except Exception as error:  # whatever a user's model raises is that trial's end
-        faults[trial.plan.id] = error
-        return
-    _scored(trial, faults)
+    def _turn(self, trial: PackedTrial, stop: Event, faults: dict[str, Exception]) -> None:
+        """One trial takes its turn: one epoch, by hand where that is the same."""
+        torch.set_num_threads(trial.conf.threads)
+        shape, usual = shape_of(trial), self._usual.get(trial.plan.id)
+        by_hand = usual is None
+        try:
+            if by_hand:
+                with self._by_hand.of(trial, shape) as step:
+                    why_not = self._by_hand.why_not(shape)
+                    by_hand = not why_not
+                    if why_not and shape not in self._turns:  # where it is, its record says enough
+                        trial.note(f"its steps go through autograd: {why_not}")
+                    trial.train_alone(stop, step)
+            else:
+                trial.train_alone(stop)
+        except Ended:
+            return
+        except Exception as error:  # whatever a user's model raises is that trial's end
+            if by_hand:  # unless it does not raise it in its usual steps
+                why = one_line(f"its steps by hand broke off ({type(error).__name__}: {error})", 160)
+                self._usual[trial.plan.id] = why
+                error = Again(why)
+            faults[trial.plan.id] = error
+            return
+        _scored(trial, faults)
 
 
 def _scored(trial: PackedTrial, faults: dict[str, Exception]) -> None:
