@@ -1,9 +1,9 @@
 """One epoch of trials that train in one process: small ones of one shape vectorised, the others in turn; on threads.
 
 Vectorised, K small trials cost little more than one: most of a small step is dispatch, which they share. A large step
-is arithmetic, and K of them at once leave the caches; they are faster one after the other. Where the one ends and the
-other begins was measured (WORK); it is a rule of sizes, not of clocks, so that a sweep run again does the same
-arithmetic.
+is arithmetic, and K of them at once leave the caches; they are faster one after the other, by hand (byhand.py). Where
+the one ends and the other begins was measured (WORK, HAND); it is a rule of sizes, not of clocks, so that a sweep run
+again does the same arithmetic.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import Any
 import torch
 
 from engine.errors import one_line
+from engine.train.pack.byhand import ByHand
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.pack.vector import Unvectorised, Vector, shape_of
 
 WORK = 4_000_000  # rows of a batch times trained numbers, up to which a step is vectorised: benchmarks/README.md
+HAND = 400_000  # the same of networks that are all by hand
 APART = 8  # trials of a thread, at least, where a pack is cut over threads
 
 
@@ -37,6 +39,8 @@ class Together:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="trial")
         self._vectors: dict[tuple[PackedTrial, ...], Vector] = {}
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
+        self._by_hand = ByHand()
+        self._usual: dict[str, str] = {}  # trials whose steps by hand broke off, and why
 
     def epoch(self, trials: Sequence[PackedTrial]) -> dict[str, Exception]:
         """One epoch of every trial, scored; the fault of each that has failed, by its id: Again, or of its own code.
@@ -50,7 +54,7 @@ class Together:
             if vector is not None:
                 jobs.append(lambda vector=vector: self._vectorised(vector, stop, faults))  # type: ignore[misc]
             else:
-                jobs += [lambda trial=trial: _alone(trial, stop, faults) for trial in part]  # type: ignore[misc]
+                jobs += [lambda trial=trial: self._turn(trial, stop, faults) for trial in part]  # type: ignore[misc]
         running = [self._pool.submit(job) for job in jobs]
         try:
             wait(running)
@@ -78,9 +82,13 @@ class Together:
         for gone in set(self._vectors) - {tuple(part) for _, part in parts}:
             self._vectors.pop(gone).apart()
         for shape, part in parts:
-            if tuple(part) not in self._vectors and len(part) > 1 and work_of(part[0]) <= WORK:
+            if tuple(part) not in self._vectors and len(part) > 1 and self._is_small(shape, part[0]):
                 self._vectorise(shape, part)
         return [part for _, part in parts]
+
+    def _is_small(self, shape: Any, trial: PackedTrial) -> bool:
+        work = work_of(trial)
+        return work <= min(WORK, HAND) or (work <= WORK and not self._by_hand.way(trial, shape).whole)
 
     def _vectorise(self, shape: Any, part: list[PackedTrial]) -> None:
         torch.set_num_threads(part[0].conf.threads)
@@ -114,18 +122,31 @@ class Together:
             trial.scorer.trained(each)
             _scored(trial, faults)
 
-
-def _alone(trial: PackedTrial, stop: Event, faults: dict[str, Exception]) -> None:
-    """Its turn: one epoch."""
-    torch.set_num_threads(trial.conf.threads)
-    try:
-        trial.train_alone(stop)
-    except Ended:
-        return
-    except Exception as error:  # whatever a user's model raises is that trial's end
-        faults[trial.plan.id] = error
-        return
-    _scored(trial, faults)
+    def _turn(self, trial: PackedTrial, stop: Event, faults: dict[str, Exception]) -> None:
+        """One trial takes its turn: one epoch, by hand where that is the same."""
+        torch.set_num_threads(trial.conf.threads)
+        shape, usual = shape_of(trial), self._usual.get(trial.plan.id)
+        by_hand = usual is None
+        try:
+            if by_hand:
+                why_not = self._by_hand.way(trial, shape).why_not
+                by_hand = not why_not
+                if why_not and shape not in self._turns:  # where it is, its record says enough
+                    trial.note(f"its steps go through autograd: {why_not}")
+                with self._by_hand.of(trial, shape) as step:
+                    trial.train_alone(stop, step)
+            else:
+                trial.train_alone(stop)
+        except Ended:
+            return
+        except Exception as error:  # whatever a user's model raises is that trial's end
+            if by_hand:  # unless it does not raise it in its usual steps
+                why = one_line(f"its steps by hand broke off ({type(error).__name__}: {error})", 160)
+                self._usual[trial.plan.id] = why
+                error = Again(why)
+            faults[trial.plan.id] = error
+            return
+        _scored(trial, faults)
 
 
 def _scored(trial: PackedTrial, faults: dict[str, Exception]) -> None:
