@@ -16,7 +16,9 @@ MOST_COLUMNS = 40  # of the data, in the heat map
 def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) -> Markup:
     """The sentences, those of other stages last, and the figures on top."""
     told = story.tell(cycles, primary)
-    value, _, bounds = words.interval(told.standing).partition(" ") if told.standing else ("no labels yet", "", "")
+    value, _, bounds = (
+        words.interval(told.standing).partition(" ") if told.standing else (words.unmeasured(told.production), "", "")
+    )
     avoided = parts.typeset(words.money(told.avoided, told.currency))
     figures = (
         ("in production", parts.model(told.production), f"since {told.since}" if told.since else ""),
@@ -87,7 +89,7 @@ def windows(cycles: Sequence[Cycle], primary: str) -> Markup:
                 f"{cycle.n_rows:,}",
                 _checks_badge(cycle),
                 parts.breakable(words.drift(cycle.monitor.baseline)) if cycle.monitor else words.NONE,
-                _standing(standing),
+                _standing(standing, cycle.champion_after),
                 _decided(cycle),
                 [(v.gate, " ", parts.badge(v.outcome.value), tag("br")) for v in cycle.verdicts] or words.NONE,
                 words.moves(cycle),
@@ -238,9 +240,9 @@ def _decided(cycle: Cycle) -> object:
     return parts.badge(cycle.decision.action.value) if cycle.decision else words.NONE
 
 
-def _standing(standing: tuple[Estimate, str] | None) -> object:
+def _standing(standing: tuple[Estimate, str] | None, model: str) -> object:
     if standing is None:
-        return "no labels yet"
+        return words.unmeasured(model)
     estimate, window = standing
     return parts.whole(words.interval(estimate)), tag("br"), tag("small", f"on {window}", class_="soft")
 

@@ -23,7 +23,7 @@ from engine.records import Candidate, Cycle, Epoch, Event, RiskOutcome, Sweep, T
 from engine.report import words
 from engine.report.board import RUNNING, Board
 from engine.report.row import COLUMNS, GAP, cells, fit, set_width, that_fits
-from engine.report.sweep import headline, live, summary
+from engine.report.sweep import failures, headline, live, summary
 
 LOG_WIDTH = 210  # columns of a line where there is no terminal
 LOG_EVERY = 10.0  # seconds between two progress lines where there is no terminal
@@ -66,6 +66,8 @@ class Console:
         self._row([that_fits(shown[column.title], width) for column, width in self._columns])
         for check in cycle.validation.blocked:
             self.note(f"  blocked by {check.name} {check.column}: {check.reason or check.outcome.value}")
+        for line in failures(cycle.candidate.trials if cycle.candidate else ()):
+            self.note(f"  {line}")
         if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:
             self.note(f"  risk too high since {cycle.monitor.risk.since}: {cycle.monitor.risk.reason}")
         ahead = cycle.monitor.expected_risk if cycle.monitor is not None else None

@@ -185,6 +185,11 @@ def standing(cycle: Cycle, primary: str) -> tuple[Estimate, str] | None:
     return None
 
 
+def unmeasured(model: str) -> str:
+    """Why there is no figure for the model in production: there is none, or its labels have not come."""
+    return "no labels yet" if model else "no model yet"
+
+
 def gates(verdicts: Iterable[Verdict]) -> str:
     """`offline pass, cold pass`; `-` where no gate was asked."""
     return ", ".join(f"{v.gate} {v.outcome.value}" for v in verdicts) or NONE

@@ -93,6 +93,17 @@ def test_a_blocked_window_and_an_action_say_why() -> None:
     assert lines[5] == "  suspected auroc_low: roc_auc_score fell below 0.70 -> log, ml-oncall"
 
 
+def test_trials_that_failed_say_why_under_the_row_of_their_window() -> None:
+    failed = [make_trial(i, state=TrialState.FAILED, reason="ValueError: no layer (shop/net.py:7)") for i in range(2)]
+    broken = dataclasses.replace(CYCLES[2], candidate=make_candidate(*failed, make_trial(2)))
+    assert "  failed: trial-000, trial-001: ValueError: no layer (shop/net.py:7)" in told(cycles=(broken,))
+
+
+def test_without_a_model_nobody_waits_for_labels() -> None:
+    nothing = dataclasses.replace(CYCLES[1], champion="", champion_after="")
+    assert "no model yet" in told(cycles=(nothing,))[2]
+
+
 def test_a_log_has_no_escape_codes_even_from_the_data() -> None:
     evil = dataclasses.replace(CYCLES[1], window="2013\x1b]0;owned\x07\n[bold]x")
     text = "\n".join(told(cycles=(evil,)))
@@ -234,6 +245,7 @@ def test_on_a_terminal_there_are_colours_and_a_table_that_vanishes() -> None:
     assert "2026-05: 0 of 2 trials, 1 running, best 0.6100 (trial-000)" in text
     assert re.search(r"trial-000.*running.*0\.6100.*0\.1", text)
     assert "a line above the table" in text
-    last = text.rstrip().splitlines()[-1]
+    last, why = text.rstrip().splitlines()[-2:]
     assert "trial" not in last
     assert "preproduction" in last
+    assert "  failed: 2013-03_00003: the loss is not finite" in why
