@@ -16,9 +16,8 @@ MOST_COLUMNS = 40  # of the data, in the heat map
 def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) -> Markup:
     """The sentences, those of other stages last, and the figures on top."""
     told = story.tell(cycles, primary)
-    value, _, bounds = (
-        words.interval(told.standing).partition(" ") if told.standing else (words.unmeasured(told.production), "", "")
-    )
+    value, _, bounds = (words.interval(told.standing) if told.standing else "").partition(" ")
+    value = value or words.unmeasured(told.production)
     avoided = parts.typeset(words.money(told.avoided, told.currency))
     figures = (
         ("in production", parts.model(told.production), f"since {told.since}" if told.since else ""),

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
-from engine.errors import ArtifactError, TidegateError
+from engine.errors import ArtifactError
 from engine.records import (
     Dataset,
     DeviceUse,

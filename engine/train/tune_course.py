@@ -28,9 +28,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], GivenUp)
 
 
-logging.getLogger("ray.tune.execution.tune_controller").addFilter(
-    _is_news
-)  # it prints 25 lines a trial, over the table
+logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)  # 25 lines a trial
 
 
 class Watch(tune.Callback):  # type: ignore[misc]

@@ -132,7 +132,7 @@ def test_no_data_at_all(line: Line) -> None:
     assert cli.run(["loop"]) == 2
     assert line() == "data: no data is configured - add experiment=flights, or data=parquet data.path=..."
     assert cli.run(["loop", "data=parquet"]) == 2
-    assert line() == "data.id: has no value - set it: data.id=..."
+    assert line() == "data.id: has no value - set it: data.id=...; then data.label, data.path, data.task, data.time"
 
 
 # ---- a user's own folder of configs --------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def step(x):
 
 
 def raised(code: Any, *args: object) -> Exception:
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - any that a user's code may raise
+    with pytest.raises(Exception) as caught:
         code(*args)
     caught.value.__traceback__ = caught.tb.tb_next  # without this file, which is not ours either
     return caught.value
