@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import archive, challenger, checks, desk, founding, sweeps
+from engine import archive, challenger, checks, founding, pages, sweeps
 from engine.binding import bind
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
@@ -92,7 +92,7 @@ def published(config: Config, ports: Ports, cycles: Sequence[Cycle]) -> Path:
     """Model cards and the report of these cycles, for people and the tracker; where the report is."""
     for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
         ports.console.warn(fault)
-    page = desk.write_report(config, ports.ledger, cycles)
+    page = pages.write_report(config, ports.ledger, cycles)
     ports.tracker.page(page.read_text())
     return page
 
