@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from engine.records import Check, CheckOutcome, ColumnDrift, Cycle, DriftReport, Estimate
-from engine.report import charts, foreseen, heat, parts, story, words
+from engine.report import charts, foreseen, heat, parts, pipeline, story, words
 from engine.report.contrast_words import harm, of_the_whole
 from engine.report.markup import Markup, tag
 
@@ -18,6 +18,7 @@ def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) 
     told = story.tell(cycles, primary)
     value, _, bounds = (words.interval(told.standing) if told.standing else "").partition(" ")
     value = value or words.unmeasured(told.production)
+    returned, measured = pipeline.summary(cycles, told.spent)
     avoided = parts.typeset(words.money(told.avoided, told.currency))
     figures = (
         ("in production", parts.model(told.production), f"since {told.since}" if told.since else ""),
@@ -27,12 +28,13 @@ def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) 
             f"{told.count('promoted')} of {len(told.fates)} promoted",
             f"{told.count('rejected')} rejected, {told.count('inconclusive')} left undecided",
         ),
-        ("spent on training", words.amount(told.spent, told.currency), "sum of all sweeps"),
+        *([] if measured else [("spent on training", words.amount(told.spent, told.currency), "sum of all sweeps")]),
         (
             "expected loss avoided",
             avoided if told.avoided.mean else words.NONE,
             "by the promotions, as forecast" if told.avoided.mean else "no champion was replaced yet",
         ),
+        *measured,
     )
     tiles = [
         tag("div", tag("dt", name), tag("dd", value), tag("dd", note, class_="soft") if note else None)
@@ -45,10 +47,11 @@ def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) 
         tag("p", f"and {len(told.attention) - 8} older notes", class_="soft") if len(told.attention) > 8 else None,
         class_="attention",
     )
+    lines = (*story.sentences(told, primary), *returned, *remarks)
     return tag(
         "section",
         tag("h2", "Summary", id="summary-title"),
-        [tag("p", parts.typeset(line), class_="sentence") for line in (*story.sentences(told, primary), *remarks)],
+        [tag("p", parts.typeset(line), class_="sentence") for line in lines],
         tag("dl", tiles, class_="tiles"),
         attention if told.attention else None,
         id="summary",
