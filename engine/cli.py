@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
-from engine.habits import HELP, meant
+from engine.habits import HELP, meant, placed
 
 if TYPE_CHECKING:
     from engine.schema import Composer
@@ -173,7 +173,7 @@ def run(argv: list[str]) -> int:
     try:
         ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
         flags, overrides = split([word for word in rest if word not in ours])
-        overrides = [spelled(verb, word) for word in overrides]
+        overrides = [spelled(verb, word) for word in placed(verb, overrides)]
         return _dispatch(verb, flags, overrides, as_json="--json" in rest)
     except KeyboardInterrupt:
         print("interrupted - the same command goes on where it stopped", file=sys.stderr)
