@@ -336,21 +336,24 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             ports.tracker.artifact(candidate.model, files, BEST)
         judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
         _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")
+        if past.champion:
+            console.note(f"next: `tidegate gate {candidate.model[:12]}`, is it better than the champion; nothing moves")
         answer["evaluation"] = to_plain(judged)
     return (NEGATIVE if answer["failed"] else 0), answer
 
 
 def _show_metrics(console: Console, judged: Any, title: str) -> None:
-    console.note(f"{title}: {judged.n_rows} labelled rows")
+    console.note(f"{title}: {judged.n_rows:,} labelled rows")
     for e in judged.metrics:
         console.note(f"  {e.name:<28} {e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]  {e.method}{e.reason}")
     for s in judged.slices:
         e = s.estimate
         said = e.reason or f"{e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]"
-        console.note(f"  {s.column}={s.level:<20} {said}  n={e.n}")
+        where = f"{e.name}, {s.column}={s.level}"
+        console.note(f"  {where:<28} {said}  n={e.n:,}")
     for f in judged.found:
         e = f.effect
-        console.note(f"  worse ({f.by}) where {f.slice}: {e.value:+.4f}  [{e.low:+.4f}, {e.high:+.4f}]  n={e.n}")
+        console.note(f"  worse ({f.by}) where {f.slice}: {e.value:+.4f}  [{e.low:+.4f}, {e.high:+.4f}]  n={e.n:,}")
     if judged.searched and not judged.found:
         console.note(f"  of {judged.searched:,} slices that nobody declared none is seen to be worse than the rest")
 
@@ -363,13 +366,13 @@ def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     if not config.window and not newest:
         raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")
     window = source.read(config.window or newest[0], labelled=True)
+    store, trusted = config.open_store(), trusted_packages(config.trust)
     with archive.existing_ledger(config) as ledger:
         head = ledger.head(Stage.PRODUCTION)
         if config.artifact is None and head is None:
             raise ConfigError("artifact", "nothing is in production", "name a model: artifact=<beginning of its id>")
         champion = head.model if head else ""
-        model = find_model(ledger, config.artifact) if config.artifact else champion
-    store, trusted = config.open_store(), trusted_packages(config.trust)
+        model = find_model(ledger, config.artifact, store) if config.artifact else champion
     beside = load(store, champion, trusted) if champion and champion != model else None
     judged = challenger.judge_rows(load(store, model, trusted), beside, window, config.need_data, config.evaluate)
     _show_metrics(console, judged, f"model {model[:12]} on {window.name}")
