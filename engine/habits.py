@@ -26,6 +26,25 @@ MEANT = {
     "hydra.mode": "leave it out: tidegate sweep searches, the other verbs take one value for a key",
 }
 
+# Words of other tools, and of stages that are no verbs -> the verb that does it.
+INSTEAD = {
+    **dict.fromkeys(("run", "start", "pipeline"), "loop"),
+    **dict.fromkeys(("tune", "search", "hpo", "optimize"), "sweep"),
+    **dict.fromkeys(("monitor", "diff", "compare"), "drift"),
+    **dict.fromkeys(("decide", "explain", "replay"), "why"),
+    **dict.fromkeys(("act", "alert", "ack"), "alerts"),
+    **dict.fromkeys(("status", "head", "champion"), "live"),
+    **dict.fromkeys(("log", "ls", "list", "ledger"), "history"),
+    **dict.fromkeys(("fit", "retrain"), "train"),
+    **dict.fromkeys(("score", "test", "predict"), "evaluate"),
+    **dict.fromkeys(("follow", "serve", "daemon"), "watch"),
+    **dict.fromkeys(("deploy", "release"), "promote"),
+    **dict.fromkeys(("undo", "revert"), "rollback"),
+    **dict.fromkeys(("sync", "wandb"), "resync"),
+    **dict.fromkeys(("check", "env"), "doctor"),
+    **dict.fromkeys(("page", "html", "dashboard"), "report"),
+}
+
 # What bare words are, in their order: `tidegate drift old.csv new.csv`.
 PLACES = {"drift": ("reference", "live")}
 

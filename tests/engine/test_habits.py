@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine import cli
 from engine.binding import bind
-from engine.habits import MEANT, SWEEP, meant, placed
+from engine.habits import INSTEAD, MEANT, SWEEP, meant, placed
 from engine.schema import Composer, compose_config
 from tests.engine.world import World, write
 
@@ -117,3 +118,11 @@ def test_drift_of_two_bare_files(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert cli.run(["drift", f"{tmp_path}/old file.csv", f"{tmp_path}/new,file.csv", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert [Path(answer[side]).name for side in ("reference", "live")] == ["old file.csv", "new,file.csv"]
+
+
+def test_a_word_of_another_tool_names_the_verb_that_does_it(line: Callable[[], str]) -> None:
+    assert set(INSTEAD.values()) <= set(cli.VERBS)
+    assert not set(INSTEAD) & set(cli.VERBS)
+    for word, verb in {**INSTEAD, "evalute": "evaluate", "lop": "loop"}.items():
+        assert cli.run([word]) == 2
+        assert line() == f"command line:{word}: no such verb - did you mean {verb!r}?"
