@@ -20,7 +20,7 @@ from engine.promote import card
 from engine.records import Cycle, Sweep, Trial, from_plain
 from engine.report.terminal import Console, make_console
 from engine.schema import Composer, Config
-from engine.track import NullTracker, make_tracker
+from engine.track import NullTracker, make_tracker, unsent
 from engine.track import resync as tell
 from engine.train.watched import recorded_sweeps
 
@@ -51,8 +51,8 @@ def resync(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     trials = sum(len(c.candidate.trials) for c in cycles if c.candidate) + sum(len(t) for _, t in sweeps)
     count = len(sweeps) + sum(c.candidate is not None for c in cycles)
     console.note(f"told again: {len(cycles)} cycles, {count} sweeps, {trials} trials")
-    if any((config.folder / "wandb").glob("offline-run-*")):
-        console.note(f"offline runs lie in {config.folder / 'wandb'}: `wandb sync` sends them")
+    if line := unsent(config.folder):
+        console.note(line)
     told = {"cycles": len(cycles), "sweeps": count, "trials": trials, "faults": faults}
     return (NEGATIVE if faults else 0), {"loop": config.loop.name, **told}
 

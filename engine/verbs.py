@@ -31,7 +31,7 @@ from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
 from engine.telling import make_outbox
 from engine.timing import Stopwatch
-from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep
+from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep, unsent
 from engine.train.registry import described, resolve, trusted_packages
 from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
@@ -183,7 +183,7 @@ def opened(
                 stack.enter_context(lease)
             _start(search, watch, stack)
         tracker = make_tracker(config.track, config.folder, warn=console.warn)
-        stack.callback(_finish, tracker, watch)
+        stack.callback(_finish, tracker, watch, config, console)
         if checked.space.domains and not alone:  # a loop may never come to search
             console.note(checked.words)
         yield (
@@ -209,9 +209,12 @@ def textfile_of(config: Config) -> Path | None:
     return Path(config.track.openmetrics) if config.track.openmetrics else None
 
 
-def _finish(tracker: Tracker, watch: Stopwatch) -> None:
+def _finish(tracker: Tracker, watch: Stopwatch, config: Config, console: Console) -> None:
+    """All is told; and people are told what still has to be sent."""
     with watch.lap("track"):
         tracker.finish()
+    if config.track.kind == "wandb" and (line := unsent(config.folder)):
+        console.note(line)
 
 
 def _start(search: Search, watch: Stopwatch, stack: ExitStack) -> None:

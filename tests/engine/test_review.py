@@ -64,6 +64,8 @@ def assert_all_there(world: World) -> dict[str, OfflineRun]:
 def test_a_sweep_of_a_person_is_told_as_it_runs_and_again_from_its_record(fresh: World) -> None:
     answer = fresh.ask("sweep", *SWEEP)
     assert answer.code == 3  # one of its trials failed
+    where = fresh.out / "wandb"
+    assert f"offline runs of W&B lie in {where}: `wandb sync {where}/offline-run-*` sends them" in answer.err
     before = assert_all_there(fresh)
     trials = answer.value["candidate"]["trials"]
     assert sorted(t["state"] for t in trials) == ["failed", "finished", "finished", "finished"]
