@@ -22,12 +22,18 @@ def fault_of(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    place, trace = "", error.__traceback__
+    """Of a file that is not installed, where there is one on the way: it is the one that a person edits."""
+    edited, installed = "", ""
+    trace = error.__traceback__
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] not in NOT_THEIRS:
             path = Path(trace.tb_frame.f_code.co_filename)
             depth = module.count(".") + (2 if path.stem == "__init__" else 1)
             place = f"{'/'.join(path.parts[-depth:])}:{trace.tb_lineno}"
+            if "site-packages" in path.parts:
+                installed = place
+            else:
+                edited = place
         trace = trace.tb_next
-    return place
+    return edited or installed

@@ -48,6 +48,15 @@ def test_a_module_alone_is_named_by_its_file(tmp_path: Path) -> None:
     assert fault_of(raised(package(tmp_path, "net").step, "{")).endswith("(net.py:5)")
 
 
+def test_what_is_installed_is_named_where_nothing_else_is_on_the_way(tmp_path: Path) -> None:
+    library = package(tmp_path / "site-packages", "library.core")
+    assert fault_of(raised(library.step, "{")).endswith("(library/core.py:5)")
+    net = package(tmp_path, "net")
+    net.json = library  # its forward calls library.loads
+    library.loads = library.step
+    assert fault_of(raised(net.step, "{")).endswith("(net.py:5)")
+
+
 def test_no_place_where_all_of_the_way_was_ours_or_a_librarys() -> None:
     import json
 
