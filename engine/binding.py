@@ -94,4 +94,5 @@ def _unknown(key: str, choices: Sequence[Point], composer: Composer) -> ConfigEr
         cure = f"did you mean {anywhere[0]!r}?"
     else:
         cure = f"choose one of {', '.join(beside)}" if beside else "see --cfg job for every key"
+        cure += "; search=none brings no space of its own" if place == "model" else ""
     return ConfigError(where, f"there is no key {name!r}", cure)

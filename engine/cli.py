@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
-from engine.habits import HELP, meant
+from engine.habits import HELP, INSTEAD, meant, placed
 
 if TYPE_CHECKING:
     from engine.schema import Composer
@@ -169,11 +169,11 @@ def run(argv: list[str]) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        return _refuse(f"command line:{verb[:80]}: no such verb - {_nearest(verb, list(VERBS))}")
+        return _refuse(f"command line:{verb[:80]}: no such verb - {_nearest(INSTEAD.get(verb, verb), list(VERBS))}")
     try:
         ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
         flags, overrides = split([word for word in rest if word not in ours])
-        overrides = [spelled(verb, word) for word in overrides]
+        overrides = [spelled(verb, word) for word in placed(verb, overrides)]
         return _dispatch(verb, flags, overrides, as_json="--json" in rest)
     except KeyboardInterrupt:
         print("interrupted - the same command goes on where it stopped", file=sys.stderr)

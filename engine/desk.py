@@ -7,16 +7,17 @@ archive.py, and drift.py is what changed.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import archive, durable, founding, outside
+from engine import archive, founding, outside
 from engine import doctor as checkup
 from engine.archive import existing_ledger, ledger_exists
 from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, TidegateError
+from engine.pages import write_report
 from engine.promote.entries import OPENED
 from engine.promote.ledger import Ledger
 from engine.records import (
@@ -27,11 +28,9 @@ from engine.records import (
     from_plain,
     to_plain,
 )
-from engine.report.html import render
 from engine.report.tables import doctor_table, validation_table
 from engine.report.terminal import make_console
 from engine.schema import Composer, Config
-from engine.scores import GREATER_IS_BETTER
 from engine.validate.history import blocking, cost
 from engine.validate.schema import SERVING, TRAINING, Schema, diff, infer, learn
 from engine.validate.text import load as load_schema
@@ -148,26 +147,6 @@ def report(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         page = write_report(config, ledger, cycles)
     make_console(quiet).note(f"the report is {page}")
     return 0, {"report": str(page), "windows": len(cycles)}
-
-
-def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Path:
-    """Render <out>/report.html."""
-    if config.evaluate.primary not in GREATER_IS_BETTER:
-        cure = f"choose one of {', '.join(GREATER_IS_BETTER)}"
-        raise ConfigError("evaluate.primary", f"there is no metric {config.evaluate.primary!r}", cure)
-    page = config.folder / "report.html"
-    text = render(
-        cycles,
-        title=config.loop.name,
-        primary=config.evaluate.primary,
-        config=config.plain(),
-        greater_is_better=GREATER_IS_BETTER[config.evaluate.primary],
-        ledger_rows=ledger.rows(),
-        versions=checkup.versions(),
-        remarks=[cost(blocking([cycle.validation for cycle in cycles]))] if cycles else [],
-    )
-    durable.write_text(page, text)
-    return page.absolute()
 
 
 def doctor(config: Config, composer: Composer, quiet: bool = False) -> Answer:

@@ -32,11 +32,11 @@ def _line(error: BaseException) -> str | None:
         return _config(error)
     if str(error).startswith("Config group override must be"):  # Hydra's own check, and a bare ValueError
         return f"config: {error} - choose an option of a group by its name, such as data=flights"
+    if isinstance(error, OSError) and error.filename is not None:  # a config file among them
+        return f"{error.filename}: {error.strerror or type(error).__name__} - check the path and its permissions"
     if _raised_in(error, ("omegaconf", "hydra", "antlr4")):  # an assertion or a slip of theirs: they were told nonsense
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return f"config: cannot be understood ({said}) - see --cfg job for every key"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or type(error).__name__} - check the path and its permissions"
     return None
 
 

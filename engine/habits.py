@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 FIXED = "leave it out: out= says where a loop writes"
 
 # The beginning of a key of Hydra's -> what to do instead; the longest that fits counts.
@@ -23,6 +25,28 @@ MEANT = {
     "hydra.launcher": "leave it out, and write search.workers=4 for four trials at once",
     "hydra.mode": "leave it out: tidegate sweep searches, the other verbs take one value for a key",
 }
+
+# Words of other tools, and of stages that are no verbs -> the verb that does it.
+INSTEAD = {
+    **dict.fromkeys(("run", "start", "pipeline"), "loop"),
+    **dict.fromkeys(("tune", "search", "hpo", "optimize"), "sweep"),
+    **dict.fromkeys(("monitor", "diff", "compare"), "drift"),
+    **dict.fromkeys(("decide", "explain", "replay"), "why"),
+    **dict.fromkeys(("act", "alert", "ack"), "alerts"),
+    **dict.fromkeys(("status", "head", "champion"), "live"),
+    **dict.fromkeys(("log", "ls", "list", "ledger"), "history"),
+    **dict.fromkeys(("fit", "retrain"), "train"),
+    **dict.fromkeys(("score", "test", "predict"), "evaluate"),
+    **dict.fromkeys(("follow", "serve", "daemon"), "watch"),
+    **dict.fromkeys(("deploy", "release"), "promote"),
+    **dict.fromkeys(("undo", "revert"), "rollback"),
+    **dict.fromkeys(("sync", "wandb"), "resync"),
+    **dict.fromkeys(("check", "env"), "doctor"),
+    **dict.fromkeys(("page", "html", "dashboard"), "report"),
+}
+
+# What bare words are, in their order: `tidegate drift old.csv new.csv`.
+PLACES = {"drift": ("reference", "live")}
 
 SWEEP = """\
 A key takes one value, or a sweep of Hydra's override grammar; `-m` may stand there, and changes nothing.
@@ -64,6 +88,7 @@ DRIFT = """\
 Any two tables, and no project around them:
 
   tidegate drift reference=january.parquet live=february.parquet
+  tidegate drift january.parquet february.parquet                    the same
   tidegate drift reference=old.csv live=new.csv html=drift.html      one page with pictures of what moved
   tidegate drift reference=data/2025 live='data/2026-*.parquet'      folders, globs; CSV, Parquet, Arrow, Feather
   tidegate drift reference=s3://bucket/a.parquet live=b.parquet      URIs; large Parquet is read in passes
@@ -150,3 +175,13 @@ def meant(key: str, value: str) -> str:
     parts = [begin for begin in MEANT if key == begin or key.startswith((begin + ".", begin + "/"))]
     begin = max(parts, key=len, default="hydra")
     return MEANT[begin].format(rest=key[len(begin) :].lstrip("./"), value=value or "...")
+
+
+def placed(verb: str, words: Sequence[str]) -> list[str]:
+    """The words of a verb, bare ones with the key of their place: the first that no other word gives."""
+    keys = iter([key for key in PLACES.get(verb, ()) if not any(word.startswith(f"{key}=") for word in words)])
+    return [word if "=" in word or word.startswith("~") else _keyed(next(keys, ""), word) for word in words]
+
+
+def _keyed(key: str, word: str) -> str:
+    return f"{key}={word}" if key else word

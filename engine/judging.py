@@ -14,6 +14,7 @@ from engine.predictor import load
 from engine.promote.chain import Row
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
+from engine.promote.store import Store
 from engine.records import Asked, Outcome, Stage, Verdict, Window, record, to_plain
 from engine.report import forest
 from engine.report.sentences import explained, sentence
@@ -44,12 +45,12 @@ def gate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote, config.evaluate, data)
     source = ParquetSource(data)
-    index_of = {name: i for i, name in enumerate(source.names())}
+    index_of, store = {name: i for i, name in enumerate(source.names())}, config.open_store()
     with archive.existing_ledger(config) as ledger:
-        pair = _pair(config, ledger, _labelled(config, source.names()), index_of)
+        pair = _pair(config, ledger, store, _labelled(config, source.names()), index_of)
     window = source.read(pair.window, labelled=True)
     needs = asked(config.gate.rules.values(), config.evaluate.primary)
-    store, trusted = config.open_store(), trusted_packages(config.trust)
+    trusted = trusted_packages(config.trust)
     made = load(store, pair.model, trusted)
     beside = load(store, pair.champion, trusted) if pair.champion else None
     near = _neighbours(source, window, needs, _labelled(config, source.names()))
@@ -84,13 +85,13 @@ def _labelled(config: Config, names: list[str]) -> list[str]:
     return names[: len(names) - config.need_data.label_lag]
 
 
-def _pair(config: Config, ledger: Ledger, labelled: list[str], index_of: Mapping[str, int]) -> Pair:
+def _pair(config: Config, ledger: Ledger, store: Store, labelled: list[str], index_of: Mapping[str, int]) -> Pair:
     """What the command line names, and for the rest what the loop judged."""
     candidates = [row for row in ledger.rows("candidate") if row.model]
     if config.artifact is None and not candidates:
         cure = "run `tidegate loop`, or name a model: artifact=<beginning of its id>"
         raise ConfigError("artifact", "no challenger was ever made", cure)
-    model = find_model(ledger, config.artifact) if config.artifact else candidates[-1].model
+    model = find_model(ledger, config.artifact, store) if config.artifact else candidates[-1].model
     own = next((row for row in reversed(candidates) if row.model == model), None)
     evaluations = ledger.rows("evaluation")
     judged = next((row for row in evaluations if row.model == model), None)
@@ -99,17 +100,17 @@ def _pair(config: Config, ledger: Ledger, labelled: list[str], index_of: Mapping
         raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")
     return Pair(
         model=model,
-        champion=_champion(config, ledger, model, judged),
+        champion=_champion(config, ledger, store, model, judged),
         window=window,
         earlier=tuple(row for row in ledger.rows() if judged is None or row.seq < judged.seq),
         index=index_of.get(judged.window, len(index_of) - 1) if judged else len(index_of) - 1,
     )
 
 
-def _champion(config: Config, ledger: Ledger, model: str, judged: Row | None) -> str:
+def _champion(config: Config, ledger: Ledger, store: Store, model: str, judged: Row | None) -> str:
     """The model to compare with: the named one, else the one that the loop compared with, else that in production."""
     if config.against:
-        champion = find_model(ledger, config.against)
+        champion = find_model(ledger, config.against, store)
         if champion == model:
             raise ConfigError("against", "is the challenger itself", "name another model")
         return champion

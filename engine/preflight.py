@@ -7,6 +7,7 @@ corners (all keys at ends at once), and the points that are drawn first.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import itertools
 import random
@@ -115,8 +116,11 @@ def _check_arguments(model: ModelConf, resolve: Resolve) -> None:
         return
     for key in model:
         if key != "_target_" and key not in takes:
-            known = ", ".join(name for name in takes if name not in ("spec", "train"))
-            raise ConfigError(f"model.{key}", f"{cls.__name__} has no argument {key!r}", f"it takes {known or 'none'}")
+            known = [name for name in takes if name not in ("spec", "train")]
+            near = difflib.get_close_matches(key, known, 1)
+            cure = f"it takes {', '.join(known) or 'none'}; model=custom search=none bring no keys of their own"
+            cure = f"did you mean {near[0]!r}?" if near else cure
+            raise ConfigError(f"model.{key}", f"{cls.__name__} has no argument {key!r}", cure)
 
 
 def _refusal(error: Exception, point: Point, space: Space) -> ConfigError | None:

@@ -215,7 +215,8 @@ def _check(node: DictConfig, path: str) -> None:
     _check_values(OmegaConf.to_container(node, resolve=False), path)
     missing = sorted(OmegaConf.missing_keys(node))  # their full names, wherever the node lies
     if missing:
-        raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...")
+        others = f"; then {', '.join(missing[1:])}" if missing[1:] else ""
+        raise ConfigError(missing[0], "has no value", f"set it: {missing[0]}=...{others}")
     _check_values(OmegaConf.to_container(node, resolve=True), path)
 
 

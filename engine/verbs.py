@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import archive, challenger, checks, desk, founding, sweeps
+from engine import archive, challenger, checks, founding, pages, sweeps
 from engine.binding import bind
 from engine.data.sources import ParquetSource
 from engine.errors import ArtifactError, ConfigError
@@ -31,7 +31,7 @@ from engine.schema import Composer, Config
 from engine.setting import Confs, Ports
 from engine.telling import make_outbox
 from engine.timing import Stopwatch
-from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep
+from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep, unsent
 from engine.train.registry import described, resolve, trusted_packages
 from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
@@ -92,7 +92,7 @@ def published(config: Config, ports: Ports, cycles: Sequence[Cycle]) -> Path:
     """Model cards and the report of these cycles, for people and the tracker; where the report is."""
     for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
         ports.console.warn(fault)
-    page = desk.write_report(config, ports.ledger, cycles)
+    page = pages.write_report(config, ports.ledger, cycles)
     ports.tracker.page(page.read_text())
     return page
 
@@ -183,7 +183,7 @@ def opened(
                 stack.enter_context(lease)
             _start(search, watch, stack)
         tracker = make_tracker(config.track, config.folder, warn=console.warn)
-        stack.callback(_finish, tracker, watch)
+        stack.callback(_finish, tracker, watch, config, console)
         if checked.space.domains and not alone:  # a loop may never come to search
             console.note(checked.words)
         yield (
@@ -209,9 +209,12 @@ def textfile_of(config: Config) -> Path | None:
     return Path(config.track.openmetrics) if config.track.openmetrics else None
 
 
-def _finish(tracker: Tracker, watch: Stopwatch) -> None:
+def _finish(tracker: Tracker, watch: Stopwatch, config: Config, console: Console) -> None:
+    """All is told; and people are told what still has to be sent."""
     with watch.lap("track"):
         tracker.finish()
+    if config.track.kind == "wandb" and (line := unsent(config.folder)):
+        console.note(line)
 
 
 def _start(search: Search, watch: Stopwatch, stack: ExitStack) -> None:
@@ -336,21 +339,24 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             ports.tracker.artifact(candidate.model, files, BEST)
         judged = challenger.judge_rows(steps.model(candidate.model), None, rows.holdout, confs.data, confs.evaluate)
         _show_metrics(console, judged, f"model {candidate.model[:12]} on {rows.holdout.name}")
+        if past.champion:
+            console.note(f"next: `tidegate gate {candidate.model[:12]}`, is it better than the champion; nothing moves")
         answer["evaluation"] = to_plain(judged)
     return (NEGATIVE if answer["failed"] else 0), answer
 
 
 def _show_metrics(console: Console, judged: Any, title: str) -> None:
-    console.note(f"{title}: {judged.n_rows} labelled rows")
+    console.note(f"{title}: {judged.n_rows:,} labelled rows")
     for e in judged.metrics:
         console.note(f"  {e.name:<28} {e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]  {e.method}{e.reason}")
     for s in judged.slices:
         e = s.estimate
         said = e.reason or f"{e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]"
-        console.note(f"  {s.column}={s.level:<20} {said}  n={e.n}")
+        where = f"{e.name}, {s.column}={s.level}"
+        console.note(f"  {where:<28} {said}  n={e.n:,}")
     for f in judged.found:
         e = f.effect
-        console.note(f"  worse ({f.by}) where {f.slice}: {e.value:+.4f}  [{e.low:+.4f}, {e.high:+.4f}]  n={e.n}")
+        console.note(f"  worse ({f.by}) where {f.slice}: {e.value:+.4f}  [{e.low:+.4f}, {e.high:+.4f}]  n={e.n:,}")
     if judged.searched and not judged.found:
         console.note(f"  of {judged.searched:,} slices that nobody declared none is seen to be worse than the rest")
 
@@ -363,13 +369,13 @@ def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     if not config.window and not newest:
         raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")
     window = source.read(config.window or newest[0], labelled=True)
+    store, trusted = config.open_store(), trusted_packages(config.trust)
     with archive.existing_ledger(config) as ledger:
         head = ledger.head(Stage.PRODUCTION)
         if config.artifact is None and head is None:
             raise ConfigError("artifact", "nothing is in production", "name a model: artifact=<beginning of its id>")
         champion = head.model if head else ""
-        model = find_model(ledger, config.artifact) if config.artifact else champion
-    store, trusted = config.open_store(), trusted_packages(config.trust)
+        model = find_model(ledger, config.artifact, store) if config.artifact else champion
     beside = load(store, champion, trusted) if champion and champion != model else None
     judged = challenger.judge_rows(load(store, model, trusted), beside, window, config.need_data, config.evaluate)
     _show_metrics(console, judged, f"model {model[:12]} on {window.name}")

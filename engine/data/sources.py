@@ -20,6 +20,7 @@ from engine.records import Window
 SUFFIX = ".parquet"
 UNFINISHED = (".tmp", ".part", ".partial", ".inprogress")  # endings that writers give a name until they are done
 MIN_ROWS = 2  # one row has no spread: no statistic, no interval, no split is defined on it
+INLINE = "data.label, or name the folder of label files in data.labels"  # how a label comes to its window
 
 
 class ParquetSource:
@@ -67,7 +68,7 @@ class ParquetSource:
         wanted |= dict.fromkeys(conf.numeric, "data.numeric")
         wanted |= dict.fromkeys(conf.categories, "data.cluster")
         wanted |= dict.fromkeys(conf.slices, "data.slices") | dict.fromkeys(conf.categorical, "data.categorical")
-        raw = _read_columns(path, wanted | ({conf.label: "data.label"} if inline else {}))
+        raw = _read_columns(path, wanted | ({conf.label: INLINE} if inline else {}))
         if raw.num_rows < MIN_ROWS:
             what = "is empty" if raw.num_rows == 0 else "has one row"
             raise DataError(path, what, f"a window needs at least {MIN_ROWS} rows: widen its interval, or remove it")

@@ -152,12 +152,16 @@ def promote(
     return ledger.move(change, expected_generation=guard, rehearse=rehearse)
 
 
-def find_model(ledger: Ledger, beginning: str) -> str:
-    """The one model of the ledger whose id begins so. InputError where there is none, or more than one."""
+def find_model(ledger: Ledger, beginning: str, store: Store | None = None) -> str:
+    """The one model of the ledger whose id begins so; with a store also the one there, such as a sweep by hand leaves,
+    where the ledger has none. InputError where there is none, or more than one.
+    """
     models = {row.model for row in ledger.rows(STAGE)}
     if beginning in models:
         return beginning
     found = sorted(model for model in models if beginning and model.startswith(beginning))
+    if not found and beginning and store is not None:
+        found = [model for model in store.list() if model.startswith(beginning)]
     if not found:
         raise InputError("model", f"{beginning[:80]!r} is unknown", "see `tidegate history` for what there is")
     if len(found) > 1:

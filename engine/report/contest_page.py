@@ -19,8 +19,8 @@ LEFT = 128.0  # pixels of the names of policies
 STRIP, GAP = 46.0, 22.0  # of a strip, and between two: there its marks are
 LEAD = (
     "Cost is what was lost below the best model, and what was spent on retrains. Regret is the cost above that of the "
-    "best plan, known afterwards; more, that above the cheapest policy. Degraded are the windows in which the model in "
-    "production was far below the best."
+    "best plan, known afterwards, the oracle; more, that above the cheapest policy. Degraded are the windows in which "
+    "the model in production was far below the best."
 )
 
 
@@ -45,6 +45,7 @@ def _summary(contests: Sequence[Contested], policy: str) -> Markup:
 def _section(name: str, found: Contested) -> Markup:
     rows = [[parts.whole(_set(cell)) for cell in said.cells(line, found)] for line in found.lines]
     notes = [*said.aside(found), said.promise(found)]
+    tallest = words.number(_highest(found))
     return parts.section(
         name,
         found.past,
@@ -52,7 +53,7 @@ def _section(name: str, found: Contested) -> Markup:
         parts.table(f"policies, amounts in {found.currency}", said.columns(found), rows, numeric=said.NUMERIC),
         parts.legend(
             [
-                ("waiting", "points below the best model that could have served"),
+                ("waiting", f"points below the best model that could have served; the tallest bar is {tallest}"),
                 ("pass", "a retrain that reached production"),
                 ("fail", "a retrain that did not"),
             ]
@@ -65,7 +66,7 @@ def _section(name: str, found: Contested) -> Markup:
 def _picture(found: Contested) -> Markup:
     """A strip a policy."""
     columns = band(found.names, LEFT)
-    highest = max((value for line in found.pictured for value in line.below), default=0.0) or 1.0
+    highest = _highest(found) or 1.0
     strips, y = [], 8.0
     for line in found.pictured:
         strips.append(_strip(columns, line, Scale(0.0, highest, y + STRIP, y), found))
@@ -73,6 +74,11 @@ def _picture(found: Contested) -> Markup:
     which = "" if found.unit == "windows" else ", in the first of the pasts"
     label = f"Points below the best model by window and policy, the tallest bar is {words.number(highest)}{which}"
     return drawing(label, columns.right + 16, y + 16, strips, window_names(columns, y + 8))
+
+
+def _highest(found: Contested) -> float:
+    """Of all bars, in points."""
+    return max((value for line in found.pictured for value in line.below), default=0.0)
 
 
 def _strip(columns: Band, line: Line, scale: Scale, found: Contested) -> Markup:

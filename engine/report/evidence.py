@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from engine.records import Candidate, Cycle, Estimate, EvaluationReport, RuleResult, Trial, Verdict
+from engine.records import Candidate, Cycle, Estimate, EvaluationReport, Outcome, RuleResult, Trial, Verdict
 from engine.redact import redact
 from engine.report import charts, forest, marks, parts, words
 from engine.report.markup import Markup, tag
-from engine.report.sentences import sentence
+from engine.report.sentences import sentences
 from engine.rows import LedgerRow
 
 OPEN_GATES = 12  # verdicts that are shown unfolded, the newest ones
@@ -69,7 +69,10 @@ def stages(cycles: Sequence[Cycle], ledger: Sequence[LedgerRow]) -> Markup:
 def sweeps(cycles: Sequence[Cycle]) -> Markup:
     """The trials of every sweep, the chosen one first."""
     found = [(cycle, cycle.candidate) for cycle in cycles if cycle.candidate is not None]
-    lead = "All trials of each training, chosen and rejected; the curve is the search metric by epoch."
+    lead = (
+        "All trials of each training, chosen and rejected; the curve is the search metric by epoch. A stopped trial is "
+        "not chosen, whatever it had reached."
+    )
     shown = [
         parts.details(_sweep_title(cycle, candidate), _trials(candidate), open_=position == len(found) - 1)
         for position, (cycle, candidate) in enumerate(found)
@@ -146,11 +149,17 @@ def _gate_title(cycle: Cycle, verdict: Verdict) -> tuple[object, ...]:
 def _explained(rules: Sequence[RuleResult]) -> tuple[Markup | None, Markup | None]:
     """One picture of all rules, and a sentence on each; nothing for verdicts that do not say their kinds."""
     told = [rule for rule in rules if rule.kind]
-    sentences = tag("ul", [tag("li", sentence(rule)) for rule in told], class_="sentences") if told else None
-    return forest.plot(told), sentences
+    lines = sentences(told)
+    return forest.plot(told), tag("ul", [tag("li", line) for line in lines], class_="sentences") if lines else None
 
 
-def _rules(rules: Iterable[RuleResult]) -> Markup:
+def _rules(rules: Sequence[RuleResult]) -> Markup:
+    """The rules as a table; requests, which compare no number, without its columns, and folded where all were met."""
+    if all(rule.kind == "answers" for rule in rules):
+        answers = [(rule.rule, parts.badge(rule.outcome.value), rule.reason) for rule in rules]
+        shown = parts.table("Rules of the gate", ("rule", "outcome", "reason"), answers)
+        met = all(rule.outcome is Outcome.PASS for rule in rules)
+        return parts.details("Each request and its answer", shown) if met else shown
     rows = [
         (
             (r.rule, tag("br"), tag("small", r.metric, class_="soft")),
@@ -279,7 +288,7 @@ def _trials(candidate: Candidate) -> Markup:
 def _trial_row(trial: Trial, names: Sequence[str], *, chosen: bool) -> tuple[object, ...]:
     values = [epoch.value for epoch in trial.curve]
     return (
-        (trial.id, tag("br"), tag("small", "chosen", class_="pass")) if chosen else trial.id,
+        (parts.whole(trial.id), tag("br"), tag("small", "chosen", class_="pass")) if chosen else parts.whole(trial.id),
         parts.badge(trial.state.value),
         *(_value(trial.params.get(name)) for name in names),
         marks.sparkline(values, f"{trial.id}: {', '.join(map(words.number, values))}"),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from engine.records import Check, CheckOutcome, ColumnDrift, Cycle, DriftReport, Estimate
-from engine.report import charts, foreseen, heat, parts, story, words
+from engine.report import charts, foreseen, heat, parts, pipeline, story, words
 from engine.report.contrast_words import harm, of_the_whole
 from engine.report.markup import Markup, tag
 
@@ -16,7 +16,9 @@ MOST_COLUMNS = 40  # of the data, in the heat map
 def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) -> Markup:
     """The sentences, those of other stages last, and the figures on top."""
     told = story.tell(cycles, primary)
-    value, _, bounds = words.interval(told.standing).partition(" ") if told.standing else ("no labels yet", "", "")
+    value, _, bounds = (words.interval(told.standing) if told.standing else "").partition(" ")
+    value = value or words.unmeasured(told.production)
+    returned, measured = pipeline.summary(cycles, told.spent)
     avoided = parts.typeset(words.money(told.avoided, told.currency))
     figures = (
         ("in production", parts.model(told.production), f"since {told.since}" if told.since else ""),
@@ -26,12 +28,13 @@ def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) 
             f"{told.count('promoted')} of {len(told.fates)} promoted",
             f"{told.count('rejected')} rejected, {told.count('inconclusive')} left undecided",
         ),
-        ("spent on training", words.amount(told.spent, told.currency), "sum of all sweeps"),
+        *([] if measured else [("spent on training", words.amount(told.spent, told.currency), "sum of all sweeps")]),
         (
             "expected loss avoided",
             avoided if told.avoided.mean else words.NONE,
             "by the promotions, as forecast" if told.avoided.mean else "no champion was replaced yet",
         ),
+        *measured,
     )
     tiles = [
         tag("div", tag("dt", name), tag("dd", value), tag("dd", note, class_="soft") if note else None)
@@ -44,10 +47,11 @@ def summary(cycles: Sequence[Cycle], primary: str, remarks: Sequence[str] = ()) 
         tag("p", f"and {len(told.attention) - 8} older notes", class_="soft") if len(told.attention) > 8 else None,
         class_="attention",
     )
+    lines = (*story.sentences(told, primary), *returned, *remarks)
     return tag(
         "section",
         tag("h2", "Summary", id="summary-title"),
-        [tag("p", parts.typeset(line), class_="sentence") for line in (*story.sentences(told, primary), *remarks)],
+        [tag("p", parts.typeset(line), class_="sentence") for line in lines],
         tag("dl", tiles, class_="tiles"),
         attention if told.attention else None,
         id="summary",
@@ -87,7 +91,7 @@ def windows(cycles: Sequence[Cycle], primary: str) -> Markup:
                 f"{cycle.n_rows:,}",
                 _checks_badge(cycle),
                 parts.breakable(words.drift(cycle.monitor.baseline)) if cycle.monitor else words.NONE,
-                _standing(standing),
+                _standing(standing, cycle.champion_after),
                 _decided(cycle),
                 [(v.gate, " ", parts.badge(v.outcome.value), tag("br")) for v in cycle.verdicts] or words.NONE,
                 words.moves(cycle),
@@ -238,9 +242,9 @@ def _decided(cycle: Cycle) -> object:
     return parts.badge(cycle.decision.action.value) if cycle.decision else words.NONE
 
 
-def _standing(standing: tuple[Estimate, str] | None) -> object:
+def _standing(standing: tuple[Estimate, str] | None, model: str) -> object:
     if standing is None:
-        return "no labels yet"
+        return words.unmeasured(model)
     estimate, window = standing
     return parts.whole(words.interval(estimate)), tag("br"), tag("small", f"on {window}", class_="soft")
 

@@ -44,6 +44,22 @@ def sentences(told: Sequence[PipelineMetrics]) -> list[str]:
     return [said for said in (_cost(found), _return(found), _answer(found, last), _data(last)) if said]
 
 
+def summary(cycles: Sequence[Cycle], training: float) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """What the top of the report needs: what retraining has returned, in a sentence; what was spent and returned, as
+    figures (name, value, note). `training` is what the sweeps alone have cost. Nothing where it was not measured.
+    """
+    told = [cycle.pipeline for cycle in cycles if cycle.pipeline is not None]
+    found = {measure.estimate.name: measure for measure in told[-1].lasting} if told else {}
+    spent, returned = found.get("spent"), found.get("return_on_retraining")
+    figures = []
+    if spent is not None and math.isfinite(spent.estimate.value):
+        note = f"{words.amount(training, spent.unit)} of it on training"
+        figures.append(("spent so far", words.amount(spent.estimate.value, spent.unit), note))
+    if returned is not None and returned.estimate.n and math.isfinite(returned.estimate.value):
+        figures.append(("return on retraining", _value(returned), f"measured on {returned.estimate.n} windows"))
+    return [said for said in (_return(found),) if said], figures
+
+
 def _cost(found: dict[str, Measure]) -> str:
     window, spent, each = (found.get(name) for name in ("cost_per_window", "spent", "cost_per_promotion"))
     if window is None or spent is None or not math.isfinite(spent.estimate.value):

@@ -50,7 +50,7 @@ def cells(cycle: Cycle, primary: str) -> dict[str, Cell]:
         "rows": [Text(f"{cycle.n_rows:,}")],
         "checks": _checks(cycle),
         "drift": _drift(cycle),
-        "": [Text(words.interval(standing[0])) if standing else styled("no labels yet", "dim")],
+        "": [Text(words.interval(standing[0])) if standing else styled(words.unmeasured(cycle.champion_after), "dim")],
         "measured": [styled(standing[1] if standing else words.NONE, "dim")],
         "decision": _decision(cycle),
         "gate": _gate(cycle),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from engine.records import Outcome, RuleResult
@@ -52,6 +53,15 @@ def sentence(result: RuleResult) -> str:
     needed = f"; about {words.about(result.rows_needed)} rows would tell" if result.rows_needed else ""
     sure = f" with {words.percent(result.power)} certainty" if needed and result.power > 0.5 else ""
     return _ended(f"It is not known yet whether {claim}", (_measured(result) or result.reason) + needed + sure)
+
+
+def sentences(results: Sequence[RuleResult]) -> list[str]:
+    """A sentence on each; requests to the artifact that went as they should share one, the last."""
+    fine = [r for r in results if r.kind == "answers" and r.outcome is Outcome.PASS]
+    if len(fine) < 2:
+        return [sentence(result) for result in results]
+    others = [sentence(result) for result in results if result not in fine]
+    return [*others, f"Yes, the artifact deals with {words.many(len(fine), 'request')} as it should."]
 
 
 def explained(result: RuleResult) -> dict[str, Any]:

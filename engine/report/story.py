@@ -152,24 +152,39 @@ def _became(verdicts: Iterable[Verdict], *, promoted: bool) -> str:
 
 
 def _attention(cycles: Sequence[Cycle]) -> list[str]:
-    """What a person should look at, newest window first."""
-    found = []
+    """What a person should look at, newest window first; what windows in a row say alike is told once."""
+    told: list[tuple[str, list[str]]] = []
+    before: set[str] = set()
     for cycle in reversed(cycles):
-        if cycle.validation.blocked:
-            names = ", ".join(sorted({c.name for c in cycle.validation.blocked}))
-            found.append(f"{cycle.window}: the window was blocked by {names}.")
-        alarms = [item for item in cycle.actions if item.event.alarms]
-        found += [f"{cycle.window}: {a.severity}, {a.message} ({a.rule}, told {a.owner})." for a in alarms]
-        for verdict in cycle.verdicts:
-            if verdict.outcome is Outcome.INCONCLUSIVE and not verdict.waiting:
-                rows = max((r.rows_needed for r in verdict.rules), default=0)
-                more = f"; about {words.about(rows)} rows would decide" if rows else ""
-                found.append(f"{cycle.window}: gate {verdict.gate} could not decide{more}.")
-        found += [*foreseen.attention(cycle), *risk.attention(cycle)]
-        if cycle.monitor is not None:
-            lost = [c.column for c in cycle.monitor.baseline.columns if c.outcome is DriftOutcome.UNDECIDABLE]
-            if lost:
-                found.append(f"{cycle.window}: drift of {', '.join(lost)} is undecidable.")
+        found = [line.removeprefix(f"{cycle.window}: ") for line in _notes(cycle)]
+        for line in found:
+            if line in before:
+                next(windows for said, windows in reversed(told) if said == line).append(cycle.window)
+            else:
+                told.append((line, [cycle.window]))
+        before = set(found)
+    ranges = ((f"{windows[-1]} to {windows[0]}" if windows[1:] else windows[0], line) for line, windows in told)
+    return [f"{when}: {line}" for when, line in ranges]
+
+
+def _notes(cycle: Cycle) -> list[str]:
+    """What a person should look at in one window."""
+    found = []
+    if cycle.validation.blocked:
+        names = ", ".join(sorted({c.name for c in cycle.validation.blocked}))
+        found.append(f"the window was blocked by {names}.")
+    alarms = [item for item in cycle.actions if item.event.alarms]
+    found += [f"{a.severity}, {a.message} ({a.rule}, told {a.owner})." for a in alarms]
+    for verdict in cycle.verdicts:
+        if verdict.outcome is Outcome.INCONCLUSIVE and not verdict.waiting:
+            rows = max((r.rows_needed for r in verdict.rules), default=0)
+            more = f"; about {words.about(rows)} rows would decide" if rows else ""
+            found.append(f"gate {verdict.gate} could not decide{more}.")
+    found += [*foreseen.attention(cycle), *risk.attention(cycle)]
+    if cycle.monitor is not None:
+        lost = [c.column for c in cycle.monitor.baseline.columns if c.outcome is DriftOutcome.UNDECIDABLE]
+        if lost:
+            found.append(f"drift of {', '.join(lost)} is undecidable.")
     return found
 
 

@@ -23,7 +23,7 @@ from engine.records import Candidate, Cycle, Epoch, Event, RiskOutcome, Sweep, T
 from engine.report import words
 from engine.report.board import RUNNING, Board
 from engine.report.row import COLUMNS, GAP, cells, fit, set_width, that_fits
-from engine.report.sweep import headline, live, summary
+from engine.report.sweep import failures, headline, live, summary
 
 LOG_WIDTH = 210  # columns of a line where there is no terminal
 LOG_EVERY = 10.0  # seconds between two progress lines where there is no terminal
@@ -49,6 +49,7 @@ class Console:
         width: int | None = None,
     ) -> None:
         self._primary, self._quiet = primary, quiet
+        self._warned: set[tuple[str, str]] = set()  # of the window before: told once, while they last
         file = sys.stderr if stream is None else stream
         self._rich = rich.console.Console(file=file, highlight=False, markup=False, emoji=False, width=width)
         if width is None and not self._rich.is_terminal:
@@ -66,12 +67,20 @@ class Console:
         self._row([that_fits(shown[column.title], width) for column, width in self._columns])
         for check in cycle.validation.blocked:
             self.note(f"  blocked by {check.name} {check.column}: {check.reason or check.outcome.value}")
+        warned = {(c.name, c.column): c for c in words.warned(cycle.validation)}
+        for check in (check for key, check in warned.items() if key not in self._warned):
+            self.note(f"  warning of {check.name} {check.column}: {check.reason or check.outcome.value}")
+        self._warned = set(warned)
+        for line in failures(cycle.candidate.trials if cycle.candidate else ()):
+            self.note(f"  {line}")
         if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:
             self.note(f"  risk too high since {cycle.monitor.risk.since}: {cycle.monitor.risk.reason}")
         ahead = cycle.monitor.expected_risk if cycle.monitor is not None else None
         if ahead is not None and ahead.outcome is RiskOutcome.ALARM:
             self.note(f"  risk expected too high since {ahead.since}: {ahead.reason}")
         for item in cycle.actions:
+            if not item.event.told:  # nothing new: `tidegate alerts` lists what is open
+                continue
             event = "" if item.event is Event.RAISED else f" ({item.event.value})"
             done = ", ".join(item.due) or item.action
             self.note(f"  {item.severity} {item.rule}{event}: {item.message} -> {done}, {item.owner}")

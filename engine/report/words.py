@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 
 from engine.records import (
+    Check,
+    CheckOutcome,
     Cycle,
     DriftOutcome,
     DriftReport,
@@ -147,8 +149,13 @@ def checks(report: ValidationReport) -> str:
     """`ok`, `2 warn`, `3 blocked`."""
     if report.blocked:
         return f"{len(report.blocked)} blocked"
-    warned = sum(c.severity is Severity.WARN and c.outcome.value != "ok" for c in report.checks)
-    return f"{warned} warn" if warned else "ok"
+    found = warned(report)
+    return f"{len(found)} warn" if found else "ok"
+
+
+def warned(report: ValidationReport) -> list[Check]:
+    """The checks of severity WARN that did not hold."""
+    return [c for c in report.checks if c.severity is Severity.WARN and c.outcome is not CheckOutcome.OK]
 
 
 def drift(report: DriftReport) -> str:
@@ -183,6 +190,11 @@ def standing(cycle: Cycle, primary: str) -> tuple[Estimate, str] | None:
         found = metric(report.metrics, primary)
         return (found, report.window) if found else None
     return None
+
+
+def unmeasured(model: str) -> str:
+    """Why there is no figure for the model in production: there is none, or its labels have not come."""
+    return "no labels yet" if model else "no model yet"
 
 
 def gates(verdicts: Iterable[Verdict]) -> str:

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from engine.track.port import BEST, NullTracker, TrackConf, Tracker, resync, sweep_of, tell_sweep
 
-__all__ = ["BEST", "NullTracker", "TrackConf", "Tracker", "make_tracker", "resync", "sweep_of", "tell_sweep"]
+__all__ = ["BEST", "NullTracker", "TrackConf", "Tracker", "make_tracker", "resync", "sweep_of", "tell_sweep", "unsent"]
+
+
+def unsent(folder: Path) -> str:
+    """A line for people where runs were written offline below `folder`; empty where there are none."""
+    where = folder / "wandb"
+    found = next(where.glob("offline-run-*"), None) if where.is_dir() else None
+    return f"offline runs of W&B lie in {where}: `wandb sync {where}/offline-run-*` sends them" if found else ""
 
 
 def make_tracker(

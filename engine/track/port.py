@@ -162,6 +162,7 @@ def resync(
     cycles: Iterable[Cycle],
     files: Files | None = None,
     sweeps: Iterable[tuple[Sweep, Iterable[Trial]]] = (),
+    page: str = "",
 ) -> None:
     """Tell a tracker all over again from what our records hold: heals what a killed process or an outage left out.
 
@@ -172,6 +173,7 @@ def resync(
         cycles: the recorded cycles, oldest first; their sweeps are told with them.
         files: the files of a model, by its id; None: no artifacts are shown.
         sweeps: sweeps that no cycle tells, with their trials.
+        page: the report of the loop, HTML; empty: none.
     """
     tracker.start(loop, config)
     try:
@@ -187,5 +189,7 @@ def resync(
             tell_sweep(tracker, sweep, trials)
             if sweep.model and files is not None:
                 tracker.artifact(sweep.model, files(sweep.model), BEST)
+        if page:
+            tracker.page(page)
     finally:
         tracker.finish()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.errors import ConfigError
 from engine.records import FeatureSpec, Task
 from engine.train.conf import TrainConf
 
@@ -197,7 +198,14 @@ class ResidualBlock(nn.Module):
 
 
 def link(task: Task, output: Tensor) -> Tensor:
-    """Predictions of raw outputs, float64: probability (N,), probabilities (N, C), or the value itself (N,)."""
+    """Predictions of raw outputs, float64: probability (N,), probabilities (N, C), or the value itself (N,).
+
+    ConfigError where the outputs of a user's `forward` have another shape.
+    """
+    if output.dim() != (2 if task is Task.MULTICLASS else 1):
+        asked = "(N, C), a raw output a class" if task is Task.MULTICLASS else "(N,), one raw output a row: squeeze(1)"
+        what = f"gives {tuple(output.shape)} for N = {len(output) if output.dim() else 0} rows"
+        raise ConfigError("model.forward", what, f"a {task.value} model gives {asked}")
     output = output.double()
     if task is Task.BINARY:
         return output.sigmoid()

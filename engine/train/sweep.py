@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import durable
-from engine.errors import ArtifactError, TidegateError
+from engine.errors import ArtifactError
 from engine.records import (
     Dataset,
     DeviceUse,
@@ -32,9 +32,10 @@ from engine.records import (
     from_plain,
     to_plain,
 )
-from engine.redact import redact, redact_text
+from engine.redact import redact
 from engine.train.budget import of_the_budget
 from engine.train.conf import ModelConf, SearchConf, TrainConf
+from engine.train.fault import fault_of as fault_of
 from engine.train.naming import index_of
 from engine.train.usage import Meter
 
@@ -271,13 +272,6 @@ def run_trial(
     except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
         state, reason = TrialState.FAILED, fault_of(error)
     return record_trial(job, plan, keeper, fitted, state, reason, meter.use)
-
-
-def fault_of(error: Exception) -> str:
-    """Why a trial failed."""
-    if isinstance(error, TidegateError):
-        return str(error)
-    return f"{type(error).__name__}: {' '.join(redact_text(str(error)).split())[:200]}"
 
 
 def record_trial(

@@ -5,6 +5,7 @@ All three live in the driver and only pass questions on. Nothing of theirs is ke
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,14 @@ from engine.train.crew import reached
 from engine.train.sweep import REST, TrialPlan
 from engine.train.tune_trial import GivenUp, new_owner
 from engine.train.worker import START_SECONDS
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Is this line of Tune's log about more than a trial that we gave up: our record has the reason, told once."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], GivenUp)
+
+
+logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)  # 25 lines a trial
 
 
 class Watch(tune.Callback):  # type: ignore[misc]

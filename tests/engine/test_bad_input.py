@@ -55,7 +55,10 @@ WORDS = [
     (["loop", "data.numeric=pull"], "config:data.numeric: Invalid value assigned: str is not a ListConfig, list or"),
     (["loop", "data.task=binry"], "data.task: 'binry' is not a task - use one of binary, multiclass, regression"),
     (["loop", "train.lr=-1"], "train.lr: -1.0 is not a positive number - choose one such as 2e-3"),
-    (["loop", "model=tabullar"], "config:model/tabullar: there is no such config - choose one of digits, resnet"),
+    (
+        ["loop", "model=tabullar"],
+        "config:model/tabullar: there is no such config - choose one of custom, digits, resnet",
+    ),
     (["loop", "experiment=wrld"], "config:experiment/wrld: there is no such config - choose one of digits, flights"),
     (["loop", "modle=tabular"], "config:modle: there is no key 'modle' - did you mean 'model'?"),
     (["loop", "out=${nowhere}"], "config:out: it refers to 'nowhere', which is not there - see --cfg job"),
@@ -132,7 +135,7 @@ def test_no_data_at_all(line: Line) -> None:
     assert cli.run(["loop"]) == 2
     assert line() == "data: no data is configured - add experiment=flights, or data=parquet data.path=..."
     assert cli.run(["loop", "data=parquet"]) == 2
-    assert line() == "data.id: has no value - set it: data.id=..."
+    assert line() == "data.id: has no value - set it: data.id=...; then data.label, data.path, data.task, data.time"
 
 
 # ---- a user's own folder of configs --------------------------------------------------------------------------------

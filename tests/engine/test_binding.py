@@ -105,7 +105,7 @@ def test_a_mapping_is_merged_into_a_group(mine: Composer) -> None:
     ("texts", "message"),
     [
         ({"model": "mlp,nett"}, "model: there is no option 'nett' - did you mean 'net'?"),
-        ({"model": "glob(z*)"}, "model: 'glob(z*)' matches no option - choose among broken, digits, mlp, net, resnet,"),
+        ({"model": "glob(z*)"}, "model: 'glob(z*)' matches no option - choose among broken, custom, digits, mlp, net,"),
         ({"model.width": "glob(*)"}, "model.width: glob chooses among the options of a config group, and this is none"),
         ({"model": "mlp,net", "model.blcks": "1,2"}, "model.blcks: there is no key 'blcks' - did you mean 'blocks'?"),
         ({"model": "mlp", "model.blocks": "1,2"}, "model.blocks: there is no key 'blocks' - choose one of _target_, "),

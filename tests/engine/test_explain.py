@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.errors import ConfigCompositionException, HydraException
@@ -11,6 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from engine.errors import ConfigError
 from engine.explain import one_line
+from engine.schema import Composer
+from tests.engine.world import write
 
 
 def raised(error: BaseException, cause: BaseException) -> BaseException:
@@ -29,6 +33,23 @@ def test_what_only_we_can_mend_is_left_alone() -> None:
 def test_the_operating_system() -> None:
     error = PermissionError(errno.EACCES, "Permission denied", "/data/x")
     assert one_line(error) == "/data/x: Permission denied - check the path and its permissions"
+
+
+def test_a_config_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra opens it, and the error comes from within; it is the file's all the same."""
+    write(tmp_path / "train" / "mine.yaml", "lr: 0.5\n")
+    real = open
+
+    def closed(path: Any, *more: Any, **words: Any) -> Any:
+        if str(path).endswith("mine.yaml"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *more, **words)
+
+    monkeypatch.setattr("builtins.open", closed)
+    with pytest.raises(PermissionError) as caught:
+        Composer(["train=mine"], [f"file://{tmp_path}"])({})
+    said = f"{tmp_path}/train/mine.yaml: Permission denied - check the path and its permissions"
+    assert one_line(caught.value) == said
 
 
 def test_our_own_line_behind_one_of_hydra() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine import cli
 from engine.binding import bind
-from engine.habits import MEANT, SWEEP, meant
+from engine.habits import INSTEAD, MEANT, SWEEP, meant, placed
 from engine.schema import Composer, compose_config
 from tests.engine.world import World, write
 
@@ -93,3 +95,34 @@ def test_the_help_of_a_sweep_is_true(capsys: pytest.CaptureFixture[str]) -> None
     for command in commands:
         words = re.findall(r"(?:[^\s'\\]|'[^']*')+", command.partition("   a grid")[0])
         assert cli.run([word.replace("'", "") for word in words] + ["--cfg", "job"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["old.csv", "new.csv", "html=a.html"], ["reference=old.csv", "live=new.csv", "html=a.html"]),
+        (["live=new.csv", "old.csv"], ["live=new.csv", "reference=old.csv"]),
+        (["html=a.html", "a b.csv", "1"], ["html=a.html", "reference=a b.csv", "live=1"]),
+        (["a", "b", "c"], ["reference=a", "live=b", "c"]),
+        (["~data.slices"], ["~data.slices"]),
+    ],
+)
+def test_two_files_may_stand_behind_drift_as_they_are(words: list[str], meant: list[str]) -> None:
+    assert placed("drift", words) == meant
+    assert placed("history", words) == words
+
+
+def test_drift_of_two_bare_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("old file.csv", "new,file.csv"):
+        write(tmp_path / name, "a\n" + "\n".join(str(n % 97) for n in range(300)) + "\n")
+    assert cli.run(["drift", f"{tmp_path}/old file.csv", f"{tmp_path}/new,file.csv", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [Path(answer[side]).name for side in ("reference", "live")] == ["old file.csv", "new,file.csv"]
+
+
+def test_a_word_of_another_tool_names_the_verb_that_does_it(line: Callable[[], str]) -> None:
+    assert set(INSTEAD.values()) <= set(cli.VERBS)
+    assert not set(INSTEAD) & set(cli.VERBS)
+    for word, verb in {**INSTEAD, "evalute": "evaluate", "lop": "loop"}.items():
+        assert cli.run([word]) == 2
+        assert line() == f"command line:{word}: no such verb - did you mean {verb!r}?"

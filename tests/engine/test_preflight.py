@@ -126,7 +126,13 @@ def test_a_key_that_the_model_does_not_take(tmp_path: Path) -> None:
     composer = make_composer(tmp_path, "model=mlp")
     with pytest.raises(ConfigError) as error:
         checked({"+model.widht": "1,2"}, composer, Takes)
-    assert str(error.value) == "search.space:+model.widht: Takes has no argument 'widht' - it takes width, dropout"
+    assert str(error.value) == "search.space:+model.widht: Takes has no argument 'widht' - did you mean 'width'?"
+    with pytest.raises(ConfigError) as error:
+        checked({"+model.cells": "1,2"}, composer, Takes)
+    assert str(error.value) == (
+        "search.space:+model.cells: Takes has no argument 'cells' - "
+        "it takes width, dropout; model=custom search=none bring no keys of their own"
+    )
     assert checked({"+model.widht": "1,2"}, composer, TakesAny).points == 2
 
 

@@ -64,6 +64,8 @@ def assert_all_there(world: World) -> dict[str, OfflineRun]:
 def test_a_sweep_of_a_person_is_told_as_it_runs_and_again_from_its_record(fresh: World) -> None:
     answer = fresh.ask("sweep", *SWEEP)
     assert answer.code == 3  # one of its trials failed
+    where = fresh.out / "wandb"
+    assert f"offline runs of W&B lie in {where}: `wandb sync {where}/offline-run-*` sends them" in answer.err
     before = assert_all_there(fresh)
     trials = answer.value["candidate"]["trials"]
     assert sorted(t["state"] for t in trials) == ["failed", "finished", "finished", "finished"]
@@ -119,11 +121,26 @@ def test_the_loop_tells_the_same_runs_by_itself(grown: World) -> None:
     shutil.rmtree(grown.out / "wandb")
     assert grown.run("resync", *OFFLINE) == 0
     again = runs_of(grown)
-    assert set(by_itself) - set(again) == {run_id("world", "report")}
+    assert set(by_itself) == set(again)
+    assert run_id("world", "report") in again
     for id, run in again.items():
         assert (run.name, run.group, run.summary.get("state")) == (
             by_itself[id].name, by_itself[id].group, by_itself[id].summary.get("state"),
         )  # fmt: skip
+
+
+def test_the_page_of_the_loop_is_told_again_with_all_that_the_file_shows(old: World) -> None:
+    """What W&B shows under `report` is the page that `tidegate report` writes, byte for byte."""
+    assert old.run("resync", *OFFLINE) == 0
+    (run,) = [run for run in runs_of(old).values() if run.job_type == "report"]
+    assert (run.id, run.group, run.exit_code) == (run_id("world", "report"), "world", 0)
+    (folder,) = old.out.glob(f"wandb/offline-run-*-{run.id}")
+    (shown,) = run.history
+    assert shown["report._type"] == "html-file"
+    page = (folder / "files" / shown["report.path"]).read_text()
+    assert old.run("report", *OFFLINE) == 0
+    assert page == (old.out / "report.html").read_text()
+    assert all(window in page for window in old.cycles())
 
 
 def start(world: World, verb: str, *words: str) -> subprocess.Popen[bytes]:

@@ -21,6 +21,15 @@ def test_a_point_may_choose_a_group_and_a_number() -> None:
     assert (train.lr, model["_target_"], model["width"]) == (0.125, "engine.train.model.TabularModel", 128)
 
 
+def test_a_model_of_a_users_own_brings_no_keys_of_ours() -> None:
+    own = ["model=custom", "model._target_=shop.net.Net", "+model.hidden=64", "search=none"]
+    config = compose_config([*FLIGHTS, *own])
+    assert config.model == {"_target_": "shop.net.Net", "hidden": 64}
+    assert config.search.space == {}
+    with pytest.raises(ConfigError, match=r"^model\._target_: has no value - set it: model\._target_=\.\.\.$"):
+        compose_config([*FLIGHTS, "model=custom", "search=none"])
+
+
 def test_a_point_that_names_nothing_is_refused() -> None:
     with pytest.raises(HydraException):
         Composer(FLIGHTS)({"model.wdth": 3})

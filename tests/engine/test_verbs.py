@@ -230,6 +230,24 @@ def test_a_class_that_is_not_ours_is_imported_while_the_search_starts(
     assert not (fresh.out / "ledger.db").exists()
 
 
+def test_what_a_sweep_by_hand_has_left_can_be_judged_and_not_promoted(grown: World) -> None:
+    """Its best model is in the store and in no ledger: evaluate and gate take it, a stage change needs the loop."""
+    swept = grown.ask("sweep", "search.num_samples=1")
+    assert swept.code == 0, swept.err
+    model = swept.value["candidate"]["model"]
+    assert f"next: `tidegate gate {model[:12]}`" in swept.err
+    before = len(grown.rows())
+    judged = grown.ask("gate", f"artifact={model[:12]}")
+    assert judged.code in (0, 3), judged.err
+    champion = next(row.model for row in grown.rows("stage") if row.payload["target"] == "production")
+    assert (judged.value["verdict"]["model"], judged.value["verdict"]["champion"]) == (model, champion)
+    assert grown.ask("evaluate", f"artifact={model[:12]}").value["model"] == model
+    moved = grown.ask("promote", f"artifact={model[:12]}", "stage=production", "actor=ada", "reason=test")
+    assert moved.code == 2
+    assert "is unknown" in moved.err
+    assert len(grown.rows()) == before
+
+
 def test_time_by_the_names_that_people_read() -> None:
     watch = Stopwatch()
     watch.laps |= {"validate": 1.0, "monitor": 2.0, "train": 4.0, "ledger": 8.0}

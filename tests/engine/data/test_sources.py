@@ -106,6 +106,14 @@ def test_an_empty_folder_names_itself_and_the_cure(tmp_path: Path, make_conf: Co
         ParquetSource(make_conf()).names()
 
 
+def test_labels_that_lie_elsewhere_are_asked_for(folder: Path, make_conf: Conf) -> None:
+    """Whoever keeps labels in files of their own, and has not said so, is told how."""
+    source = ParquetSource(make_conf(labels=None))
+    line = r"bought: there is no such column - add the column, or change data\.label, or name the folder of label "
+    with pytest.raises(DataError, match=line + r"files in data\.labels$"):
+        source.read("w1", labelled=True)
+
+
 def test_a_uri_that_cannot_be_opened_is_named(make_conf: Conf) -> None:
     with pytest.raises(DataError, match=r"^nowhere://x: cannot be opened .+ - use a folder or a URI such as s3://$"):
         ParquetSource(make_conf(path="nowhere://x")).names()

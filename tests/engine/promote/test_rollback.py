@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +170,18 @@ def test_models_are_found_by_the_beginning_of_their_id(ledger: Ledger) -> None:
         find_model(ledger, "ab")
     with pytest.raises(InputError, match="'' is unknown"):
         find_model(ledger, "")
+
+
+def test_a_model_that_no_ledger_mentions_is_found_in_the_store(ledger: Ledger, tmp_path: Path) -> None:
+    """A sweep by hand leaves one there; what the ledger knows comes first."""
+    store = Store(tmp_path / "store")
+    made = store.put({"weights": b"w"}, {"kind": "model"})
+    for name in (made, made[:6]):
+        assert find_model(ledger, name, store) == made
+        with pytest.raises(InputError, match="is unknown - see `tidegate history`"):
+            find_model(ledger, name)
+    for name in ("", "zz"):
+        with pytest.raises(InputError, match="is unknown"):
+            find_model(ledger, name, store)
+    ledger.change(step(f"{made[:6]}-of-the-ledger", None, Stage.CANDIDATE, id="i"))
+    assert find_model(ledger, made[:6], store) == f"{made[:6]}-of-the-ledger"

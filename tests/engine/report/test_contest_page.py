@@ -110,6 +110,7 @@ def test_the_page_draws_each_window_and_each_attempt() -> None:
     assert "oracle retrains in w3: promoted" in text
     assert "calendar retrains in w5: not promoted" in text
     assert "calendar, w5: 3.00 points below the best" in text
+    assert "points below the best model that could have served; the tallest bar is 3.00</li>" in text
     assert text.count('class="cross"') == 1
     assert "the policy of this config, would have cost" in text
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", text)

@@ -12,7 +12,7 @@ import pytest
 from engine.gate import judge
 from engine.records import Answer, Outcome, RuleResult
 from engine.report import forest
-from engine.report.sentences import explained, sentence
+from engine.report.sentences import explained, sentence, sentences
 from tests.engine.gate.made import AUC, COLD, DIRECTIONS, ECE, LOSS, OFFLINE, good_report, number
 
 
@@ -128,6 +128,19 @@ SENTENCES = {
 @pytest.mark.parametrize("name", SENTENCES)
 def test_sentences(name: str) -> None:
     assert sentence(rules(**MIXED)[name]) == SENTENCES[name]
+
+
+def test_requests_that_went_as_they_should_share_a_sentence() -> None:
+    requests = [
+        RuleResult(rule=f"artifact[{name}]", outcome=outcome, kind="answers", metric="", estimate=None, bound=math.nan,
+                   reason="256 finite predictions")
+        for name, outcome in (("NaN", Outcome.PASS), ("0 rows", Outcome.FAIL), ("1e308", Outcome.PASS))
+    ]  # fmt: skip
+    assert sentences(requests) == [
+        "No, it is not so that the artifact deals with the request '0 rows' as it should: 256 finite predictions.",
+        "Yes, the artifact deals with 2 requests as it should.",
+    ]
+    assert sentences(requests[1:]) == [sentence(requests[1]), sentence(requests[2])]
 
 
 def test_every_kind_has_a_sentence_and_its_values() -> None:

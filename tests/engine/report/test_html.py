@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from engine.plain import from_plain, to_plain
-from engine.records import Cycle, DriftOutcome, FoundSlice
+from engine.records import Cycle, DriftOutcome, FoundSlice, Outcome, RuleResult
 from engine.report import evidence
 from engine.report.html import CHAPTERS, render, style_sheet
 from engine.report.markup import VOID
@@ -254,3 +254,18 @@ def test_slices_that_nobody_declared_are_shown_with_what_was_looked_through() ->
         page = str(evidence.gates([dataclasses.replace(CYCLES[7], evaluation=evaluation)]))
         assert "1,234 slices of one feature or two were looked through" in page
         assert text in page
+
+
+def test_requests_to_the_artifact_are_folded_unless_one_went_wrong() -> None:
+    """Fifteen of them a promotion, all alike: nobody should scroll past them to the gate that was not passed."""
+    fine = RuleResult(
+        rule="artifact[NaN]", outcome=Outcome.PASS, kind="answers", metric="", estimate=None, bound=math.nan, reason=""
+    )
+    broken = dataclasses.replace(fine, rule="artifact[0 rows]", outcome=Outcome.FAIL, reason="crashed: ValueError")
+    for rules, folded in (((fine, fine), True), ((fine, broken), False)):
+        verdict = dataclasses.replace(CYCLES[0].verdicts[1], rules=rules)
+        shown = str(evidence.gates((dataclasses.replace(CYCLES[0], verdicts=(verdict,)),)))
+        assert ("Each request and its answer" in shown) is folded
+        assert "no number was compared" not in shown
+        assert "artifact[NaN]" in shown
+        assert ("crashed: ValueError" in shown) is not folded

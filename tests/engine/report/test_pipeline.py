@@ -42,6 +42,20 @@ def test_it_is_a_section_of_the_page_with_its_place_in_the_navigation() -> None:
     assert "#pipeline" in reader.values("href")
 
 
+def test_what_was_spent_and_returned_stands_on_top_beside_what_was_forecast() -> None:
+    """A forecast of what promotions avoid must not be the only money that a manager reads first."""
+    spent = measure("spent", 1_200.0, "EUR", method="counted")
+    told = Reader(page((cycle(pipeline=pipeline(lasting=(spent, paid(-376.0, 45.0)))),)))
+    top = " ".join(told.words).replace("\u00a0", " ").partition("Look at this")[0].partition("higher is better")[0]
+    assert "Retraining has not paid: -376 [-421, -331] EUR after its costs, on 4 labelled windows" in top
+    assert "return on retraining -376 [-421, -331] EUR measured on 4 windows" in top
+    assert "spent so far 1,200 EUR" in top
+    assert "spent on training" not in top
+    unmeasured = " ".join(Reader(page()).words).replace("\u00a0", " ")
+    assert "spent on training 126 EUR" in unmeasured
+    assert "spent so far" not in unmeasured
+
+
 def test_every_measure_has_its_words_value_method_and_rows() -> None:
     text = shown(pipeline())
     for name, words in LASTING.items():

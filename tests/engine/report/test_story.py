@@ -43,10 +43,23 @@ def test_the_sentences_stand_by_themselves() -> None:
 
 def test_attention_is_newest_first_and_names_the_cause() -> None:
     attention = tell(CYCLES, PRIMARY).attention
-    assert [line[:7] for line in attention] == ["2013-08", "2013-08", "2013-06", "2013-05"]
+    assert [line[:7] for line in attention] == ["2013-08", "2013-08", "2013-05"]
     assert "told ml-oncall" in attention[0]
     assert "about 41,000 rows would decide" in attention[1]
-    assert "drift of precipitation is undecidable" in attention[2]
+    assert attention[2] == "2013-05 to 2013-06: drift of precipitation is undecidable."
+
+
+def test_what_windows_in_a_row_say_alike_is_told_once() -> None:
+    """An alarm that stands for months must not push everything else out of the eight lines that are shown."""
+    same = dataclasses.replace(CYCLES[7].actions[0], message="risk.alarm = 1")
+    alone = dataclasses.replace(same, message="something else")
+    items = {1: (same,), 2: (same, alone), 3: (same,), 4: (), 5: (same,)}
+    cycles = [cycle(index, actions=actions, monitor=None) for index, actions in items.items()]
+    said = "suspected, risk.alarm = 1 (auroc_low, told ml-oncall)."
+    other = "suspected, something else (auroc_low, told ml-oncall)."
+    assert tell(cycles, PRIMARY).attention == (
+        f"2013-06: {said}", f"2013-02 to 2013-04: {said}", f"2013-03: {other}",
+    )  # fmt: skip
 
 
 def test_a_blocked_window_needs_attention() -> None:

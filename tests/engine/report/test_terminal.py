@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.records import CheckOutcome, Cycle, TrialState
+from engine.records import CheckOutcome, Cycle, Event, Severity, TrialState
 from engine.report.board import Board
 from engine.report.row import COLUMNS, GAP, fit
 from engine.report.sweep import live
@@ -91,6 +91,38 @@ def test_a_blocked_window_and_an_action_say_why() -> None:
     assert "1 blocked" in lines[2]
     assert lines[3] == "  blocked by schema dest: no column"
     assert lines[5] == "  suspected auroc_low: roc_auc_score fell below 0.70 -> log, ml-oncall"
+
+
+def test_a_warning_says_why_once_while_it_lasts() -> None:
+    broken = dataclasses.replace(
+        CYCLES[1].validation.checks[0], severity=Severity.WARN, outcome=CheckOutcome.VIOLATED, reason="2 of 4 groups"
+    )
+    warning = dataclasses.replace(CYCLES[1].validation, checks=(broken,))
+    whole = dataclasses.replace(CYCLES[1].validation, checks=())
+    cycles = [dataclasses.replace(CYCLES[1], validation=v) for v in (warning, warning, whole, warning)]
+    said = [line for line in told(cycles=tuple(cycles)) if line.startswith("  ")]
+    assert said == [f"  warning of {broken.name} {broken.column}: 2 of 4 groups"] * 2
+
+
+def test_an_alert_that_goes_on_is_not_told_each_window() -> None:
+    item = CYCLES[7].actions[0]
+    events = (Event.RAISED, Event.OPEN, Event.OPEN, Event.AGAIN, Event.RESOLVED)
+    cycles = [dataclasses.replace(CYCLES[7], actions=(dataclasses.replace(item, event=event),)) for event in events]
+    said = [line for line in told(cycles=tuple(cycles)) if "auroc_low" in line]
+    assert [line.partition(":")[0] for line in said] == [
+        "  suspected auroc_low", "  suspected auroc_low (again)", "  suspected auroc_low (resolved)",
+    ]  # fmt: skip
+
+
+def test_trials_that_failed_say_why_under_the_row_of_their_window() -> None:
+    failed = [make_trial(i, state=TrialState.FAILED, reason="ValueError: no layer (shop/net.py:7)") for i in range(2)]
+    broken = dataclasses.replace(CYCLES[2], candidate=make_candidate(*failed, make_trial(2)))
+    assert "  failed: trial-000, trial-001: ValueError: no layer (shop/net.py:7)" in told(cycles=(broken,))
+
+
+def test_without_a_model_nobody_waits_for_labels() -> None:
+    nothing = dataclasses.replace(CYCLES[1], champion="", champion_after="")
+    assert "no model yet" in told(cycles=(nothing,))[2]
 
 
 def test_a_log_has_no_escape_codes_even_from_the_data() -> None:
@@ -234,6 +266,7 @@ def test_on_a_terminal_there_are_colours_and_a_table_that_vanishes() -> None:
     assert "2026-05: 0 of 2 trials, 1 running, best 0.6100 (trial-000)" in text
     assert re.search(r"trial-000.*running.*0\.6100.*0\.1", text)
     assert "a line above the table" in text
-    last = text.rstrip().splitlines()[-1]
+    last, why = text.rstrip().splitlines()[-2:]
     assert "trial" not in last
     assert "preproduction" in last
+    assert "  failed: 2013-03_00003: the loss is not finite" in why

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -126,6 +127,24 @@ def test_links_give_predictions_in_float64() -> None:
     rows = link(Task.MULTICLASS, torch.tensor([[1.0, 2.0, 3.0]]))
     assert float(rows.sum()) == pytest.approx(1.0, abs=1e-15)
     assert link(Task.REGRESSION, raw).tolist() == [0.0, 40.0, -40.0]
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "line"),
+    [
+        (
+            Task.BINARY,
+            (5, 1),
+            "gives (5, 1) for N = 5 rows - a binary model gives (N,), one raw output a row: squeeze(1)",
+        ),
+        (Task.REGRESSION, (5, 1), "gives (5, 1) for N = 5 rows - a regression model gives (N,), one raw output a row"),
+        (Task.MULTICLASS, (5,), "gives (5,) for N = 5 rows - a multiclass model gives (N, C), a raw output a class"),
+        (Task.BINARY, (), "gives () for N = 0 rows - a binary model gives (N,)"),
+    ],
+)
+def test_outputs_of_another_shape_are_refused(task: Task, shape: tuple[int, ...], line: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"model.forward: {line}")):
+        link(task, torch.zeros(shape))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -124,7 +124,8 @@ def test_a_failed_trial_is_tried_again_as_often_as_asked(tmp_path: Path) -> None
         search_of = LocalSearch(SearchConf(max_failures=failures))
         (trial,) = search_of.run(make_job(tmp_path / str(failures)), on_epoch=count, on_trial=lambda trial: None)
         assert len(calls) == failures + 1
-        assert (trial.state, trial.reason) == (TrialState.FAILED, "OSError: the bar broke")
+        place = f"tests/engine/train/test_sweep.py:{count.__code__.co_firstlineno + 2}"
+        assert (trial.state, trial.reason) == (TrialState.FAILED, f"OSError: the bar broke ({place})")
 
 
 def reason_of(folder: Path, **changes: Any) -> str:

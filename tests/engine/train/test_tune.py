@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
+import logging.handlers
 import os
 import re
 import signal
@@ -144,11 +146,16 @@ def test_two_sweeps_in_one_ray(search: RaySearch, tmp_path: Path, monkeypatch: p
     plans = [make_plan(i, signed, lr=lr, max_epochs=4) for i, lr in enumerate(rates)]
     plans.append(make_plan(5, {**MODEL, "_target_": "rayland.Broken"}))
     job = make_job(tmp_path / "job", *plans, trusted=("rayland",))
+    spoken = logging.handlers.MemoryHandler(100, logging.CRITICAL + 1)
+    logger = logging.getLogger("ray.tune.execution.tune_controller")
+    logger.addHandler(spoken)
     told, trials = run(search, job)
+    logger.removeHandler(spoken)
+    assert spoken.buffer == []  # no traceback of Ray's over our own line: the record says why
 
     # Every trial ends with a record, the broken one too, and the others go on.
     assert [read_trial(job.folder, trial.id, failed=True) for trial in trials[:5]] == list(trials[:5])
-    assert (trials[5].state, trials[5].reason) == (TrialState.FAILED, "ValueError: no such layer")
+    assert (trials[5].state, trials[5].reason) == (TrialState.FAILED, "ValueError: no such layer (rayland.py:41)")
     for trial in trials[:5]:
         epochs = [epoch for name, epoch in told.epochs if name == trial.id]
         assert epochs == list(range(1, len(trial.curve) + 1))
