@@ -8,6 +8,7 @@ alone, and its record says why. One step on a copy of the model tells before the
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ArtifactError
-from engine.records import Epoch, Trial, TrialState
+from engine.records import DeviceUse, Epoch, Trial, TrialState
 from engine.train.budget import of_the_budget
 from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
@@ -106,6 +107,8 @@ class PackedTrial:
         torch.set_num_threads(self.conf.threads)
         self.why: str | None = None  # it was stopped by the caller
         self.ended = False
+        self.cpu_seconds = 0.0  # its share of what the pack has used
+        self._whole = True  # it stands between two epochs
         self.schedule_steps = 0
         kept = keeper.newest()
         try:
@@ -165,6 +168,7 @@ class PackedTrial:
 
     def batches(self) -> Iterator[Batch]:
         """The rows of the coming epoch, in this trial's order."""
+        self._whole = False
         self.scorer.on_train_epoch_start(self.standing, self.model)
         yield from self.standing.train_dataloader
 
@@ -199,11 +203,18 @@ class PackedTrial:
         if self._interval == "epoch":
             self.turn_schedule()
         self.standing.current_epoch += 1
+        self._whole = True
 
     def rest(self) -> None:
         """Between two epochs: a checkpoint where one is due, and the caller's verdict."""
         self.scorer.rest(self.standing, _Memory(self))
         self.ended = self.standing.should_stop or self.standing.current_epoch >= self.conf.max_epochs
+
+    def keep(self) -> None:
+        """The pack is interrupted: where this trial stands between two epochs, they are not lost."""
+        if self._whole and self.scorer.curve and math.isfinite(self.scorer.curve[-1].train_loss):
+            self.keeper.rest(self.standing.current_epoch, lambda: state.state_of(self), last=True)
+            self.keeper.keep()
 
     def note(self, line: str) -> None:
         """A line for its record, once."""
@@ -227,13 +238,15 @@ class PackedTrial:
 
     def close(self, fault: Exception | None = None) -> Trial:
         """Record how it ended; `fault`: what its own code has raised."""
+        self._whole = False  # nothing of it is kept any more
         fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
         if fault is not None:
             verdict, reason = TrialState.FAILED, fault_of(fault)
         else:
             fitted = self.scorer.fitted(self.model)
             verdict, reason = ending(fitted, self.why, self.conf.max_epochs, self.job.metric)
-        return record_trial(self.job, self.plan, self.keeper, fitted, verdict, reason)
+        use = DeviceUse(cpu_seconds=self.cpu_seconds, gpu_seconds=0.0, reason="trained on the CPU")
+        return record_trial(self.job, self.plan, self.keeper, fitted, verdict, reason, use)
 
 
 class _Memory(Memory):

@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.records import Epoch, Task, TrialState
 from engine.train.conf import SearchConf
 from engine.train.pack import together
-from engine.train.pack.search import MOST, size
+from engine.train.pack.sizes import MOST, size
 from engine.train.sweep import TrialPlan, read_trial
 from tests.engine.train.made import (
     MODEL,
