@@ -245,11 +245,6 @@ def test_the_size_of_a_pack(conf: dict[str, Any], trials: int) -> None:
         ({"pack": "all"}, "search.pack: 'all' is unknown - choose none, auto, or a number such as 16"),
         ({"pack": "0"}, "search.pack: '0' is unknown - choose none, auto, or a number such as 16"),
         (
-            {"pack": "auto", "backend": "ray"},
-            "search.pack: trials of a pack train in this process, not in Ray's workers - "
-            "add search.backend=local, or choose none",
-        ),
-        (
             {"pack": "4", "scheduler": "pbt"},
             "search.pack: a population hands its checkpoints on from trial to trial, and each waits for all - "
             "choose none",
