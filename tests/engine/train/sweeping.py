@@ -1,6 +1,8 @@
 """A sweep on Ray in a process of its own, to be killed.
 
-    python -m tests.engine.train.sweeping <folder> <seconds an epoch>
+    python -m tests.engine.train.sweeping <folder> <seconds an epoch> [packed]
+
+One trial after the other on one worker; or six in packs, on two.
 
 Prints one JSON line: what the sweep led to. <folder>/epochs gets a line for every epoch that begins: the trial's rate,
 epoch, process. Ends with 130 when it is interrupted, as the command line does.
@@ -23,6 +25,7 @@ from engine.train.model import TabularModel
 from engine.train.sweep import best
 from engine.train.tune import RaySearch
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
+from tests.engine.train.pack.packing import of
 
 EPOCHS = 4
 TRIALS = 3
@@ -41,16 +44,26 @@ class Slow(TabularModel):
         time.sleep(self.seconds)
 
 
-def main(folder: Path, seconds: float) -> int:
+def main(folder: Path, seconds: float, packed: bool) -> int:
     """Run the sweep; its exit code."""
     folder.mkdir(exist_ok=True)
-    model = {**MODEL, "_target_": f"{Slow.__module__}.Slow", "dropout": 0.3, "mark": str(folder / "epochs")}
+    model = {**MODEL, "_target_": f"{Slow.__module__}.Slow", "mark": str(folder / "epochs")}
+    if packed:
+        model = of("Turning", told=str(folder / "epochs"))
     plans = [
-        make_plan(i, {**model, "seconds": seconds}, lr=0.01 * (i + 1), max_epochs=EPOCHS, checkpoint_seconds=0.0)
-        for i in range(TRIALS)
+        make_plan(
+            i,
+            {**model, "dropout": 0.3, "seconds": seconds},
+            lr=0.01 * (i + 1),
+            max_epochs=EPOCHS,
+            checkpoint_seconds=0.0,
+        )
+        for i in range(2 * TRIALS if packed else TRIALS)
     ]
     job = make_job(folder / "job", *plans, trusted=("tests",))
     conf = SearchConf(workers=1, grace_period=EPOCHS, max_failures=0)
+    if packed:
+        conf = SearchConf(workers=2, pack="auto", grace_period=EPOCHS, max_failures=0)
     search = RaySearch(conf, scratch=folder, paths=(os.getcwd(),))
     search.start()
     try:
@@ -80,4 +93,4 @@ if __name__ == "__main__":
     sys.path.insert(0, os.getcwd())
     from tests.engine.train import sweeping  # under the name that workers find it by
 
-    sys.exit(sweeping.main(Path(sys.argv[1]), float(sys.argv[2])))
+    sys.exit(sweeping.main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:] == ["packed"]))
