@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from engine.errors import one_line
+from engine.train.pack.byhand import ByHand
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.pack.vector import Unvectorised, Vector, shape_of
 from engine.train.sweep import Interrupted
@@ -42,6 +43,8 @@ class Together:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="trial")
         self._vectors: dict[tuple[PackedTrial, ...], Vector] = {}
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
+        self._by_hand = ByHand()
+        self._usual: dict[str, str] = {}  # trials whose steps by hand broke off, and why
 
     def epoch(self, trials: Sequence[PackedTrial]) -> Generator[tuple[PackedTrial, Exception | None]]:
         """One epoch of every trial: each comes, scored, as soon as it and those before it have ended; with its fault
@@ -126,14 +129,27 @@ class Together:
             self._scored(trial, faults)
 
     def _turn(self, trial: PackedTrial, faults: dict[str, Exception]) -> None:
-        """One epoch of a trial for itself."""
+        """One trial takes its turn: one epoch, by hand where that is the same."""
         torch.set_num_threads(trial.conf.threads)
-        used = self._cpu()
+        shape, usual = shape_of(trial), self._usual.get(trial.plan.id)
+        by_hand, used = usual is None, self._cpu()
         try:
-            trial.train_alone(self.stop)
+            if by_hand:
+                with self._by_hand.of(trial, shape) as step:
+                    why_not = self._by_hand.why_not(shape)
+                    by_hand = not why_not
+                    if why_not and shape not in self._turns:  # where it is, its record says enough
+                        trial.note(f"its steps go through autograd: {why_not}")
+                    trial.train_alone(self.stop, step)
+            else:
+                trial.train_alone(self.stop)
         except Ended:
             return
         except Exception as error:  # whatever a user's model raises is that trial's end
+            if by_hand:  # unless it does not raise it in its usual steps
+                why = one_line(f"its steps by hand broke off ({type(error).__name__}: {error})", 160)
+                self._usual[trial.plan.id] = why
+                error = Again(why)
             faults[trial.plan.id] = error
             return
         finally:

@@ -185,17 +185,22 @@ class PackedTrial:
             self.schedule.step()
             self.schedule_steps += 1
 
-    def train_alone(self, stop: Event) -> None:
-        """The steps of one epoch, as Lightning takes them. Ended where `stop` is set meanwhile."""
+    def train_alone(self, stop: Event, step: Callable[[int, Batch], Tensor] | None = None) -> None:
+        """The steps of one epoch, as Lightning takes them or as `step` does. Ended where `stop` is set meanwhile."""
+        step = step or self.step
         for index, batch in enumerate(self.batches()):
             if stop.is_set():
                 raise Ended
-            loss = loss_of(self.model.training_step(batch, index))
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.stepped(index, loss)
+            self.stepped(index, step(index, batch))
         self.optimizer.zero_grad()  # a pack of many holds no gradients between epochs
+
+    def step(self, index: int, batch: Batch) -> Tensor:
+        """One step; its loss ()."""
+        loss: Tensor = loss_of(self.model.training_step(batch, index))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss
 
     def score(self) -> None:
         """The epoch's steps are done: its loss and metrics, and the next learning rate."""

@@ -1,0 +1,204 @@
+"""The steps of a trial that takes turns, without what autograd and the optimizer spend around the arithmetic.
+
+Three things are put in place for an epoch, and are gone when it ends: the built-in network for tables runs outside of
+autograd, which is left the loss alone; in other networks each nn.Sequential runs its dense layers by hand (chain.py);
+and a fused AdamW is called without the search for its tensors (adam.py). All else of a training step, the model's own
+or a user's, runs as it is written.
+
+A network of a new shape takes two steps on a copy first, both ways. Where a bit differs, or its code does not bear it,
+its steps go through autograd as Lightning's do, and the record of the trial says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import one_line
+from engine.train.model import EmbeddingModel
+from engine.train.pack.adam import Quick
+from engine.train.pack.chain import Chain, Rooms, listened, parts_of
+from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
+
+aten = torch.ops.aten
+
+
+class _Differs(Exception):
+    """A step is another one by hand; the message says why."""
+
+
+class ByHand:
+    """For all trials that take turns. Buffers are shared: there are as many as trials that train at a time."""
+
+    def __init__(self) -> None:
+        self._rooms: Rooms = defaultdict(list)
+        self._known: dict[Any, str] = {}  # shapes of networks, and why not by hand; empty: by hand
+
+    @contextlib.contextmanager
+    def of(self, trial: PackedTrial, shape: Any) -> Iterator[Callable[[int, Batch], Tensor]]:
+        """What takes a step of the trial, meanwhile."""
+        if shape not in self._known:
+            self._known[shape] = self._prove(trial)
+        if self._known[shape]:
+            yield trial.step
+            return
+        quick = Quick(trial.optimizer)
+        with self._placed(trial.model) as (_, after):
+
+            def step(index: int, batch: Batch) -> Tensor:
+                loss: Tensor = loss_of(trial.model.training_step(batch, index))
+                quick.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                after()
+                quick.step()
+                return loss
+
+            yield step
+
+    def why_not(self, shape: Any) -> str:
+        """Why networks of this shape step through autograd; empty: they do not."""
+        return self._known.get(shape, "")
+
+    @contextlib.contextmanager
+    def _placed(self, model: nn.Module) -> Iterator[tuple[int, Callable[[], None]]]:
+        """Gives how many places there are, and what must be called after each backward pass."""
+        table = Table.of(model, self._rooms)
+        if table is not None:
+            with table.placed():
+                yield 1, table.backward
+            return
+        placed = []
+        for module in model.modules():
+            if type(module) is nn.Sequential and not listened(module):
+                parts = parts_of(module, self._rooms)
+                if any(isinstance(part, Chain) for part in parts):
+                    placed.append(module)
+                    module.forward = _one_by_one(parts)  # type: ignore[method-assign]
+        try:
+            yield len(placed), lambda: None
+        finally:
+            for module in placed:
+                del module.forward
+
+    def _prove(self, trial: PackedTrial) -> str:
+        batch = tuple(tensor[:PROBE_ROWS] for tensor in trial.standing.train_dataloader.tensors)
+        try:
+            usual, other = copy.deepcopy(trial.model), copy.deepcopy(trial.model)
+            with self._placed(other) as (places, after):
+                if not places:
+                    raise _Differs("it has no nn.Sequential of Linear layers and SiLU, ReLU or GELU")
+                for index in range(2):  # the second one finds what the first has left behind
+                    one, two = _step(usual, batch, index), _step(other, batch, index, after)
+                    if not all(map(_same, one, two)):
+                        raise _Differs("its loss or gradient is another one by hand")
+        except _Differs as why:
+            return str(why)
+        except Exception as error:  # whatever a user's code does with its layers
+            return one_line(f"{type(error).__name__}: {error}", 160)
+        return ""
+
+
+class Table:
+    """An EmbeddingModel whose body is one chain: its forward pass runs as it is written, but outside of autograd.
+
+    What the body gives is a leaf, so that autograd has the loss alone; the chain takes its gradient from there.
+    """
+
+    def __init__(self, model: Any, chain: Chain) -> None:
+        self._model, self._chain = model, chain
+        self._trained = [*chain.parameters, model.embedding.weight]
+        self._gradients = [torch.zeros_like(parameter) for parameter in self._trained]
+        self._codes: Any = None
+        self._passed: list[tuple[Tensor, Any, Tensor, Any]] = []
+
+    @classmethod
+    def of(cls, model: Any, rooms: Rooms) -> Table | None:
+        """None where the model is another one, or something of it is."""
+        if not isinstance(model, EmbeddingModel) or type(model.body) is not nn.Sequential:
+            return None
+        if any(getattr(type(model), name) is not getattr(EmbeddingModel, name) for name in ("forward", "inputs")):
+            return None
+        table, parts = model.embedding, parts_of(model.body, rooms)
+        plain = type(table) is nn.Embedding and table.weight.requires_grad and not table.sparse
+        plain = plain and table.max_norm is None and table.padding_idx is None and not table.scale_grad_by_freq
+        if not plain or listened(table) or listened(model.body) or len(parts) != 1 or not isinstance(parts[0], Chain):
+            return None
+        return cls(model, parts[0])
+
+    @contextlib.contextmanager
+    def placed(self) -> Iterator[None]:
+        """In the place of what the model does with its rows, and of its body."""
+        self._model.inputs, self._model.body.forward = self._inputs, self._dense
+        try:
+            yield
+        finally:
+            del self._model.inputs, self._model.body.forward
+
+    def _inputs(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        if not self._in_training():
+            return EmbeddingModel.inputs(self._model, numeric, categorical)
+        if not categorical.shape[1]:
+            self._codes = None
+            return numeric
+        self._codes = categorical + self._model.offsets
+        with torch.no_grad():
+            return EmbeddingModel.inputs(self._model, numeric, categorical)
+
+    def _in_training(self) -> bool:
+        return torch.is_grad_enabled() and self._model.body.training
+
+    def _dense(self, rows: Tensor) -> Tensor:
+        if not self._in_training():
+            return self._chain(rows)
+        with torch.no_grad():
+            sums, room = self._chain.forward(rows)
+        self._passed.append((sums.requires_grad_(), room, rows, self._codes))
+        return sums
+
+    def backward(self) -> None:
+        """From the gradient of what the body gave to the gradients of all parameters; of each pass since the last."""
+        passed, self._passed = self._passed, []
+        for sums, room, rows, codes in passed:
+            if sums.grad is None:
+                continue
+            first = all(parameter.grad is None for parameter in self._trained)
+            into = self._gradients if first else [torch.zeros_like(parameter) for parameter in self._trained]
+            with torch.no_grad():
+                start = self._chain.backward(room, rows, sums.grad, codes is not None, into[:-1])
+                if start is not None:
+                    shape = (*codes.shape, self._model.embedding.embedding_dim)
+                    found = start[:, start.shape[1] - shape[1] * shape[2] :].reshape(shape)
+                    into[-1] = aten.embedding_dense_backward(found, codes, len(self._trained[-1]), -1, False)
+            for parameter, gradient in zip(self._trained, into, strict=True):
+                parameter.grad = gradient if first else parameter.grad + gradient
+
+
+def _one_by_one(parts: Sequence[Any]) -> Callable[[Any], Any]:
+    def forward(x: Any) -> Any:
+        for part in parts:
+            x = part(x)
+        return x
+
+    return forward
+
+
+def _step(model: Any, batch: Batch, index: int, after: Callable[[], None] = lambda: None) -> list[Any]:
+    """Loss and gradients; None where there is none."""
+    model.zero_grad()
+    loss = loss_of(model.training_step(batch, index))
+    loss.backward()
+    after()
+    return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Bit for bit; what is not a number is the same as its like."""
+    if one is None or other is None:
+        return one is other
+    return torch.equal(torch.isnan(one), torch.isnan(other)) and torch.equal(one.nan_to_num(), other.nan_to_num())

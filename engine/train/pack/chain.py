@@ -1,0 +1,232 @@
+"""Dense layers in a row, forward and backward by hand on buffers that are used again.
+
+A chain is what follows one another in an nn.Sequential: Linear, activation, dropout, Linear, and so on. Autograd
+allocates every activation, mask and gradient anew, and dropout out of torch's operations costs more than the
+activations. Here the products are the same calls in the same order, masks are compiled (masks.py), and gradients lie
+where activations lay that nobody needs any more: the same numbers, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.train.model import Dropout
+from engine.train.pack.masks import draw, keep
+from engine.train.pack.streams import StreamDropout
+
+aten = torch.ops.aten
+Pointwise = Callable[[Any, Tensor, Tensor], Any]  # the module, what it is given, where the result goes
+FORWARD: dict[type[nn.Module], Pointwise] = {
+    nn.SiLU: lambda module, x, out: aten.silu.out(x, out=out),
+    nn.ReLU: lambda module, x, out: torch.clamp_min(x, 0, out=out),
+    nn.GELU: lambda module, x, out: aten.gelu.out(x, approximate=module.approximate, out=out),
+}
+BACKWARD: dict[type[nn.Module], Pointwise] = {  # in place of the gradient, from what the activation was given
+    nn.SiLU: lambda module, x, g: aten.silu_backward.grad_input(g, x, grad_input=g),
+    nn.ReLU: lambda module, x, g: aten.threshold_backward.grad_input(g, x, 0, grad_input=g),
+    nn.GELU: lambda module, x, g: aten.gelu_backward.grad_input(g, x, approximate=module.approximate, grad_input=g),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A dense layer and what follows it."""
+
+    linear: nn.Linear
+    activation: nn.Module | None = None
+    dropout: Any = None  # Dropout or StreamDropout
+
+    @property
+    def drops(self) -> bool:
+        """Is anything dropped."""
+        return self.dropout is not None and bool(self.dropout.p)
+
+
+class Room:
+    """Buffers of one step on so many rows, (rows, width) float32 each, and what dropout drew."""
+
+    def __init__(self, rows: int, layers: Sequence[Layer]) -> None:
+        self.sums: list[Any] = [None] * len(layers)  # what activations are given
+        self.outs: list[Any] = [None] * len(layers)  # what the next layer is given; of the last one: handed out
+        self._flat: list[Any] = [None] * len(layers)  # the same as arrays (n,)
+        self._bits: list[Any] = [None] * len(layers)
+        self._noise: list[Any] = [None] * len(layers)  # of torch's dropout
+        for i, layer in enumerate(layers):
+            shape = (rows, layer.linear.out_features)
+            if layer.activation is not None:
+                self.sums[i] = torch.empty(shape)
+            if i < len(layers) - 1:
+                self.outs[i] = torch.empty(shape)
+                self._flat[i] = self.outs[i].view(-1).numpy()
+            if isinstance(layer.dropout, Dropout):
+                self._bits[i] = np.empty(-(-shape[0] * shape[1] // 4), dtype=np.int64)
+
+    def draw(self, i: int, layer: Layer) -> None:
+        """What the layer drops, from its own stream."""
+        if self._bits[i] is None:
+            self._noise[i] = layer.dropout.noise(self.outs[i].shape, self.outs[i].dtype)
+        else:
+            draw(self._bits[i], layer.dropout.generator)
+
+    def drop(self, i: int, layer: Layer) -> None:
+        """Some of outs[i], be it what the layer gives or its gradient."""
+        if self._bits[i] is None:
+            self.outs[i].mul_(self._noise[i])
+        else:
+            dropped = layer.dropout.dropped
+            scale = np.float32(65_536 / (65_536 - dropped))  # as in Dropout.noise
+            keep(self._flat[i], self._bits[i].view(np.int16), np.int16(dropped - 32_768), scale)
+
+
+Rooms = defaultdict[Any, list[Room]]
+"""Those that nobody uses, by rows and kinds of layers. Several threads take and bring them."""
+
+
+class Chain:
+    """Layers in a row. Called with rows as the modules would be, it gives what they would give."""
+
+    def __init__(self, layers: Sequence[Layer], rooms: Rooms) -> None:
+        self.layers, self._rooms = tuple(layers), rooms
+        self.parameters = [p for layer in layers for p in (layer.linear.weight, layer.linear.bias)]
+        self._kinds = tuple(
+            (layer.linear.out_features, type(layer.activation), type(layer.dropout)) for layer in layers
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, out) of x (N, in), under autograd."""
+        if self.takes(x):
+            out: Tensor = _Pass.apply(x, self, *self.parameters)  # type: ignore[no-untyped-call]
+            return out
+        for layer in self.layers:
+            for module in (layer.linear, layer.activation, layer.dropout):
+                x = x if module is None else module(x)
+        return x
+
+    def takes(self, x: Tensor) -> bool:
+        """Is it a step in training, on rows of numbers."""
+        usual = x.dim() == 2 and x.dtype is torch.float32 and x.is_contiguous() and len(x) > 0
+        return usual and torch.is_grad_enabled() and self.layers[0].linear.training
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Room]:
+        """(N, out), and the room that `backward` wants. A room without a backward pass is lost, no more."""
+        free = self._rooms[len(x), self._kinds]
+        try:
+            room = free.pop()
+        except IndexError:
+            room = Room(len(x), self.layers)
+        for i, layer in enumerate(self.layers):
+            weight, bias = self.parameters[2 * i : 2 * i + 2]
+            out = room.outs[i] if room.outs[i] is not None else x.new_empty(len(x), len(weight))
+            torch.addmm(bias, x, weight.t(), out=room.sums[i] if layer.activation is not None else out)
+            if layer.activation is not None:
+                FORWARD[type(layer.activation)](layer.activation, room.sums[i], out)
+            if layer.drops:
+                room.draw(i, layer)
+                room.drop(i, layer)
+            x = out
+        return x, room
+
+    def backward(
+        self, room: Room, first: Tensor, gradient: Tensor, wanted: bool, into: Sequence[Tensor]
+    ) -> Tensor | None:
+        """The gradients of the parameters into tensors of their shapes; that of what the chain was given (`first`)
+        where it is wanted.
+
+        The gradient of a layer's input lies where the input lay.
+        """
+        gradient = gradient.contiguous() if self.layers[-1].activation is None else gradient.clone()
+        start: Tensor | None = None
+        for i, layer in reversed(list(enumerate(self.layers))):
+            if layer.drops:
+                room.drop(i, layer)
+            if layer.activation is not None:
+                BACKWARD[type(layer.activation)](layer.activation, room.sums[i], gradient)
+            given = room.outs[i - 1] if i else first
+            torch.mm(gradient.t(), given, out=into[2 * i])
+            torch.sum(gradient, 0, out=into[2 * i + 1])
+            if i:
+                gradient = torch.mm(gradient, self.parameters[2 * i], out=given)
+            elif wanted:
+                start = gradient.mm(self.parameters[0])
+        self._rooms[len(first), self._kinds].append(room)
+        return start
+
+
+class _Pass(torch.autograd.Function):
+    """Both passes of a chain, for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, chain: Chain, *parameters: Tensor) -> Tensor:
+        """Nothing is kept but the room; autograd watches over what is given."""
+        out, ctx.room = chain.forward(x)
+        ctx.chain = chain
+        ctx.save_for_backward(x, *parameters)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Once: the buffers are then used by others."""
+        room, ctx.room = ctx.room, None
+        if room is None:
+            raise RuntimeError("the backward pass of dense layers runs a second time")
+        first, *parameters = ctx.saved_tensors
+        found = [torch.empty_like(parameter) for parameter in parameters]
+        start = ctx.chain.backward(room, first, gradient, ctx.needs_input_grad[0], found)
+        return (start, None, *found)
+
+
+def parts_of(sequence: nn.Sequential, rooms: Rooms) -> list[Any]:
+    """What to call one after the other in place of the modules of a Sequential: chains where there are any."""
+    parts: list[Any] = []
+    layers: list[Layer] = []
+
+    def end() -> None:
+        last = layers.pop() if layers else None
+        if last is not None:  # what it drops is handed out, so its dropout stays a module of its own
+            layers.append(Layer(last.linear, last.activation))
+        if any(layer.activation is not None for layer in layers):
+            parts.append(Chain(layers, rooms))
+        else:
+            parts.extend(module for layer in layers for module in (layer.linear, layer.dropout) if module is not None)
+        if last is not None and last.dropout is not None:
+            parts.append(last.dropout)
+        layers.clear()
+
+    for module in sequence:
+        newest = layers[-1] if layers and layers[-1].dropout is None else None
+        if type(module) is nn.Linear and _whole(module):
+            layers.append(Layer(module))
+        elif newest is not None and type(module) in FORWARD and newest.activation is None and _plain(module):
+            layers[-1] = Layer(newest.linear, module)
+        elif newest is not None and type(module) in (Dropout, StreamDropout) and not listened(module):
+            layers[-1] = Layer(newest.linear, newest.activation, module)
+        else:
+            end()
+            parts.append(module)
+    end()
+    return parts
+
+
+def listened(module: nn.Module) -> bool:
+    """Does anybody listen to what the module does, or stand in its place."""
+    attributes = vars(module)
+    return "forward" in attributes or any(attributes[key] for key in attributes if key.endswith("_hooks"))
+
+
+def _plain(module: Any) -> bool:
+    return not listened(module) and not getattr(module, "inplace", False)
+
+
+def _whole(linear: nn.Linear) -> bool:
+    """All of it is trained, in float32."""
+    if listened(linear) or linear.bias is None or not linear.weight.is_contiguous():
+        return False
+    return all(p.requires_grad and p.dtype is torch.float32 for p in linear.parameters())

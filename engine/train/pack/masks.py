@@ -1,0 +1,88 @@
+"""Dropout's masks, compiled: the bits of torch's own generator, and the product with what they keep.
+
+A stream of torch.Generator on a CPU is MT19937 (Matsumoto & Nishimura 1998). Its recurrence and its tempering are
+vectorised here over a block of 624 words, the state is torch's and goes back to it: what is drawn afterwards, here or
+by torch, is what would have been drawn. No product differs from torch's in a bit: a factor is 0 or the scale.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+LEFT, NEXT, WORDS = 8, 16, 24  # bytes of a generator's state at which these lie: the words are 8 bytes each
+N, M = 624, 397
+U = np.uint32  # Numba widens what it computes with; words must stay of 32 bits to share vector instructions
+UPPER, LOWER, TWIST, B, C = (U(n) for n in (0x80000000, 0x7FFFFFFF, 0x9908B0DF, 0x9D2C5680, 0xEFC60000))
+ZERO, ONE, SEVEN, ELEVEN, FIFTEEN, EIGHTEEN = (U(n) for n in (0, 1, 7, 11, 15, 18))
+HALF = np.uint64(32)
+
+
+def draw(bits: np.ndarray, generator: torch.Generator) -> None:
+    """Fill bits (n,) int64 as `random_(-(2**63), None, generator=generator)` does, from the same stream."""
+    state = generator.get_state()
+    _draw(state.numpy(), bits)
+    generator.set_state(state)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw(known, bits):
+    state = known[WORDS : WORDS + 8 * N].view(np.uint64)
+    left, following = known[LEFT : LEFT + 4].view(np.int32), known[NEXT : NEXT + 4].view(np.int32)
+    out, pairs = bits.view(np.uint32), bits.view(np.uint64)
+    words = np.empty(N, dtype=np.uint32)
+    for i in range(N):
+        words[i] = U(state[i])
+    place = following[0] if left[0] > 1 else N  # torch counts the words that are left from one
+    done = 0
+    while done < out.size:
+        if place == N:
+            _next(words)
+            place = 0
+        count = min(N - place, out.size - done)
+        _temper(words[place : place + count], out[done : done + count])
+        place += count
+        done += count
+    for i in range(pairs.size):  # the word that was drawn first is the upper half
+        pairs[i] = (pairs[i] << HALF) | (pairs[i] >> HALF)
+    for i in range(N):
+        state[i] = words[i]
+    following[0], left[0] = place, N + 1 - place
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _next(words):
+    """The next 624 words, in parts that do not read what they have just written."""
+    for i in range(N - M):
+        words[i] = words[i + M] ^ _twisted(words[i], words[i + 1])
+    for i in range(M - 1):
+        words[i + N - M] = words[i] ^ _twisted(words[i + N - M], words[i + N - M + 1])
+    words[N - 1] = words[M - 1] ^ _twisted(words[N - 1], words[0])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _twisted(one, other):
+    y = U((one & UPPER) | (other & LOWER))
+    return U((y >> ONE) ^ (U(ZERO - (y & ONE)) & TWIST))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _temper(words, out):
+    for i in range(words.size):
+        y = words[i]
+        y = U(y ^ (y >> ELEVEN))
+        y = U(y ^ U(U(y << SEVEN) & B))
+        y = U(y ^ U(U(y << FIFTEEN) & C))
+        out[i] = U(y ^ (y >> EIGHTEEN))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep(values: Any, bits: Any, least: Any, scale: Any):
+    """values (n,) float32 times scale where bits (at least n,) int16 are `least` or more, times 0 elsewhere."""
+    for i in range(values.size):
+        values[i] = values[i] * (scale if bits[i] >= least else np.float32(0))
