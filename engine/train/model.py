@@ -117,14 +117,14 @@ class EmbeddingModel(Model):
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Raw outputs (N,) or (N, C) of numeric (N, P) float32 and categorical (N, Q) int64."""
-        return self.outputs(self.body(self.inputs(numeric, categorical)))
+        return self.in_units(self.body(self.embedded(numeric, categorical)))
 
-    def inputs(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+    def embedded(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Rows (N, wide): the numbers, and the embedded categories beside them."""
         embedded = self.embedding(categorical + self.offsets).flatten(1)
         return torch.cat((numeric, embedded), dim=1)
 
-    def outputs(self, output: Tensor) -> Tensor:
+    def in_units(self, output: Tensor) -> Tensor:
         """What the body gives, in the task's shape and units."""
         if self.spec.task is Task.MULTICLASS:
             return output

@@ -3,11 +3,14 @@
     search.py     the sweep: who runs at once, who joins, who leaves
     together.py   one epoch of them: which are vectorised, which take turns on threads
     trial.py      one of them between two epochs: what Lightning's trainer would hold of it
+    byhand.py     the steps of one that takes turns, without what autograd spends around the arithmetic
+    chain.py      dense layers in a row, forward and backward by hand
+    masks.py      the bits of their dropout, and the product with what they keep, compiled
     vector.py     one step of several trials of one shape, vectorised over them (torch.func)
-    adam.py       their AdamW in one pass over all
+    adam.py       their AdamW in one pass over all; of one, without the search for its tensors
     streams.py    dropout, each trial from a random stream of its own
     state.py      the checkpoint of one of them, in the form of a trial that trains alone
 
 A trial sees the rows, weights and random numbers that it would see alone. Where it takes turns it does the very same
-arithmetic, bit for bit; vectorised it differs by the rounding of float32.
+arithmetic, bit for bit, by hand as well; vectorised it differs by the rounding of float32.
 """

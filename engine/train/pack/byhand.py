@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from engine.errors import one_line
 from engine.train.model import EmbeddingModel
 from engine.train.pack.adam import Quick
-from engine.train.pack.chain import Chain, Rooms, listened, parts_of
+from engine.train.pack.chain import Chain, listened, parts_of
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
 aten = torch.ops.aten
@@ -33,23 +33,29 @@ class _Differs(Exception):
     """A step is another one by hand; the message says why."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a network takes its steps."""
+
+    whole: bool = False  # all of it by hand, not only layers in it
+    why_not: str = ""  # by hand; empty: it is
+
+
 class ByHand:
-    """For all trials that take turns. Buffers are shared: there are as many as trials that train at a time."""
+    """For all trials that take turns. A trial has buffers while it does: memory of as many as train at a time."""
 
     def __init__(self) -> None:
-        self._rooms: Rooms = defaultdict(list)
-        self._known: dict[Any, str] = {}  # shapes of networks, and why not by hand; empty: by hand
+        self._ways: dict[Any, Way] = {}  # by shape of network
 
     @contextlib.contextmanager
     def of(self, trial: PackedTrial, shape: Any) -> Iterator[Callable[[int, Batch], Tensor]]:
         """What takes a step of the trial, meanwhile."""
-        if shape not in self._known:
-            self._known[shape] = self._prove(trial)
-        if self._known[shape]:
+        way = self.way(trial, shape)
+        if way.why_not:
             yield trial.step
             return
         quick = Quick(trial.optimizer)
-        with self._placed(trial.model) as (_, after):
+        with placed(trial.model, way.whole) as (_, after):
 
             def step(index: int, batch: Batch) -> Tensor:
                 loss: Tensor = loss_of(trial.model.training_step(batch, index))
@@ -61,47 +67,54 @@ class ByHand:
 
             yield step
 
-    def why_not(self, shape: Any) -> str:
-        """Why networks of this shape step through autograd; empty: they do not."""
-        return self._known.get(shape, "")
+    def way(self, trial: PackedTrial, shape: Any) -> Way:
+        """How networks of this shape take their steps."""
+        if shape not in self._ways:
+            whole = Way(whole=True, why_not=_why_not(trial, True))
+            self._ways[shape] = Way(why_not=_why_not(trial, False)) if whole.why_not else whole
+        return self._ways[shape]
 
-    @contextlib.contextmanager
-    def _placed(self, model: nn.Module) -> Iterator[tuple[int, Callable[[], None]]]:
-        """Gives how many places there are, and what must be called after each backward pass."""
-        table = Table.of(model, self._rooms)
-        if table is not None:
-            with table.placed():
-                yield 1, table.backward
-            return
-        placed = []
-        for module in model.modules():
-            if type(module) is nn.Sequential and not listened(module):
-                parts = parts_of(module, self._rooms)
-                if any(isinstance(part, Chain) for part in parts):
-                    placed.append(module)
-                    module.forward = _one_by_one(parts)  # type: ignore[method-assign]
-        try:
-            yield len(placed), lambda: None
-        finally:
-            for module in placed:
-                del module.forward
 
-    def _prove(self, trial: PackedTrial) -> str:
-        batch = tuple(tensor[:PROBE_ROWS] for tensor in trial.standing.train_dataloader.tensors)
-        try:
-            usual, other = copy.deepcopy(trial.model), copy.deepcopy(trial.model)
-            with self._placed(other) as (places, after):
-                if not places:
-                    raise _Differs("it has no nn.Sequential of Linear layers and SiLU, ReLU or GELU")
-                for index in range(2):  # the second one finds what the first has left behind
-                    one, two = _step(usual, batch, index), _step(other, batch, index, after)
-                    if not all(map(_same, one, two)):
-                        raise _Differs("its loss or gradient is another one by hand")
-        except _Differs as why:
-            return str(why)
-        except Exception as error:  # whatever a user's code does with its layers
-            return one_line(f"{type(error).__name__}: {error}", 160)
-        return ""
+def _why_not(trial: PackedTrial, whole: bool) -> str:
+    batch = tuple(tensor[:PROBE_ROWS] for tensor in trial.standing.train_dataloader.tensors)
+    try:
+        usual, other = copy.deepcopy(trial.model), copy.deepcopy(trial.model)
+        with placed(other, whole) as (places, after):
+            if not places:
+                raise _Differs("it has no nn.Sequential of Linear layers and SiLU, ReLU or GELU")
+            for index in range(2):  # the second one finds what the first has left behind
+                one, two = _step(usual, batch, index), _step(other, batch, index, after)
+                if not all(map(_same, one, two)):
+                    raise _Differs("its loss or gradient is another one by hand")
+    except _Differs as why:
+        return str(why)
+    except Exception as error:  # whatever a user's code does with its layers
+        return one_line(f"{type(error).__name__}: {error}", 160)
+    return ""
+
+
+@contextlib.contextmanager
+def placed(model: nn.Module, whole: bool) -> Iterator[tuple[int, Callable[[], None]]]:
+    """The `whole` model, or dense layers in it, are by hand meanwhile. Gives at how many places, and what each backward
+    pass must be followed by.
+    """
+    if whole:
+        table = Table.of(model)
+        with contextlib.nullcontext() if table is None else table.placed():
+            yield int(table is not None), (lambda: None) if table is None else table.backward
+        return
+    changed = []
+    for module in model.modules():
+        if type(module) is nn.Sequential and not listened(module):
+            parts = parts_of(module)
+            if any(isinstance(part, Chain) for part in parts):
+                changed.append(module)
+                module.forward = _one_by_one(parts)  # type: ignore[method-assign]
+    try:
+        yield len(changed), lambda: None
+    finally:
+        for module in changed:
+            del module.forward
 
 
 class Table:
@@ -114,17 +127,18 @@ class Table:
         self._model, self._chain = model, chain
         self._trained = [*chain.parameters, model.embedding.weight]
         self._gradients = [torch.zeros_like(parameter) for parameter in self._trained]
+        self._rows: Any = None  # that the body is given next, and their codes
         self._codes: Any = None
         self._passed: list[tuple[Tensor, Any, Tensor, Any]] = []
 
     @classmethod
-    def of(cls, model: Any, rooms: Rooms) -> Table | None:
+    def of(cls, model: Any) -> Table | None:
         """None where the model is another one, or something of it is."""
         if not isinstance(model, EmbeddingModel) or type(model.body) is not nn.Sequential:
             return None
-        if any(getattr(type(model), name) is not getattr(EmbeddingModel, name) for name in ("forward", "inputs")):
+        if any(getattr(type(model), name) is not getattr(EmbeddingModel, name) for name in ("forward", "embedded")):
             return None
-        table, parts = model.embedding, parts_of(model.body, rooms)
+        table, parts = model.embedding, parts_of(model.body)
         plain = type(table) is nn.Embedding and table.weight.requires_grad and not table.sparse
         plain = plain and table.max_norm is None and table.padding_idx is None and not table.scale_grad_by_freq
         if not plain or listened(table) or listened(model.body) or len(parts) != 1 or not isinstance(parts[0], Chain):
@@ -134,27 +148,28 @@ class Table:
     @contextlib.contextmanager
     def placed(self) -> Iterator[None]:
         """In the place of what the model does with its rows, and of its body."""
-        self._model.inputs, self._model.body.forward = self._inputs, self._dense
+        self._model.embedded, self._model.body.forward = self._embedded, self._dense
         try:
             yield
         finally:
-            del self._model.inputs, self._model.body.forward
+            del self._model.embedded, self._model.body.forward
 
-    def _inputs(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+    def _embedded(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         if not self._in_training():
-            return EmbeddingModel.inputs(self._model, numeric, categorical)
-        if not categorical.shape[1]:
-            self._codes = None
-            return numeric
-        self._codes = categorical + self._model.offsets
-        with torch.no_grad():
-            return EmbeddingModel.inputs(self._model, numeric, categorical)
+            return EmbeddingModel.embedded(self._model, numeric, categorical)
+        if categorical.shape[1]:
+            self._codes = categorical + self._model.offsets
+            with torch.no_grad():
+                self._rows = EmbeddingModel.embedded(self._model, numeric, categorical)
+        else:
+            self._rows, self._codes = numeric, None
+        return cast(Tensor, self._rows)
 
     def _in_training(self) -> bool:
         return torch.is_grad_enabled() and self._model.body.training
 
     def _dense(self, rows: Tensor) -> Tensor:
-        if not self._in_training():
+        if rows is not self._rows or not self._in_training() or not self._chain.takes(rows):
             return self._chain(rows)
         with torch.no_grad():
             sums, room = self._chain.forward(rows)
@@ -164,7 +179,7 @@ class Table:
     def backward(self) -> None:
         """From the gradient of what the body gave to the gradients of all parameters; of each pass since the last."""
         passed, self._passed = self._passed, []
-        for sums, room, rows, codes in passed:
+        for sums, room, rows, codes in reversed(passed):  # as autograd adds them up
             if sums.grad is None:
                 continue
             first = all(parameter.grad is None for parameter in self._trained)
@@ -176,7 +191,7 @@ class Table:
                     found = start[:, start.shape[1] - shape[1] * shape[2] :].reshape(shape)
                     into[-1] = aten.embedding_dense_backward(found, codes, len(self._trained[-1]), -1, False)
             for parameter, gradient in zip(self._trained, into, strict=True):
-                parameter.grad = gradient if first else parameter.grad + gradient
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
 def _one_by_one(parts: Sequence[Any]) -> Callable[[Any], Any]:

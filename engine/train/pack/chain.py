@@ -46,7 +46,9 @@ class Layer:
     @property
     def drops(self) -> bool:
         """Is anything dropped."""
-        return self.dropout is not None and bool(self.dropout.p)
+        if self.dropout is None or not self.dropout.training:
+            return False
+        return bool(self.dropout.dropped if isinstance(self.dropout, Dropout) else self.dropout.p)
 
 
 class Room:
@@ -85,19 +87,13 @@ class Room:
             keep(self._flat[i], self._bits[i].view(np.int16), np.int16(dropped - 32_768), scale)
 
 
-Rooms = defaultdict[Any, list[Room]]
-"""Those that nobody uses, by rows and kinds of layers. Several threads take and bring them."""
-
-
 class Chain:
-    """Layers in a row. Called with rows as the modules would be, it gives what they would give."""
+    """Layers in a row. Called with rows as the modules would be, it gives what they would give. For one thread."""
 
-    def __init__(self, layers: Sequence[Layer], rooms: Rooms) -> None:
-        self.layers, self._rooms = tuple(layers), rooms
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layers)
         self.parameters = [p for layer in layers for p in (layer.linear.weight, layer.linear.bias)]
-        self._kinds = tuple(
-            (layer.linear.out_features, type(layer.activation), type(layer.dropout)) for layer in layers
-        )
+        self._rooms: dict[int, list[Room]] = defaultdict(list)  # that no step uses, by rows
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, out) of x (N, in), under autograd."""
@@ -116,11 +112,8 @@ class Chain:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Room]:
         """(N, out), and the room that `backward` wants. A room without a backward pass is lost, no more."""
-        free = self._rooms[len(x), self._kinds]
-        try:
-            room = free.pop()
-        except IndexError:
-            room = Room(len(x), self.layers)
+        free = self._rooms[len(x)]
+        room = free.pop() if free else Room(len(x), self.layers)
         for i, layer in enumerate(self.layers):
             weight, bias = self.parameters[2 * i : 2 * i + 2]
             out = room.outs[i] if room.outs[i] is not None else x.new_empty(len(x), len(weight))
@@ -141,7 +134,9 @@ class Chain:
 
         The gradient of a layer's input lies where the input lay.
         """
-        gradient = gradient.contiguous() if self.layers[-1].activation is None else gradient.clone()
+        gradient = gradient.contiguous()
+        if self.layers[-1].activation is not None:  # what autograd gives is not written to
+            gradient = gradient.clone()
         start: Tensor | None = None
         for i, layer in reversed(list(enumerate(self.layers))):
             if layer.drops:
@@ -155,7 +150,7 @@ class Chain:
                 gradient = torch.mm(gradient, self.parameters[2 * i], out=given)
             elif wanted:
                 start = gradient.mm(self.parameters[0])
-        self._rooms[len(first), self._kinds].append(room)
+        self._rooms[len(first)].append(room)
         return start
 
 
@@ -171,7 +166,7 @@ class _Pass(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         """Once: the buffers are then used by others."""
         room, ctx.room = ctx.room, None
@@ -183,7 +178,7 @@ class _Pass(torch.autograd.Function):
         return (start, None, *found)
 
 
-def parts_of(sequence: nn.Sequential, rooms: Rooms) -> list[Any]:
+def parts_of(sequence: nn.Sequential) -> list[Any]:
     """What to call one after the other in place of the modules of a Sequential: chains where there are any."""
     parts: list[Any] = []
     layers: list[Layer] = []
@@ -193,7 +188,7 @@ def parts_of(sequence: nn.Sequential, rooms: Rooms) -> list[Any]:
         if last is not None:  # what it drops is handed out, so its dropout stays a module of its own
             layers.append(Layer(last.linear, last.activation))
         if any(layer.activation is not None for layer in layers):
-            parts.append(Chain(layers, rooms))
+            parts.append(Chain(layers))
         else:
             parts.extend(module for layer in layers for module in (layer.linear, layer.dropout) if module is not None)
         if last is not None and last.dropout is not None:

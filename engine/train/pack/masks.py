@@ -9,8 +9,6 @@ by torch, is what would have been drawn. No product differs from torch's in a bi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import njit
@@ -82,7 +80,7 @@ def _temper(words, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def keep(values: Any, bits: Any, least: Any, scale: Any):
+def keep(values, bits, least, scale):
     """values (n,) float32 times scale where bits (at least n,) int16 are `least` or more, times 0 elsewhere."""
     for i in range(values.size):
         values[i] = values[i] * (scale if bits[i] >= least else np.float32(0))

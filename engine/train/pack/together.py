@@ -1,9 +1,9 @@
 """One epoch of trials that train in one process: small ones of one shape vectorised, the others in turn; on threads.
 
 Vectorised, K small trials cost little more than one: most of a small step is dispatch, which they share. A large step
-is arithmetic, and K of them at once leave the caches; they are faster one after the other. Where the one ends and the
-other begins was measured (WORK); it is a rule of sizes, not of clocks, so that a sweep run again does the same
-arithmetic.
+is arithmetic, and K of them at once leave the caches; they are faster one after the other, by hand (byhand.py). Where
+the one ends and the other begins was measured (WORK, HAND); it is a rule of sizes, not of clocks, so that a sweep run
+again does the same arithmetic.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from engine.train.pack.vector import Unvectorised, Vector, shape_of
 from engine.train.sweep import Interrupted
 
 WORK = 4_000_000  # rows of a batch times trained numbers, up to which a step is vectorised: benchmarks/README.md
+HAND = 400_000  # the same of networks that are all by hand
 APART = 8  # trials of a thread, at least, where a pack is cut over threads
 
 
@@ -91,9 +92,13 @@ class Together:
         for gone in set(self._vectors) - {tuple(part) for _, part in parts}:
             self._vectors.pop(gone).apart()
         for shape, part in parts:
-            if tuple(part) not in self._vectors and len(part) > 1 and work_of(part[0]) <= WORK:
+            if tuple(part) not in self._vectors and len(part) > 1 and self._is_small(shape, part[0]):
                 self._vectorise(shape, part)
         return [part for _, part in parts]
+
+    def _is_small(self, shape: Any, trial: PackedTrial) -> bool:
+        work = work_of(trial)
+        return work <= min(WORK, HAND) or (work <= WORK and not self._by_hand.way(trial, shape).whole)
 
     def _vectorise(self, shape: Any, part: list[PackedTrial]) -> None:
         torch.set_num_threads(part[0].conf.threads)
@@ -135,11 +140,11 @@ class Together:
         by_hand, used = usual is None, self._cpu()
         try:
             if by_hand:
+                why_not = self._by_hand.way(trial, shape).why_not
+                by_hand = not why_not
+                if why_not and shape not in self._turns:  # where it is, its record says enough
+                    trial.note(f"its steps go through autograd: {why_not}")
                 with self._by_hand.of(trial, shape) as step:
-                    why_not = self._by_hand.why_not(shape)
-                    by_hand = not why_not
-                    if why_not and shape not in self._turns:  # where it is, its record says enough
-                        trial.note(f"its steps go through autograd: {why_not}")
                     trial.train_alone(self.stop, step)
             else:
                 trial.train_alone(self.stop)

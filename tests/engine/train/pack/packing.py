@@ -13,7 +13,7 @@ from torch import nn
 
 from engine.records import Epoch, Trial
 from engine.train.conf import SearchConf
-from engine.train.model import Model, TabularModel
+from engine.train.model import Dropout, Model, TabularModel
 from engine.train.pack.search import PackSearch
 from engine.train.sweep import LocalSearch, SweepJob
 from tests.engine.train.made import MODEL, ignore_epoch
@@ -155,6 +155,48 @@ class Turning(Own):
 def lines(told: str | Path) -> list[list[str]]:
     """What Turning has left."""
     return [line.split() for line in Path(told).read_text().splitlines()] if Path(told).exists() else []
+
+
+class Dense(Own):
+    """Dense layers that can be by hand; its step is repeated, and penalised, as asked."""
+
+    def __init__(self, *, last: str = "none", passes: int = 1, penalty: float = 0.0, **rest: Any) -> None:
+        super().__init__(**rest)
+        dropout = self.body[2].p
+        self.passes, self.penalty = passes, penalty
+        layers = [nn.Linear(5, 9), nn.ReLU(), nn.Dropout(dropout), nn.LayerNorm(9), nn.Linear(9, 7), nn.GELU()]
+        layers += [Dropout(dropout), nn.Linear(7, 6), nn.SiLU(), nn.Dropout(dropout), nn.Linear(6, 1)]
+        self.body = nn.Sequential(*layers, *([nn.SiLU(), Dropout(dropout)] if last == "silu" else []))
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().loss(output, target) + self.penalty * sum(p.square().sum() for p in self.parameters())
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return sum(super(Dense, self).training_step(batch, batch_idx)["loss"] for _ in range(self.passes))
+
+
+class Repeated(TabularModel):
+    """The built-in network under a user's step: two passes, a penalty on the weights, a look without gradients."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        numeric, categorical, target = batch
+        with torch.no_grad():
+            easy = self(numeric, categorical).abs().mean()
+        loss = self.loss(self(numeric, categorical), target) + self.loss(self(2 * numeric, categorical), target)
+        return loss + 1e-3 * easy + 1e-3 * self.body[0].weight.square().sum()  # type: ignore[union-attr, operator]
+
+
+class Late(Dense):
+    """From its fifth step on its gradient has a gradient."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if batch_idx < 4:
+            return super().training_step(batch, batch_idx)
+        numeric, categorical, target = batch
+        numeric = numeric.clone().requires_grad_()
+        loss = self.loss(self(numeric, categorical), target)
+        (found,) = torch.autograd.grad(loss, numeric, create_graph=True)
+        return loss + found.square().sum()
 
 
 class Marked(TabularModel):

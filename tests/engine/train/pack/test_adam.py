@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.train.pack.adam import StackedAdam, apart, can
+from engine.train.pack.adam import Quick, StackedAdam, apart, can
 
 SHAPES = ((4, 3), (3,), (1, 3))
 SPANS = ((0, 12), (12, 15), (15, 18))
@@ -99,3 +99,49 @@ def test_a_rate_that_float32_cannot_hold_beside_one_is_not_lost(rate: float) -> 
             parameter.grad = torch.full_like(parameter, 1e-3)
         theirs.step()
     torch.testing.assert_close(weights[0], flat(twin), rtol=2e-6, atol=1e-7)
+
+
+class Listened(torch.optim.AdamW):
+    """Another optimizer."""
+
+
+def test_quick_steps_are_the_optimizers_own_bit_for_bit() -> None:
+    """A rate that changes; parameters without a gradient; its state is left as the optimizer would leave it."""
+    for kind, options in (
+        *MADE,
+        (Listened, {"lr": 0.1, "fused": True}),
+        (torch.optim.Adam, {"lr": 0.1, "fused": True}),
+    ):
+        own, twins = parameters(3), parameters(3)
+        optimizer, twin = kind(own, **options), kind(twins, **options)
+        generator = torch.Generator().manual_seed(9)
+        for epoch in range(2):
+            quick = Quick(optimizer)
+            for step in range(12):
+                for known in (optimizer, twin):
+                    known.param_groups[0]["lr"] *= 0.98
+                twin.zero_grad()
+                quick.zero_grad()
+                for one, other in zip(own, twins, strict=True):
+                    if one is not own[2] or step + epoch > 2:
+                        gradient = torch.randn(one.shape, generator=generator)
+                        one.grad, other.grad = gradient.clone(), gradient.clone()
+                quick.step()
+                twin.step()
+                for one, other in zip(own, twins, strict=True):
+                    assert torch.equal(one, other)
+        mine, theirs = optimizer.state_dict()["state"], twin.state_dict()["state"]
+        for one, other in zip(mine.values(), theirs.values(), strict=True):
+            assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_hook_of_an_optimizer_is_heard() -> None:
+    own, heard = parameters(0), list[int]()
+    optimizer = torch.optim.AdamW(own, lr=0.1, fused=True)
+    optimizer.register_step_post_hook(lambda *rest: heard.append(1))
+    quick = Quick(optimizer)
+    for parameter in own:
+        parameter.grad = torch.ones_like(parameter)
+    for _ in range(3):
+        quick.step()
+    assert len(heard) == 3
