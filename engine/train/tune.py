@@ -2,7 +2,8 @@
 
 Tune runs the trials; which come next and which are stopped is asked of the course
 (course.py, through tune_course.py); the workers (worker.py) train; the record (sweep.py) is ours. Ray's own state is a
-cache that nothing is read back from.
+cache that nothing is read back from. With search.pack each worker takes many trials at once, without Tune
+(pack/driver.py).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -26,6 +27,7 @@ from engine.train.conf import TrainConf
 from engine.train.fit import Fitted, Memory, Scorer, accelerator, known_warnings, precision
 from engine.train.loader import TensorLoader
 from engine.train.pack import state, streams
+from engine.train.pack.aside import Aside
 from engine.train.paired import influence
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, fault_of, record_trial
 
@@ -64,11 +66,20 @@ class Standing:
 
 
 class PackedScorer(Scorer):
-    """A Scorer whose random generator is the trial's own."""
+    """A Scorer whose random generator is the trial's own, and that holds no weights in memory."""
 
-    def __init__(self, generator: torch.Generator, *rest: Any) -> None:
+    def __init__(self, generator: torch.Generator, folder: Path, *rest: Any) -> None:
+        self._aside = Aside(folder)
         super().__init__(*rest)
         self._generator = generator
+
+    @property
+    def _weights(self) -> bytes:
+        return self._aside.get()
+
+    @_weights.setter
+    def _weights(self, data: bytes) -> None:
+        self._aside.put(data)
 
     def generators(self) -> dict[str, Any]:
         """The state of the trial's generator."""
@@ -118,6 +129,7 @@ class PackedTrial:
                 raise
             keeper.refuse(error.what)
             self._begin(tensors, None)
+        keeper.found, keeper.shared = None, 0.0  # what was found holds another copy of all
 
     def _begin(self, tensors: Batch, kept: Any) -> None:
         job, conf = self.job, self.conf
@@ -128,7 +140,7 @@ class PackedTrial:
         metrics = (job.metric, *job.others)
         task = job.spec.task
         self.scorer = PackedScorer(
-            self.generator, job.validation, task, metrics, job.mode, self._told, self._rows, self.keeper
+            self.generator, job.folder, job.validation, task, metrics, job.mode, self._told, self._rows, self.keeper
         )
         loader = TensorLoader(tensors, conf.batch_size, conf.seed)
         self.standing = Standing(loader, conf.max_epochs)
@@ -205,6 +217,7 @@ class PackedTrial:
     def score(self) -> None:
         """The epoch's steps are done: its loss and metrics, and the next learning rate."""
         self.scorer.on_train_epoch_end(self.standing, self.model)
+        self.keeper.shared = (self.keeper.shared or 0.0) + self.scorer.curve[-1].seconds
         if self._interval == "epoch":
             self.turn_schedule()
         self.standing.current_epoch += 1

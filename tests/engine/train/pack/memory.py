@@ -3,7 +3,8 @@
     python -m tests.engine.train.pack.memory <folder> <trials> <rows> <rows of a batch>
 
 The trials are 3 x 128, with dropout. Prints one JSON object of bytes: what the process took at most (VmHWM), beyond
-what it had after a pack of two that are smaller; parameters and optimizer state of a trial; one copy of the rows.
+what it had after a pack of two that are smaller; parameters and optimizer state of a trial; one copy of the rows; and
+how many trials were vectorised.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ import numpy as np
 
 from engine.records import Dataset, FeatureSpec, Task
 from engine.train.fit import build
+from engine.train.pack import together
+from engine.train.pack.trial import PackedTrial
+from engine.train.pack.vector import Vector
 from engine.train.sweep import SweepJob
 from tests.engine.train.made import MODEL, make_job, make_plan
 from tests.engine.train.pack.packing import packed
@@ -61,6 +66,15 @@ def main(folder: Path, trials: int, n: int, batch: int) -> dict[str, Any]:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
     before = status("VmRSS")
+    vectorised = 0
+
+    class Counted(Vector):
+        def __init__(self, trials: Sequence[PackedTrial]) -> None:
+            nonlocal vectorised
+            vectorised += len(trials)
+            super().__init__(trials)
+
+    together.Vector = Counted  # type: ignore[misc]
     job = make(folder / "job", trials, n, batch, 128)
     ended = packed(job, workers=1)
     plan = job.plans[0]
@@ -70,6 +84,7 @@ def main(folder: Path, trials: int, n: int, batch: int) -> dict[str, Any]:
         "trial": 3 * 4 * parameters,
         "rows": size_of(job.train) + size_of(job.validation),
         "finished": sum(trial.state.value == "finished" for trial in ended),
+        "vectorised": vectorised,
         "notes": sorted({note for trial in ended for note in trial.notes}),
     }
 

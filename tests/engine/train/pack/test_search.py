@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,25 @@ def test_a_trial_that_diverges_harms_nobody(tmp_path: Path) -> None:
     assert [t.state.value for t in ours] == ["finished", "failed", "finished", "failed"]
     assert [t.reason for t in ours] == [t.reason for t in theirs]
     assert gap([ours[0], ours[2]], [theirs[0], theirs[2]]) <= CURVE
+
+
+@pytest.mark.parametrize("work", [together.WORK, 0])
+def test_each_trial_records_its_share_of_time_and_cpu(
+    work: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together no more than the sweep took; of a pack of many the last one has not waited for all."""
+    monkeypatch.setattr(together, "WORK", work)
+    plans = plans_of(*[{**MODEL, "dropout": 0.1}] * 8, rate=0.001, max_epochs=4)
+    began, used = time.perf_counter(), time.process_time()
+    trials = packed(make_job(tmp_path, *plans), workers=1)
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    for trial in trials:
+        assert trial.seconds == pytest.approx(sum(epoch.seconds for epoch in trial.curve))
+    assert 0 < sum(trial.seconds for trial in trials) <= wall
+    uses = [trial.use.cpu_seconds for trial in trials if trial.use is not None]
+    assert len(uses) == 8
+    assert min(uses) > 0
+    assert sum(uses) <= cpu
 
 
 class Killed(BaseException):

@@ -1,0 +1,35 @@
+"""The memory of a pack of 64 trials of 3 x 128, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+TRIALS = 64
+SHARE = 1.2  # of parameters, optimizer state and one copy of the rows
+
+
+@pytest.mark.parametrize(("way", "rows", "batch"), [("in turn", 8_000, 1024), ("vectorised", 330, 11)])
+def test_a_pack_takes_little_more_than_its_trials_and_one_copy_of_the_rows(
+    way: str, rows: int, batch: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    words = ["tests.engine.train.pack.memory", str(tmp_path), str(TRIALS), str(rows), str(batch)]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["finished"], found["notes"]) == (TRIALS, [])
+    assert found["vectorised"] == (TRIALS if way == "vectorised" else 0)
+    needed = TRIALS * found["trial"] + found["rows"]
+    record_property(
+        f"memory of a pack, {way}",
+        f"{found['peak'] / needed:.2f} x ({TRIALS} trials of 3 x 128 with optimizer state, and the rows)",
+    )
+    assert found["peak"] <= SHARE * needed
