@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from engine.errors import ConfigError, InputError
 from engine.records import Epoch, Trial, TrialState
 from engine.train.conf import SearchConf
 from engine.train.course import Course
+from engine.train.home import Home, Place
 from engine.train.pack import driver
+from engine.train.pack import worker as module
 from engine.train.pack.driver import Packs
 from engine.train.pack.sizes import at_once
 from engine.train.pack.trial import PackedTrial
@@ -193,6 +196,32 @@ def test_a_pack_that_needs_too_much_memory_is_cut_at_once(actors: Make, tmp_path
     trials = run(workers, make_job(tmp_path / "job", *plans, trusted=("tests",)))
     assert {t.state for t in trials} == {TrialState.FINISHED}
     assert [order.size for order in workers[0].begun][:2] == [64, 2]
+
+
+def test_what_a_pack_on_another_machine_writes_goes_home(
+    actors: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    monkeypatch.setattr(module, "_home", lambda name: name or None)
+    monkeypatch.setattr(
+        Place, "_ask", lambda self, method, *values: getattr(Home(), method)(self._folder, self._trial, *values)
+    )
+    plans = turning(tmp_path / "told", 3)
+    job = make_job(tmp_path / "job", *plans, trusted=("tests",))
+    kept: list[str] = []
+
+    def look(trial: str, epoch: Epoch) -> None:
+        kept.extend(path.name for path in (job.folder / trial).glob("checkpoint-*") if epoch.epoch == 2)
+
+    trials = run(actors(1, worker=PackWorker(1, [], "home")), job, look)
+    assert sorted(kept) == ["checkpoint-0"] * 3 + ["checkpoint-1"] * 3
+    theirs = packed(make_job(tmp_path / "here", *plans, trusted=("tests",)))
+    assert outcome(trials) == outcome(theirs)
+    assert [weights(t) for t in trials] == [weights(t) for t in theirs]
+    assert all(Path(trial.weights).is_relative_to(job.folder) for trial in trials)
+    assert list(job.folder.rglob("checkpoint-*")) == list(elsewhere.iterdir()) == []
 
 
 def test_where_no_worker_is_left_the_round_ends(actors: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
