@@ -36,7 +36,7 @@ FLOORS = {  # seconds of the first, in seconds of the second, from command to en
     ("no packs", "packs, ray"): 1.25,
     ("script", "packs, ray"): 8.0,
     ("no packs", "packs, local"): 1.5,
-    ("script", "packs, local"): 10.0,
+    ("script", "packs, local"): 9.0,
 }
 TRIALS, PART = 64, 8
 COLUMNS = 20

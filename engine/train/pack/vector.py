@@ -24,7 +24,8 @@ from engine.train.pack import streams
 from engine.train.pack.adam import StackedAdam, apart, can
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
-TILE = 32_000_000  # rows of a batch times trained numbers of the trials of one call: it bounds activations, gradients
+TILE = 32_000_000  # rows of a batch times trained numbers, of the trials of one call together: it bounds activations
+NUMBERS = 262_144  # trained numbers of these: it bounds gradients and what Adam needs beside its state
 CLOSE = 1e-4  # relative, of loss and gradient: float32 rounds at 6e-8, a sum of many numbers some hundred times that
 SETTINGS = (str, bytes, bool, type(None), tuple)
 OUTSIDE = {"training", "generator", "log", "log_dict"}
@@ -79,7 +80,7 @@ class Vector:
     """K trials of one shape. While it lasts their parameters and optimizer state are views of its matrices.
 
     Memory: 3 floats a parameter and trial; and, in a step, gradients and activations of the trials of one call, as many
-    as TILE allows.
+    as TILE and NUMBERS allow.
 
     Raises:
         Unvectorised: they cannot be vectorised; then nothing of theirs has changed.
@@ -105,7 +106,8 @@ class Vector:
         ]
         self._buffers = self._stack_buffers()
         rows = min(self.trials[0].conf.batch_size, len(self.trials[0].standing.train_dataloader.tensors[0]))
-        self.tile = min(len(own), max(1, TILE // max(1, rows * sizes[-1])))  # trials of one call
+        most = min(TILE // max(1, rows * sizes[-1]), NUMBERS // max(1, sizes[-1]))
+        self.tile = min(len(own), max(1, most))  # trials of one call
         self._gradients = self._matrix.new_empty(self.tile, sizes[-1])
         self._check()
         for row, parameters in enumerate(own):

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.train.pack.memory import FEW
+
 ROOT = Path(__file__).parents[4]
 TRIALS = 64
-SHARE = 1.2  # of parameters, optimizer state and one copy of the rows
+SHARE = 1.2  # of parameters and optimizer state
+WHOLE = 2.5  # of those of all and one copy of the rows: most of the rest is there with the first trial
 
 
 @pytest.mark.parametrize(("way", "rows", "batch"), [("in turn", 8_000, 1024), ("vectorised", 330, 11)])
-def test_a_pack_takes_little_more_than_its_trials_and_one_copy_of_the_rows(
+def test_a_further_trial_takes_little_more_than_its_parameters_and_optimizer_state(
     way: str, rows: int, batch: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     words = ["tests.engine.train.pack.memory", str(tmp_path), str(TRIALS), str(rows), str(batch)]
@@ -27,9 +30,11 @@ def test_a_pack_takes_little_more_than_its_trials_and_one_copy_of_the_rows(
     found = json.loads(done.stdout)
     assert (found["finished"], found["notes"]) == (TRIALS, [])
     assert found["vectorised"] == (TRIALS if way == "vectorised" else 0)
-    needed = TRIALS * found["trial"] + found["rows"]
+    each = (found["peak"] - found["few"]) / (TRIALS - FEW)
+    whole = found["peak"] / (TRIALS * found["trial"] + found["rows"])
     record_property(
-        f"memory of a pack, {way}",
-        f"{found['peak'] / needed:.2f} x ({TRIALS} trials of 3 x 128 with optimizer state, and the rows)",
+        f"memory of a further trial of 3 x 128 in a pack, {way}",
+        f"{each / found['trial']:.2f} x its parameters and optimizer state; of all {TRIALS} {whole:.2f} x",
     )
-    assert found["peak"] <= SHARE * needed
+    assert each <= SHARE * found["trial"]
+    assert whole <= WHOLE
