@@ -2,36 +2,46 @@
 
     python -m pytest benchmarks/engine/train/bench_pack.py -s
 
-Two kinds of trials. Small ones (the built-in network, widths of 16 to 64, batches of 256) are vectorised: their steps
-are mostly dispatch, which a pack shares; the side against it is our own sweep without packs in the same process, on an
-eighth of the trials, times eight, in CPU seconds of one thread. Larger ones (3 x 128, batches of 1,024) are arithmetic:
-they take turns, by steps that spend little around it. 64 of them, one epoch of 100,000 rows of 20 numbers, are timed
-from command to end, in packs on two Ray workers and in one pack of this process, against our own sweep on Ray without
-packs, and against benchmarks/peers/plain_tune.py, all on two CPUs. The script would take minutes: it trains 4 and 8
-trials, and a straight line through the two gives what 64 take (its start is counted once). SMALL and FLOORS are what we
-claim.
+Two kinds of trials. Small ones (the built-in network, batches of 256): of width 16 they are vectorised, for their steps
+are mostly dispatch, which a pack shares; of width 64 they take turns, by hand. The side against them is our own sweep
+without packs in the same process, on an eighth of the trials, times eight, in CPU seconds of one thread. Larger ones
+(3 x 128, batches of 1,024) are arithmetic, more than half of it products of matrices, which nothing makes faster: a
+pack saves their start and what Lightning, autograd and dropout spend around the products. The parts of such a step are
+measured one by one; 64 trials, one epoch of 100,000 rows of 20 numbers, are timed from command to end, in packs on two
+Ray workers and in one pack of this process, against our own sweep on Ray without packs, and against
+benchmarks/peers/plain_tune.py, all on two CPUs. The script would take minutes: it trains 4 and 8 trials, and a straight
+line through the two gives what 64 take (its start is counted once). SMALL, STEP and FLOORS are what we claim.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.engine.train import bench_sweep
 from engine.records import Dataset, FeatureSpec, Task, Trial
 from engine.train.conf import SearchConf, TrainConf
+from engine.train.loader import as_tensors
 from engine.train.naming import trial_id
+from engine.train.pack.byhand import ByHand
 from engine.train.pack.search import PackSearch
-from engine.train.sweep import LocalSearch, SweepJob, TrialPlan
+from engine.train.pack.trial import PackedTrial
+from engine.train.sweep import LocalSearch, SweepJob, TrialPlan, make_keeper, run_trial
 
 SMALL = {16: 4.0, 64: 2.5}  # width -> CPU seconds one by one, in CPU seconds of a pack of 64
+# CPU seconds of a step of 3 x 128 at 1,024 rows in a trial alone, in those of one that takes its turn by hand
+STEP = 1.6
 FLOORS = {  # seconds of the first, in seconds of the second, from command to end: 64 trials of 3 x 128
     ("no packs", "packs, ray"): 1.25,
     ("script", "packs, ray"): 8.0,
@@ -107,6 +117,67 @@ def test_64_small_trials_against_themselves_one_by_one(benchmark: Any, width: in
 
 
 LARGE = {"width": 128, "depth": 3}
+
+
+def products(rows: int, widths: tuple[int, ...], times: int = 40) -> float:
+    """CPU seconds of the matrix products of a step alone, one thread: what no way of taking it can do without.
+
+    Forward, and the gradients of all weights and of all inputs but the first, on buffers that are used again.
+    """
+    shapes = list(itertools.pairwise(widths))
+    given = [torch.randn(rows, width) for width in widths]
+    weights, found = ([torch.randn(out, wide) for wide, out in shapes] for _ in range(2))
+    took = []
+    for _ in range(times):
+        began = time.process_time()
+        for i, weight in enumerate(weights):
+            torch.mm(given[i], weight.t(), out=given[i + 1])
+        for i in reversed(range(len(weights))):
+            torch.mm(given[i + 1].t(), given[i], out=found[i])
+            if i:
+                torch.mm(given[i + 1], weights[i], out=given[i])
+        took.append(time.process_time() - began)
+        given = [torch.randn_like(rows_) for rows_ in given]  # or they would grow
+    return float(np.median(took))
+
+
+def test_a_step_of_a_larger_trial_and_its_parts(benchmark: Any, tmp_path: Path) -> None:
+    """Of a step, scoring shared out: alone by Lightning, in its turn by autograd, by hand; and its products alone."""
+    n, batch, turns = 30_000, 1024, 3
+    todo = job(tmp_path, 3 * turns, n, batch, **LARGE)
+    tensors, by_hand, steps = as_tensors(todo.train), ByHand(), -(-n // batch)
+
+    def trial(index: int) -> PackedTrial:
+        plan = todo.plans[index]
+        return PackedTrial(todo, plan, make_keeper(todo, plan), tensors, lambda epoch: "")
+
+    def one(kind: str, index: int) -> float:
+        if kind == "alone":
+            return run_trial(todo, todo.plans[index], lambda epoch: True).curve[0].seconds / steps
+        made = trial(index)
+        way = by_hand.of(made, "shape") if kind == "by hand" else nullcontext(made.step)
+        with way as step:
+            made.train_alone(Event(), step)
+        made.score()
+        return made.scorer.curve[0].seconds / steps
+
+    def all_ways() -> dict[str, float]:
+        torch.set_num_threads(1)
+        assert by_hand.way(trial(0), "shape").whole
+        one("alone", 0)  # imports
+        kinds = ("alone", "in turn", "by hand")
+        took = [[one(kind, 3 * turn + i) for i, kind in enumerate(kinds)] for turn in range(turns)]
+        best = dict(zip(kinds, np.min(took, axis=0).tolist(), strict=True))
+        return best | {"products": products(batch, (COLUMNS, *(LARGE["width"],) * LARGE["depth"], 1))}
+
+    found = benchmark.pedantic(all_ways, rounds=1, iterations=1)
+    ratio = found["alone"] / found["by hand"]
+    benchmark.extra_info |= found | {"ratio": ratio}
+    shown = {kind: f"{1e3 * seconds:.2f} ms" for kind, seconds in found.items()}
+    print(f"3 x 128 at {batch} rows, load {os.getloadavg()[0]:.1f}: {shown}, {ratio:.2f} x")
+    assert ratio >= STEP
+
+
 RATES = tuple(float(f"{rate:.3e}") for rate in np.geomspace(5e-4, 1e-2, TRIALS))
 MODEL = "model: {_target_: benchmarks.peers.net.Net}"
 

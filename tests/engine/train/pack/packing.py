@@ -199,6 +199,15 @@ class Late(Dense):
         return loss + found.square().sum()
 
 
+class Raising(Dense):
+    """Fails in its fifth step."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == 4:
+            raise ValueError("no more")
+        return super().training_step(batch, batch_idx)
+
+
 class Marked(TabularModel):
     """Leaves a line for every model that is drawn."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.records import Task
+from engine.records import Task, TrialState
 from engine.train.loader import as_tensors
 from engine.train.model import Dropout
 from engine.train.pack import together
@@ -167,6 +167,14 @@ def test_a_users_network_trains_as_it_would_alone_and_says_how(
     for trial in ours:
         assert len(trial.notes) == bool(note), trial.notes
         assert "".join(trial.notes).startswith(note)
+
+
+def test_what_fails_by_hand_and_alone_has_failed(tmp_path: Path) -> None:
+    plan = make_plan(0, of("Raising"))
+    (ours,) = packed(make_job(tmp_path / "packed", plan, trusted=("tests",)))
+    (theirs,) = unpacked(make_job(tmp_path / "alone", plan, trusted=("tests",)))
+    assert (ours.state, ours.reason) == (theirs.state, theirs.reason) == (TrialState.FAILED, "ValueError: no more")
+    assert ours.notes == ("not vectorised: its steps by hand broke off (ValueError: no more)",)
 
 
 def test_a_step_that_is_another_one_by_hand_goes_through_autograd(
