@@ -254,12 +254,12 @@ def _check_founding(confs: Confs, source: ParquetSource, names: list[str]) -> No
 
 def make_search(config: Config) -> Search:
     """The search that the config names."""
-    if config.search.pack != "none":
+    if config.search.backend == "local":
+        if config.search.pack == "none":
+            return LocalSearch(config.search)
         from engine.train.pack.search import PackSearch
 
         return PackSearch(config.search)
-    if config.search.backend == "local":
-        return LocalSearch(config.search)
     return RaySearch(
         config.search,
         threads=config.train.threads,

@@ -35,6 +35,8 @@ DOORS = {
         "engine.train.crew.",
         "engine.train.helper.",
         "engine.train.home.",
+        "engine.train.pack.driver.",
+        "engine.train.pack.worker.",
         "engine.train.tune.",
         "engine.train.tune_course.",
         "engine.train.tune_trial.",

@@ -11,4 +11,6 @@ members stand, shapes.py what they cannot search; front.py which one is chosen; 
 tune.py many trials on Ray Tune, with tune_course.py its searcher and scheduler, tune_trial.py what Tune holds of a
 trial, worker.py the process that trains it, crew.py all of them, home.py where those of other machines send their
 files, patience.py how often a trial is tried again and watchdog.py whether Ray lives.
+
+pack/ many trials together in one process: this one, or each of Ray's workers.
 """

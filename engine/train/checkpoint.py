@@ -163,6 +163,7 @@ class Keeper:
         self.found: Checkpoint | None = None  # what `newest` gave
         self._born = self._since = time.perf_counter()
         self._earlier = 0.0  # seconds of the trial in processes before this one
+        self.shared: float | None = None  # seconds that were its own, where it shares this process: told, not measured
         self._count, self._cost = 0, 0.0
         self._works, self._refused = folder is not None, False
         self._pending: tuple[int, Callable[[], Any]] | None = None  # epoch, its state: while the trial rests after it
@@ -238,7 +239,8 @@ class Keeper:
 
     def spent(self) -> float:
         """Seconds that the trial has taken, in earlier processes and in this one."""
-        return self._earlier + time.perf_counter() - self._born
+        own = time.perf_counter() - self._born if self.shared is None else self.shared
+        return self._earlier + own
 
     def going_on(self) -> None:
         """The trial no longer rests."""

@@ -258,12 +258,13 @@ class SearchConf:
     """How often a trial goes on after its worker was taken away: that is no failure, unless it happens twice in the
     same epoch, as it does where memory is short."""
     backend: str = "ray"
-    """ray, or local: one after the other in this process."""
+    """ray, or local: in this process, one after the other or in one pack."""
     seed: int = 0
     """Of the points drawn."""
     pack: str = "none"
-    """Trials that train together in this process (engine/train/pack): none, auto, or how many at most, such as 16. They
-    train in float32 on CPUs, `workers` of which are used."""
+    """Trials that train together in one process (engine/train/pack): none, auto, or how many at most, such as 16. With
+    backend=ray every worker has such a pack, with local this process, on `workers` of its CPUs. They train in float32
+    on CPUs."""
 
     def __post_init__(self) -> None:
         self._check_pack()
@@ -330,8 +331,6 @@ class SearchConf:
             return
         known = self.pack == "auto" or (self.pack.isdecimal() and 1 <= int(self.pack) <= MOST)
         require(known, "search.pack", f"{self.pack!r} is unknown", "choose none, auto, or a number such as 16")
-        what = "trials of a pack train in this process, not in Ray's workers"
-        require(self.backend == "local", "search.pack", what, "add search.backend=local, or choose none")
         what = "a population hands its checkpoints on from trial to trial, and each waits for all"
         require(self.scheduler != "pbt", "search.pack", what, "choose none")
 

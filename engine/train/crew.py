@@ -103,10 +103,12 @@ class Crew:
         gpus: float | None = None,
         accelerator: str = "auto",
         members: int = 1,
+        kind: type[Any] = Worker,
     ) -> None:
-        """`most` trials at once; 0: as many as the CPUs and GPUs allow. threads, gpus, accelerator, members: of one
-        trial, as in TrainConf.
+        """`most` workers; 0: as many as the CPUs and GPUs allow. threads, gpus, accelerator, members: of one trial, as
+        in TrainConf. `kind` of worker: one that takes a trial, or a pack.
         """
+        self.kind = kind
         self.threads, self.paths, self.most, self.members = threads, paths, most, members
         self.gpus, self.accelerator = gpus, accelerator
         self.workers: list[Any] = []
@@ -157,7 +159,7 @@ class Crew:
                 for node, name in zip(gang[1:], names, strict=True)
             ]
         home = "" if gang[0] == here else self._name
-        worker = _pinned(Worker, gang[0], num_gpus=share).remote(self.threads, self.paths, home, share, names)
+        worker = _pinned(self.kind, gang[0], num_gpus=share).remote(self.threads, self.paths, home, share, names)
         return gang, worker, helpers
 
     def _share(self, has: dict[str, float]) -> float:

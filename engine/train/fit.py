@@ -371,6 +371,7 @@ class Scorer(Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         loss = float(torch.stack(self._losses).double().mean()) if self._losses else math.nan
+        self._losses = []
         value, *others = self._values(pl_module)
         seconds = time.perf_counter() - self._began
         number = trainer.current_epoch + 1

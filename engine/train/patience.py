@@ -38,6 +38,10 @@ class Patience:
                 return ""
             why = "the machine ran out of memory" if memory else "perhaps for want of memory"
             return f"its worker died in epoch {epoch + 1}, again and again: {why}"
+        return self.preempted()
+
+    def preempted(self) -> str:
+        """Its worker was taken away, and the trial is not to blame; why it is given up now, empty where it goes on."""
         self.preemptions += 1
         if self.preemptions <= self.max_preemptions:
             return ""

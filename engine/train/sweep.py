@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from engine.train.checkpoint import Keeper
-    from engine.train.course import Course
     from engine.train.fit import Fitted
     from engine.train.members import Members
+    from engine.train.pack.run import Asked
     from engine.train.search_space import Domain
     from engine.train.searchers import Searcher
 
@@ -189,7 +189,7 @@ class LocalSearch:
                 course.ended(plan)
         return course.close()
 
-    def one(self, course: Course, plan: TrialPlan, notes: tuple[str, ...] = ()) -> Trial | None:
+    def one(self, course: Asked, plan: TrialPlan, notes: tuple[str, ...] = ()) -> Trial | None:
         """The trial that ended; None for a member of a population that rests now. `notes` are put in its record."""
         why, losses, newest = "", None, 0
         keeper = make_keeper(course.job, plan)

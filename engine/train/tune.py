@@ -2,7 +2,8 @@
 
 Tune runs the trials; which come next and which are stopped is asked of the course
 (course.py, through tune_course.py); the workers (worker.py) train; the record (sweep.py) is ours. Ray's own state is a
-cache that nothing is read back from.
+cache that nothing is read back from. With search.pack each worker takes many trials at once, without Tune
+(pack/driver.py).
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from engine.cluster.door import Connection
 from engine.errors import ConfigError, TidegateError
 from engine.records import Dataset, Trial
 from engine.train import capacity, watchdog
-from engine.train.conf import SearchConf
+from engine.train.conf import SearchConf, require
 from engine.train.course import Course
 from engine.train.crew import Crew, reached
 from engine.train.sweep import OnEpoch, OnTrial, SweepJob, TrialPlan
+from engine.train.worker import Worker
 
 if TYPE_CHECKING:
     from engine.train.tune_course import Watch
@@ -63,7 +65,16 @@ class RaySearch:
         self.conf, self.threads, self.scratch, self.paths = conf, threads, scratch, paths
         self._connection = Connection(cluster or ClusterConf(), capacity.cpus())
         self.members = members
-        self._crew = Crew(threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator, members=members)
+        kind: type[Any] = Worker
+        if conf.pack != "none":
+            from engine.train.pack.worker import PackWorker
+
+            kind = PackWorker
+            what = f"a trial of train.workers={members} processes is not packed"
+            require(members == 1, "search.pack", what, "choose none, or train.workers=1")
+        self._crew = Crew(
+            threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator, members=members, kind=kind
+        )
         self._startup = 0.0
         self._thread: threading.Thread | None = None
         self._up, self._closing, self._down = threading.Event(), threading.Event(), threading.Event()
@@ -159,7 +170,7 @@ class RaySearch:
             self._left.clear()
             with watchdog.terminable():
                 self._crew.fill()
-                return self._tune(course)
+                return self._tune(course) if self.conf.pack == "none" else self._packs(course)
         except TidegateError:
             raise
         except BaseException as error:
@@ -181,19 +192,26 @@ class RaySearch:
         settling = [worker.settle.remote() for worker in self.workers]
         ray.wait(settling, num_returns=len(settling), timeout=REST_SECONDS)
 
+    def _packs(self, course: Course) -> dict[str, str]:
+        """One round of packs. Trials that are left have no worker any more."""
+        from engine.train.pack.driver import Packs
+
+        try:
+            Packs(course, self.workers, *_handed(course.job)).run()
+        except TidegateError:
+            self._rest()
+            raise
+        return {}
+
     def _tune(self, course: Course) -> dict[str, str]:
         """One round; the trials whose actor was lost on the way, with the reason: they have begun and not ended."""
-        import ray
         from ray import tune
 
         from engine.train.tune_course import Ahead, Schedule, Suggest, Watch
         from engine.train.tune_trial import TrialActor
 
         job = course.job
-        arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
-        light = replace(
-            job, plans=(), further=None, population=None, clusters=None, train=_empty(), validation=_empty()
-        )
+        light, arrays = _handed(job)
         watch = Watch(course, self.workers)
         schedule = Schedule(watch)
         at_once = min(self.conf.max_concurrent or len(self.workers), len(self.workers))
@@ -270,6 +288,15 @@ class RaySearch:
         self._crew.dismiss()
         self._down.set()
         self._thread.join()
+
+
+def _handed(job: SweepJob) -> tuple[SweepJob, Any]:
+    """What workers need of a job: without plans and rows; and a reference to its rows in the object store."""
+    import ray
+
+    arrays = ray.put({"train": vars(job.train), "validation": vars(job.validation)})
+    light = replace(job, plans=(), further=None, population=None, clusters=None, train=_empty(), validation=_empty())
+    return light, arrays
 
 
 def _empty() -> Dataset:

@@ -12,6 +12,8 @@ from engine import verbs
 from engine.past import Past
 from engine.promote.ledger import Ledger
 from engine.timing import Stopwatch
+from engine.train.pack.search import PackSearch
+from engine.train.pack.worker import PackWorker
 from engine.train.sweep import LocalSearch
 from engine.train.tune import RaySearch
 from tests.engine.world import LAST, Answer, World, write
@@ -185,6 +187,10 @@ def test_evaluate_another_model_beside_the_champion(ended: tuple[World, Answer])
 def test_the_search_that_the_config_names(fresh: World) -> None:
     assert isinstance(verbs.make_search(fresh.config()[0]), LocalSearch)
     assert isinstance(verbs.make_search(fresh.config("search.backend=ray")[0]), RaySearch)
+    assert isinstance(verbs.make_search(fresh.config("search.pack=auto")[0]), PackSearch)
+    packs = verbs.make_search(fresh.config("search.pack=auto", "search.backend=ray")[0])
+    assert isinstance(packs, RaySearch)
+    assert packs._crew.kind is PackWorker
 
 
 def test_what_was_started_is_ended(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """Trials that train together in one process: no start of their own, and small ones in one vectorised step.
 
-    search.py     the sweep: who runs at once, who joins, who leaves
+    search.py     a sweep of one pack, in this process
+    driver.py     a sweep of packs in Ray's workers, and worker.py the process of one
+    sizes.py      how many trials at once
+    run.py        one pack: who trains, who joins, who leaves
     together.py   one epoch of them: which are vectorised, which take turns on threads
     trial.py      one of them between two epochs: what Lightning's trainer would hold of it
     byhand.py     the steps of one that takes turns, without what autograd spends around the arithmetic
@@ -9,6 +12,7 @@
     vector.py     one step of several trials of one shape, vectorised over them (torch.func)
     adam.py       their AdamW in one pass over all; of one, without the search for its tensors
     streams.py    dropout, each trial from a random stream of its own
+    aside.py      what is kept out of memory
     state.py      the checkpoint of one of them, in the form of a trial that trains alone
 
 A trial sees the rows, weights and random numbers that it would see alone. Where it takes turns it does the very same

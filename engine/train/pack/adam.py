@@ -51,20 +51,22 @@ class StackedAdam:
                     self._steps[row] = known["step"]
                 known["step"] = self._steps[row]
 
-    def step(self, gradients: Tensor) -> None:
-        """One step down the gradients (K, P), which are not kept."""
-        rate, decay, eps, beta1, beta2 = (_column(values) for values in zip(*map(_numbers, self._groups), strict=True))
-        coupled = _column([0.0 if group["decoupled_weight_decay"] else group["weight_decay"] for group in self._groups])
-        self._steps += 1
-        steps = self._steps.double()[:, None]
+    def step(self, gradients: Tensor, part: slice = slice(None)) -> None:
+        """One step of a part of the trials down their gradients, which are not kept."""
+        groups, weights = self._groups[part], self._weights[part]
+        first, second = self._first[part], self._second[part]
+        rate, decay, eps, beta1, beta2 = (_column(values) for values in zip(*map(_numbers, groups), strict=True))
+        coupled = _column([0.0 if group["decoupled_weight_decay"] else group["weight_decay"] for group in groups])
+        self._steps[part] += 1
+        steps = self._steps[part].double()[:, None]
         with torch.no_grad():
             if coupled.any():
-                gradients = gradients + coupled.float() * self._weights
-            self._weights.mul_((1 - rate * decay).float())
-            self._first.lerp_(gradients, (1 - beta1).float().expand_as(gradients))
-            self._second.mul_(beta2.float()).addcmul_(gradients * (1 - beta2).float(), gradients)
-            below = self._second.sqrt().div_((1 - beta2**steps).sqrt().float()).add_(eps.float())
-            self._weights.sub_(torch.div(self._first, below, out=below).mul_((rate / (1 - beta1**steps)).float()))
+                gradients = gradients + coupled.float() * weights
+            weights.mul_((1 - rate * decay).float())
+            first.lerp_(gradients, (1 - beta1).float().expand_as(gradients))
+            second.mul_(beta2.float()).addcmul_(gradients * (1 - beta2).float(), gradients)
+            below = second.sqrt().div_((1 - beta2**steps).sqrt().float()).add_(eps.float())
+            weights.sub_(torch.div(first, below, out=below).mul_((rate / (1 - beta1**steps)).float()))
 
 
 class Quick:

@@ -9,10 +9,10 @@ again does the same arithmetic.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
-from time import perf_counter
+from time import perf_counter, process_time, thread_time
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from engine.errors import one_line
 from engine.train.pack.byhand import ByHand
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.pack.vector import Unvectorised, Vector, shape_of
+from engine.train.sweep import Interrupted
 
 WORK = 4_000_000  # rows of a batch times trained numbers, up to which a step is vectorised: benchmarks/README.md
 HAND = 400_000  # the same of networks that are all by hand
@@ -32,39 +33,48 @@ class Again(Exception):
 
 
 class Together:
-    """Trains epoch after epoch. `threads`: vectorised parts, and trials that take turns, at once."""
+    """Trains epoch after epoch. `threads`: vectorised parts, and trials that take turns, at once; who sets `stop` ends
+    the epoch that runs.
+    """
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int, stop: Event | None = None) -> None:
+        self.threads, self.stop = threads, stop or Event()
+        # alone in the process, what the whole of it uses; else each its own thread, without those that torch adds
+        self._cpu = process_time if threads == 1 else thread_time
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="trial")
         self._vectors: dict[tuple[PackedTrial, ...], Vector] = {}
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
         self._by_hand = ByHand()
         self._usual: dict[str, str] = {}  # trials whose steps by hand broke off, and why
 
-    def epoch(self, trials: Sequence[PackedTrial]) -> dict[str, Exception]:
-        """One epoch of every trial, scored; the fault of each that has failed, by its id: Again, or of its own code.
+    def epoch(self, trials: Sequence[PackedTrial]) -> Generator[tuple[PackedTrial, Exception | None]]:
+        """One epoch of every trial: each comes, scored, as soon as it and those before it have ended; with its fault
+        where it has failed: Again, or of its own code.
 
-        An interrupt ends the steps that run, waits for them, and is let through.
+        Where the caller leaves, or is interrupted, the steps that run end, and are waited for; so they do where `stop`
+        is set meanwhile, which raises Interrupted.
         """
-        stop, faults = Event(), dict[str, Exception]()
-        jobs: list[Callable[[], None]] = []
+        faults = dict[str, Exception]()
+        jobs: list[tuple[list[PackedTrial], Future[None]]] = []
         for part in self._parts(trials):
             vector = self._vectors.get(tuple(part))
             if vector is not None:
-                jobs.append(lambda vector=vector: self._vectorised(vector, stop, faults))  # type: ignore[misc]
+                jobs.append((part, self._pool.submit(self._vectorised, vector, faults)))
             else:
-                jobs += [lambda trial=trial: self._turn(trial, stop, faults) for trial in part]  # type: ignore[misc]
-        running = [self._pool.submit(job) for job in jobs]
+                jobs += [([trial], self._pool.submit(self._turn, trial, faults)) for trial in part]
+        over = False
         try:
-            wait(running)
-        except BaseException:
-            stop.set()
-            wait(running)
-            raise
-        for future in running:
-            future.result()
-        return faults
+            for part, job in jobs:
+                job.result()
+                for trial in part:
+                    if self.stop.is_set():
+                        raise Interrupted
+                    yield trial, faults.get(trial.plan.id)
+            over = True
+        finally:
+            if not over:
+                self.stop.set()
+                wait([job for _, job in jobs])
 
     def close(self) -> None:
         """End the threads."""
@@ -101,13 +111,13 @@ class Together:
             for trial in part:
                 trial.note(f"not vectorised: {self._turns[shape]}")
 
-    def _vectorised(self, vector: Vector, stop: Event, faults: dict[str, Exception]) -> None:
+    def _vectorised(self, vector: Vector, faults: dict[str, Exception]) -> None:
         trials = vector.trials
         torch.set_num_threads(trials[0].conf.threads)
-        began = perf_counter()
+        began, used = perf_counter(), self._cpu()
         try:
             for index, batches in enumerate(zip(*(trial.batches() for trial in trials), strict=True)):
-                if stop.is_set():
+                if self.stop.is_set():
                     return
                 for trial, loss in zip(trials, vector.step(index, batches), strict=True):
                     trial.stepped(index, loss)
@@ -117,16 +127,17 @@ class Together:
             self._vectors.pop(tuple(trials)).apart()
             faults.update((trial.plan.id, Again(why)) for trial in trials)
             return
-        each = (perf_counter() - began) / len(trials)
+        each, cpu = (perf_counter() - began) / len(trials), (self._cpu() - used) / len(trials)
         for trial in trials:
             trial.scorer.trained(each)
-            _scored(trial, faults)
+            trial.cpu_seconds += cpu
+            self._scored(trial, faults)
 
-    def _turn(self, trial: PackedTrial, stop: Event, faults: dict[str, Exception]) -> None:
+    def _turn(self, trial: PackedTrial, faults: dict[str, Exception]) -> None:
         """One trial takes its turn: one epoch, by hand where that is the same."""
         torch.set_num_threads(trial.conf.threads)
         shape, usual = shape_of(trial), self._usual.get(trial.plan.id)
-        by_hand = usual is None
+        by_hand, used = usual is None, self._cpu()
         try:
             if by_hand:
                 why_not = self._by_hand.way(trial, shape).why_not
@@ -134,9 +145,9 @@ class Together:
                 if why_not and shape not in self._turns:  # where it is, its record says enough
                     trial.note(f"its steps go through autograd: {why_not}")
                 with self._by_hand.of(trial, shape) as step:
-                    trial.train_alone(stop, step)
+                    trial.train_alone(self.stop, step)
             else:
-                trial.train_alone(stop)
+                trial.train_alone(self.stop)
         except Ended:
             return
         except Exception as error:  # whatever a user's model raises is that trial's end
@@ -146,14 +157,17 @@ class Together:
                 error = Again(why)
             faults[trial.plan.id] = error
             return
-        _scored(trial, faults)
+        finally:
+            trial.cpu_seconds += self._cpu() - used
+        self._scored(trial, faults)
 
-
-def _scored(trial: PackedTrial, faults: dict[str, Exception]) -> None:
-    try:
-        trial.score()
-    except Exception as error:
-        faults[trial.plan.id] = error
+    def _scored(self, trial: PackedTrial, faults: dict[str, Exception]) -> None:
+        used = self._cpu()
+        try:
+            trial.score()
+        except Exception as error:
+            faults[trial.plan.id] = error
+        trial.cpu_seconds += self._cpu() - used
 
 
 def work_of(trial: PackedTrial) -> int:

@@ -8,7 +8,9 @@ alone, and its record says why. One step on a copy of the model tells before the
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -18,13 +20,14 @@ import torch
 from torch import Tensor
 
 from engine.errors import ArtifactError
-from engine.records import Epoch, Trial, TrialState
+from engine.records import DeviceUse, Epoch, Trial, TrialState
 from engine.train.budget import of_the_budget
 from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
 from engine.train.fit import Fitted, Memory, Scorer, accelerator, known_warnings, precision
 from engine.train.loader import TensorLoader
 from engine.train.pack import state, streams
+from engine.train.pack.aside import Aside
 from engine.train.paired import influence
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, fault_of, record_trial
 
@@ -63,11 +66,20 @@ class Standing:
 
 
 class PackedScorer(Scorer):
-    """A Scorer whose random generator is the trial's own."""
+    """A Scorer whose random generator is the trial's own, and that holds no weights in memory."""
 
-    def __init__(self, generator: torch.Generator, *rest: Any) -> None:
+    def __init__(self, generator: torch.Generator, folder: Path, *rest: Any) -> None:
+        self._aside = Aside(folder)
         super().__init__(*rest)
         self._generator = generator
+
+    @property
+    def _weights(self) -> bytes:
+        return self._aside.get()
+
+    @_weights.setter
+    def _weights(self, data: bytes) -> None:
+        self._aside.put(data)
 
     def generators(self) -> dict[str, Any]:
         """The state of the trial's generator."""
@@ -106,6 +118,8 @@ class PackedTrial:
         torch.set_num_threads(self.conf.threads)
         self.why: str | None = None  # it was stopped by the caller
         self.ended = False
+        self.cpu_seconds = 0.0  # its share of what the pack has used
+        self._whole = True  # it stands between two epochs
         self.schedule_steps = 0
         kept = keeper.newest()
         try:
@@ -115,6 +129,7 @@ class PackedTrial:
                 raise
             keeper.refuse(error.what)
             self._begin(tensors, None)
+        keeper.found, keeper.shared = None, 0.0  # what was found holds another copy of all
 
     def _begin(self, tensors: Batch, kept: Any) -> None:
         job, conf = self.job, self.conf
@@ -125,7 +140,7 @@ class PackedTrial:
         metrics = (job.metric, *job.others)
         task = job.spec.task
         self.scorer = PackedScorer(
-            self.generator, job.validation, task, metrics, job.mode, self._told, self._rows, self.keeper
+            self.generator, job.folder, job.validation, task, metrics, job.mode, self._told, self._rows, self.keeper
         )
         loader = TensorLoader(tensors, conf.batch_size, conf.seed)
         self.standing = Standing(loader, conf.max_epochs)
@@ -165,6 +180,7 @@ class PackedTrial:
 
     def batches(self) -> Iterator[Batch]:
         """The rows of the coming epoch, in this trial's order."""
+        self._whole = False
         self.scorer.on_train_epoch_start(self.standing, self.model)
         yield from self.standing.train_dataloader
 
@@ -201,14 +217,22 @@ class PackedTrial:
     def score(self) -> None:
         """The epoch's steps are done: its loss and metrics, and the next learning rate."""
         self.scorer.on_train_epoch_end(self.standing, self.model)
+        self.keeper.shared = (self.keeper.shared or 0.0) + self.scorer.curve[-1].seconds
         if self._interval == "epoch":
             self.turn_schedule()
         self.standing.current_epoch += 1
+        self._whole = True
 
     def rest(self) -> None:
         """Between two epochs: a checkpoint where one is due, and the caller's verdict."""
         self.scorer.rest(self.standing, _Memory(self))
         self.ended = self.standing.should_stop or self.standing.current_epoch >= self.conf.max_epochs
+
+    def keep(self) -> None:
+        """The pack is interrupted: where this trial stands between two epochs, they are not lost."""
+        if self._whole and self.scorer.curve and math.isfinite(self.scorer.curve[-1].train_loss):
+            self.keeper.rest(self.standing.current_epoch, lambda: state.state_of(self), last=True)
+            self.keeper.keep()
 
     def note(self, line: str) -> None:
         """A line for its record, once."""
@@ -232,13 +256,15 @@ class PackedTrial:
 
     def close(self, fault: Exception | None = None) -> Trial:
         """Record how it ended; `fault`: what its own code has raised."""
+        self._whole = False  # nothing of it is kept any more
         fitted = Fitted(curve=(), best_epoch=0, value=float("nan"), weights=b"")
         if fault is not None:
             verdict, reason = TrialState.FAILED, fault_of(fault)
         else:
             fitted = self.scorer.fitted(self.model)
             verdict, reason = ending(fitted, self.why, self.conf.max_epochs, self.job.metric)
-        return record_trial(self.job, self.plan, self.keeper, fitted, verdict, reason)
+        use = DeviceUse(cpu_seconds=self.cpu_seconds, gpu_seconds=0.0, reason="trained on the CPU")
+        return record_trial(self.job, self.plan, self.keeper, fitted, verdict, reason, use)
 
 
 class _Memory(Memory):

@@ -24,6 +24,8 @@ from engine.train.pack import streams
 from engine.train.pack.adam import StackedAdam, apart, can
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
+TILE = 32_000_000  # rows of a batch times trained numbers, of the trials of one call together: it bounds activations
+NUMBERS = 262_144  # trained numbers of these: it bounds gradients and what Adam needs beside its state
 CLOSE = 1e-4  # relative, of loss and gradient: float32 rounds at 6e-8, a sum of many numbers some hundred times that
 SETTINGS = (str, bytes, bool, type(None), tuple)
 OUTSIDE = {"training", "generator", "log", "log_dict"}
@@ -77,7 +79,8 @@ def shape_of(trial: PackedTrial) -> tuple[Any, ...]:
 class Vector:
     """K trials of one shape. While it lasts their parameters and optimizer state are views of its matrices.
 
-    Memory: 4 floats a parameter and trial; and, in a step, K times the activations of one trial.
+    Memory: 3 floats a parameter and trial; and, in a step, gradients and activations of the trials of one call, as many
+    as TILE and NUMBERS allow.
 
     Raises:
         Unvectorised: they cannot be vectorised; then nothing of theirs has changed.
@@ -85,7 +88,6 @@ class Vector:
 
     def __init__(self, trials: Sequence[PackedTrial]) -> None:
         self.trials = list(trials)
-        self.tile = len(self.trials)  # trials of one call
         self._models = [trial.model for trial in self.trials]
         self._slots, self._numbers, guards = differences(self._models)
         self._template = _Step(self._make_template(guards))
@@ -103,7 +105,10 @@ class Vector:
             for parameter, (start, end) in zip(own[0], self._spans, strict=True)
         ]
         self._buffers = self._stack_buffers()
-        self._gradients = torch.empty_like(self._matrix)
+        rows = min(self.trials[0].conf.batch_size, len(self.trials[0].standing.train_dataloader.tensors[0]))
+        most = min(TILE // max(1, rows * sizes[-1]), NUMBERS // max(1, sizes[-1]))
+        self.tile = min(len(own), max(1, most))  # trials of one call
+        self._gradients = self._matrix.new_empty(self.tile, sizes[-1])
         self._check()
         for row, parameters in enumerate(own):
             for parameter, (start, end) in zip(parameters, self._spans, strict=True):
@@ -137,23 +142,11 @@ class Vector:
     # ---- a step ----------------------------------------------------------------------------------------------------
 
     def step(self, index: int, batches: Sequence[Batch]) -> list[Tensor]:
-        """One step of every trial on its own batch; their losses, () each."""
-        losses = self._descend(index, batches)
-        if self._adam is not None:
-            self._adam.step(self._gradients)
-        else:
-            for row, trial in enumerate(self.trials):
-                for parameter, (start, end) in zip(self._own[row], self._spans, strict=True):
-                    parameter.grad = self._gradients[row, start:end].view(parameter.shape)
-                trial.optimizer.step()
-        return list(losses)
-
-    def _descend(self, index: int, batches: Sequence[Batch]) -> Tensor:
-        """Losses (K,), and the gradients into their matrix; where memory runs out in halves."""
+        """One step of every trial on its own batch; their losses, () each. Where memory runs out in halves."""
         losses = torch.empty(len(self.trials))
         start = 0
         while start < len(self.trials):
-            part = slice(start, start + self.tile)
+            part = slice(start, min(start + self.tile, len(self.trials)))
             drawn = [trial.generator.get_state() for trial in self.trials[part]]
             try:
                 losses[part] = self._differentiate(index, batches, part)
@@ -164,8 +157,19 @@ class Vector:
                     trial.generator.set_state(state)
                 self.halve()
             else:
+                self._descend(part)
                 start += self.tile
-        return losses
+        return list(losses)
+
+    def _descend(self, part: slice) -> None:
+        """Step down the gradients of a call."""
+        if self._adam is not None:
+            self._adam.step(self._gradients[: part.stop - part.start], part)
+            return
+        for gradient, trial, own in zip(self._gradients, self.trials[part], self._own[part], strict=False):
+            for parameter, (start, end) in zip(own, self._spans, strict=True):
+                parameter.grad = gradient[start:end].view(parameter.shape)
+            trial.optimizer.step()
 
     def halve(self) -> None:
         """From now on half as many trials in one call."""
@@ -174,6 +178,7 @@ class Vector:
             trial.note(f"memory ran out in its pack: {self.tile} trials at a time from there on")
 
     def _differentiate(self, index: int, batches: Sequence[Batch], part: slice) -> Tensor:
+        """Losses (K,) of a part of the trials; their gradients are put into the first rows of `_gradients`."""
         leaves = [leaf[part].detach().requires_grad_() for leaf in self._leaves]
         rows = [torch.stack(column) for column in zip(*batches[part], strict=True)]
         for place, model in self._dropouts():
@@ -183,7 +188,7 @@ class Vector:
             stacked, {n: b[part] for n, b in self._buffers.items()}, [n[part] for n in self._numbers], *rows
         )
         found = torch.autograd.grad(losses.sum(), leaves)
-        torch.cat([g.reshape(len(losses), -1) for g in found], dim=1, out=self._gradients[part])
+        torch.cat([g.reshape(len(losses), -1) for g in found], dim=1, out=self._gradients[: len(losses)])
         return losses.detach()
 
     def _dropouts(self) -> list[tuple[streams.TogetherDropout, str]]:
@@ -211,19 +216,9 @@ class Vector:
         """Two steps' losses and gradients together are those of each trial alone, and leave nothing behind."""
         drawn = [trial.generator.get_state() for trial in self.trials]
         fixed = {name: buffer.clone() for name, buffer in self._buffers.items()}
-        batches = [tuple(t[:PROBE_ROWS] for t in trial.standing.train_dataloader.tensors) for trial in self.trials]
         try:
-            for index in range(2):
-                losses = self._differentiate(index, batches, slice(0, len(self.trials)))
-            for trial, state in zip(self.trials, drawn, strict=True):
-                trial.generator.set_state(state)
-            for row, model in enumerate(copy.deepcopy(self._models)):  # copies, random streams and all
-                for index in range(2):  # the second one: the first drew other random numbers
-                    alone = loss_of(model.training_step(batches[row], index))
-                trained = [p for p in model.parameters() if p.requires_grad]
-                there = torch.cat([g.reshape(-1) for g in torch.autograd.grad(alone, trained)])
-                if not _close(losses[row], alone.detach()) or not _close(self._gradients[row], there):
-                    raise Unvectorised("its loss or gradient is another one together than alone")
+            for start in range(0, len(self.trials), self.tile):
+                self._compare(slice(start, min(start + self.tile, len(self.trials))))
         except Unvectorised:
             raise
         except Exception as error:  # whatever vmap says to a user's code
@@ -233,6 +228,23 @@ class Vector:
                 trial.generator.set_state(state)
         if any(not torch.equal(fixed[name], buffer) for name, buffer in self._buffers.items()):
             raise Unvectorised("its training step changes a buffer, as BatchNorm does")
+
+    def _compare(self, part: slice) -> None:
+        """Those of a part of the trials; their generators are moved."""
+        trials = self.trials[part]
+        drawn = [trial.generator.get_state() for trial in trials]
+        batches = [tuple(t[:PROBE_ROWS] for t in trial.standing.train_dataloader.tensors) for trial in self.trials]
+        for index in range(2):
+            losses = self._differentiate(index, batches, part)
+        for row, (trial, state) in enumerate(zip(trials, drawn, strict=True)):
+            trial.generator.set_state(state)
+            model = copy.deepcopy(trial.model)  # random stream and all
+            for index in range(2):  # the second one: the first drew other random numbers
+                alone = loss_of(model.training_step(batches[part.start + row], index))
+            trained = [p for p in model.parameters() if p.requires_grad]
+            there = torch.cat([g.reshape(-1) for g in torch.autograd.grad(alone, trained)])
+            if not _close(losses[row], alone.detach()) or not _close(self._gradients[row], there):
+                raise Unvectorised("its loss or gradient is another one together than alone")
 
     def apart(self) -> None:
         """Give every trial parameters and optimizer state of its own again."""

@@ -1,6 +1,8 @@
 """A sweep on Ray in a process of its own, to be killed.
 
-    python -m tests.engine.train.sweeping <folder> <seconds an epoch>
+    python -m tests.engine.train.sweeping <folder> <seconds an epoch> [packed]
+
+One trial after the other on one worker; or six in packs, on two.
 
 Prints one JSON line: what the sweep led to. <folder>/epochs gets a line for every epoch that begins: the trial's rate,
 epoch, process. Ends with 130 when it is interrupted, as the command line does.
@@ -24,6 +26,7 @@ from engine.train.model import TabularModel
 from engine.train.sweep import SweepJob, best
 from engine.train.tune import RaySearch
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
+from tests.engine.train.pack.packing import of
 
 EPOCHS = 4
 TRIALS = 3
@@ -43,15 +46,24 @@ class Slow(TabularModel):
 
 
 CONF = SearchConf(workers=1, grace_period=EPOCHS, max_failures=0)
+PACKED = SearchConf(workers=2, pack="auto", grace_period=EPOCHS, max_failures=0)
 
 
-def job_of(folder: Path, seconds: float) -> SweepJob:
+def job_of(folder: Path, seconds: float, packed: bool = False) -> SweepJob:
     """The sweep, to be run in a folder."""
     folder.mkdir(exist_ok=True)
-    model = {**MODEL, "_target_": f"{Slow.__module__}.Slow", "dropout": 0.3, "mark": str(folder / "epochs")}
+    model = {**MODEL, "_target_": f"{Slow.__module__}.Slow", "mark": str(folder / "epochs")}
+    if packed:
+        model = of("Turning", told=str(folder / "epochs"))
     plans = [
-        make_plan(i, {**model, "seconds": seconds}, lr=0.01 * (i + 1), max_epochs=EPOCHS, checkpoint_seconds=0.0)
-        for i in range(TRIALS)
+        make_plan(
+            i,
+            {**model, "dropout": 0.3, "seconds": seconds},
+            lr=0.01 * (i + 1),
+            max_epochs=EPOCHS,
+            checkpoint_seconds=0.0,
+        )
+        for i in range(2 * TRIALS if packed else TRIALS)
     ]
     return make_job(folder / "job", *plans, trusted=("tests",))
 
@@ -68,10 +80,10 @@ def led_to(job: SweepJob, trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def main(folder: Path, seconds: float) -> int:
+def main(folder: Path, seconds: float, packed: bool) -> int:
     """Run the sweep; its exit code."""
-    job = job_of(folder, seconds)
-    search = RaySearch(CONF, scratch=folder, paths=(os.getcwd(),))
+    job = job_of(folder, seconds, packed)
+    search = RaySearch(PACKED if packed else CONF, scratch=folder, paths=(os.getcwd(),))
     search.start()
     try:
         trials = search.run(job, on_epoch=ignore_epoch, on_trial=lambda trial: None)
@@ -92,4 +104,4 @@ if __name__ == "__main__":
     sys.path.insert(0, os.getcwd())
     from tests.engine.train import sweeping  # under the name that workers find it by
 
-    sys.exit(sweeping.main(Path(sys.argv[1]), float(sys.argv[2])))
+    sys.exit(sweeping.main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:] == ["packed"]))

@@ -42,12 +42,13 @@ def test_killed_at_every_write_point(
 class Sweep:
     """The sweep of sweeping.py as a process."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folder: Path, seconds: float, *words: str) -> None:
+        self.folder, self.seconds, self.words = folder, seconds, words
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.engine.train.sweeping", str(self.folder), str(self.seconds)]
+        command += self.words
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,40 @@ class ByHand(Own):
         self.manual_backward(self.loss(self(*batch[:2]), batch[2]))
         optimizer.step()  # type: ignore[union-attr]
         return self.loss(self(*batch[:2]), batch[2]).detach()
+
+
+class Died(BaseException):
+    """The process of a pack ended: in place of a real end, where the pack runs in the process of the test."""
+
+
+class Turning(Own):
+    """Takes turns: its step reads what may differ between trials. Leaves a line for every epoch that begins: its rate,
+    the epoch, the process. In epoch `dies` its process ends by `how`, or Died is raised; so many `times`.
+    """
+
+    def __init__(
+        self, *, told: str, seconds: float = 0.0, dies: int = -1, how: int = 0, times: int = 1, **rest: Any
+    ) -> None:
+        super().__init__(**rest)
+        self.told, self.seconds, self.dies, self.how, self.times = told, seconds, dies, how, times
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        rate, epoch = self.conf.lr, self.current_epoch
+        if batch_idx == 0 and len(batch[0]) == self.conf.batch_size:  # not where a step is tried on a copy
+            before = sum(line[:2] == [str(rate), str(epoch)] for line in lines(self.told))
+            with open(self.told, "a") as file:
+                file.write(f"{rate} {epoch} {os.getpid()}\n")
+            time.sleep(self.seconds)
+            if epoch == self.dies and before < self.times:
+                if self.how:
+                    os.kill(os.getpid(), self.how)
+                raise Died
+        return super().training_step(batch, batch_idx)
+
+
+def lines(told: str | Path) -> list[list[str]]:
+    """What Turning has left."""
+    return [line.split() for line in Path(told).read_text().splitlines()] if Path(told).exists() else []
 
 
 class Dense(Own):

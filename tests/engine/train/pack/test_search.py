@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from engine.errors import ConfigError
 from engine.records import Epoch, Task, TrialState
 from engine.train.conf import SearchConf
 from engine.train.pack import together
-from engine.train.pack.search import MOST, size
+from engine.train.pack.sizes import MOST, size
 from engine.train.sweep import TrialPlan, read_trial
 from tests.engine.train.made import (
     MODEL,
@@ -148,6 +149,25 @@ def test_a_trial_that_diverges_harms_nobody(tmp_path: Path) -> None:
     assert gap([ours[0], ours[2]], [theirs[0], theirs[2]]) <= CURVE
 
 
+@pytest.mark.parametrize("work", [together.WORK, 0])
+def test_each_trial_records_its_share_of_time_and_cpu(
+    work: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together no more than the sweep took; of a pack of many the last one has not waited for all."""
+    monkeypatch.setattr(together, "WORK", work)
+    plans = plans_of(*[{**MODEL, "dropout": 0.1}] * 8, rate=0.001, max_epochs=4)
+    began, used = time.perf_counter(), time.process_time()
+    trials = packed(make_job(tmp_path, *plans), workers=1)
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    for trial in trials:
+        assert trial.seconds == pytest.approx(sum(epoch.seconds for epoch in trial.curve))
+    assert 0 < sum(trial.seconds for trial in trials) <= wall
+    uses = [trial.use.cpu_seconds for trial in trials if trial.use is not None]
+    assert len(uses) == 8
+    assert min(uses) > 0
+    assert sum(uses) <= cpu
+
+
 class Killed(BaseException):
     pass
 
@@ -244,11 +264,6 @@ def test_the_size_of_a_pack(conf: dict[str, Any], trials: int) -> None:
     [
         ({"pack": "all"}, "search.pack: 'all' is unknown - choose none, auto, or a number such as 16"),
         ({"pack": "0"}, "search.pack: '0' is unknown - choose none, auto, or a number such as 16"),
-        (
-            {"pack": "auto", "backend": "ray"},
-            "search.pack: trials of a pack train in this process, not in Ray's workers - "
-            "add search.backend=local, or choose none",
-        ),
         (
             {"pack": "4", "scheduler": "pbt"},
             "search.pack: a population hands its checkpoints on from trial to trial, and each waits for all - "
