@@ -35,7 +35,7 @@ from engine.records import (
 from engine.redact import redact
 from engine.train.budget import of_the_budget
 from engine.train.conf import ModelConf, SearchConf, TrainConf
-from engine.train.fault import fault_of as fault_of
+from engine.train.fault import fault_of
 from engine.train.naming import index_of
 from engine.train.usage import Meter
 

@@ -24,12 +24,13 @@ from engine.records import DeviceUse, Epoch, Trial, TrialState
 from engine.train.budget import of_the_budget
 from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
+from engine.train.fault import fault_of
 from engine.train.fit import Fitted, Memory, Scorer, accelerator, known_warnings, precision
 from engine.train.loader import TensorLoader
 from engine.train.pack import state, streams
 from engine.train.pack.aside import Aside
 from engine.train.paired import influence
-from engine.train.sweep import SweepJob, TrialPlan, built, ending, fault_of, record_trial
+from engine.train.sweep import SweepJob, TrialPlan, built, ending, record_trial
 
 HOOKS = (
     *("configure_callbacks", "configure_gradient_clipping", "configure_model", "configure_sharded_model"),
