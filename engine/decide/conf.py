@@ -69,7 +69,8 @@ class DecideConf:
     learned: bool = False
     """Of earlier releases, for replay: learn from every attempt what points lost, age and the last gain tell."""
     planned: bool = True
-    """cost_aware: weigh plans over what the ledger tells of changes; false: as earlier releases did, for replay."""
+    """cost_aware: once two attempts were measured, weigh plans over what the ledger tells of changes; false: as earlier
+    releases did, for replay."""
     recalibrate: bool = False
     """cost_aware: weigh, beside attempts that train, to keep the network and to map its scores anew (RECALIBRATE). What
     that wins is measured on rows that the network has not seen; of a ranking it wins nothing."""
