@@ -17,7 +17,6 @@ from typing import Any
 from engine import archive, durable, founding, verbs
 from engine.backtest import Span, contest
 from engine.backtest.margins import block_of, margins
-from engine.backtest.tuning import LEARNED
 from engine.contested import Contested
 from engine.data.sources import ParquetSource
 from engine.drift import check_page
@@ -47,7 +46,7 @@ def backtest(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     page = Path(config.html) if config.html else config.folder / "backtest.html"
     check_page(config.html)
     console = make_console(quiet, config.evaluate.primary)
-    policy = LEARNED if config.decide.learned and config.decide.policy == "cost_aware" else config.decide.policy
+    policy = config.decide.policy
     if config.backtest.streams:
         from engine.backtest.simulated import simulated
 

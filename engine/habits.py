@@ -156,7 +156,7 @@ and scored on every later window; the policies are then played over that, beside
   tidegate backtest experiment=flights backtest.retune=true                   every model by a full sweep
   tidegate backtest backtest.streams=[abrupt,seasonal] backtest.seeds=40      simulated pasts, no data needed
 
-  policies   any of decide.policy, and learned: cost_aware that learns from every attempt (decide.learned=true)
+  policies   any of decide.policy
   cost       points lost below the best model that could have served x decide.point_value, and what retrains cost
   regret     cost above that of the best plan, known afterwards (dynamic programming)
   interval   of the cost above the cheapest policy; paired bootstrap over the windows, or over the simulated pasts

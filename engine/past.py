@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from engine.act import metrics_of
-from engine.decide import Attempt, Seen
+from engine.decide import PAST, Attempt, Seen
 from engine.gate import GateConf
 from engine.items import ACKNOWLEDGED, ACTED, FREEZE, ITEM, QUARANTINE, REQUEST
 from engine.promote.chain import Row
@@ -219,20 +219,57 @@ class Past:
     def _inputs(self) -> dict[str, Mapping[str, Any]]:
         return {row.id: row.payload for row in self.rows if row.kind == INPUTS}
 
+    def known(self, cycle: Cycle, champion: str, metric: str, index_of: Mapping[str, int]) -> dict[str, Any]:
+        """What a decision in this cycle is told of the time before: fields of its evidence."""
+        return {
+            "attempts": self.attempts(index_of, metric),
+            "tuned_at": self.tuned_at(index_of),
+            "track": self.track(cycle, champion, metric, index_of),
+            "past": self.before(cycle, champion, metric, index_of),
+            "wanted": self.wanted,
+        }
+
     def track(self, cycle: Cycle, model: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
         """A metric of the champion `model` on every window whose labels came in while it was watched, oldest first, the
         cycle at hand included.
         """
+        return self._tracks(cycle, metric, index_of).get(model, ())
+
+    def before(self, cycle: Cycle, champion: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
+        """The same of the models that were watched before `champion`, each with its hold-out first; the newest `PAST`
+        of them. Models that this loop did not make are left out: what they were trained on is not known.
+        """
+        found: list[Seen] = []
+        for model, track in self._tracks(cycle, metric, index_of).items():
+            made, held = self.candidate(model), self.baseline(model, metric)
+            if model == champion or made is None or held is None or made.holdout_window not in index_of:
+                continue
+            at = index_of[made.holdout_window]
+            age = at - index_of.get(made.training_windows[-1], at)
+            found.append(Seen(at=at, window=at, estimate=held, age=age))
+            found += [seen for seen in track if seen.window > at]
+        return tuple(found[-PAST:])
+
+    def _tracks(self, cycle: Cycle, metric: str, index_of: Mapping[str, int]) -> dict[str, tuple[Seen, ...]]:
+        """By model, in the order in which they were watched."""
         cycles = [(row.window, _told(row).watched) for row in self.rows if row.kind == "cycle"]
         told = [(window, watched.performance if watched else None) for window, watched in cycles]
         told.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
-        seen: dict[str, Seen] = {}
+        tracks: dict[str, dict[str, Seen]] = {}
+        trained: dict[str, int | None] = {}
         for at, found in told:
-            if found is not None and found.model == model and found.window in index_of:
-                known = [e for e in found.metrics if e.name == metric]
-                for estimate in known if found.window not in seen else ():
-                    seen[found.window] = Seen(at=index_of.get(at, -1), window=index_of[found.window], estimate=estimate)
-        return tuple(seen.values())
+            if found is None or found.window not in index_of:
+                continue
+            if found.model not in trained:
+                made = self.candidate(found.model)
+                trained[found.model] = index_of.get(made.training_windows[-1]) if made else None
+            window, newest = index_of[found.window], trained[found.model]
+            seen = tracks.setdefault(found.model, {})
+            known = [e for e in found.metrics if e.name == metric]
+            for estimate in known if found.window not in seen else ():
+                age = 0 if newest is None else max(0, window - newest)
+                seen[found.window] = Seen(at=index_of.get(at, -1), window=window, estimate=estimate, age=age)
+        return {model: tuple(seen.values()) for model, seen in tracks.items()}
 
     @property
     def wanted(self) -> int:

@@ -144,6 +144,7 @@ class Remaking:
             greater_is_better=GREATER_IS_BETTER[self.confs.evaluate.primary],
             lag=self.confs.data.label_lag,
             shadow=self._looks,
+            training=self.confs.train.windows,
             scores=scores,
             gains=gains,
             passed=frozenset(passed),

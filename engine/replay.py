@@ -127,9 +127,9 @@ def _validation(inputs: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[
 
 
 def _decision(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = to_plain(
-        decide(from_plain(Evidence, inputs["evidence"]), from_plain(DecideConf, inputs["conf"]))
-    )
+    """A config without `planned` is of a release that decided otherwise."""
+    conf = from_plain(DecideConf, {"planned": False, **inputs["conf"]})
+    plain: dict[str, Any] = to_plain(decide(from_plain(Evidence, inputs["evidence"]), conf))
     return plain
 
 

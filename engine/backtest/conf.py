@@ -5,12 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 
-from engine.backtest.tuning import LEARNED
 from engine.decide.conf import POLICY_NAMES
 from engine.errors import ConfigError
 
 KINDS = ("abrupt", "gradual", "seasonal", "benign", "mixed", "still")  # of simulated pasts
-PLAYABLE = (*POLICY_NAMES, LEARNED)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -18,9 +16,9 @@ class BacktestConf:
     """Which policies `tidegate backtest` plays, over which past."""
 
     policies: list[str] = field(
-        default_factory=lambda: ["cost_aware", LEARNED, "calendar", "drift", "performance", "cusum", "upf", "never"]
+        default_factory=lambda: ["cost_aware", "calendar", "drift", "performance", "cusum", "upf", "never"]
     )
-    """Names of decide.policy, and `learned`: cost_aware with decide.learned=true."""
+    """Names of decide.policy."""
     tune: int = 0
     """So many windows, the first ones, choose the parameters of every policy, which then play over the others; 0: the
     parameters are those of the config."""
@@ -42,7 +40,7 @@ class BacktestConf:
     """Simulated pasts have the seeds from here on."""
 
     def __post_init__(self) -> None:
-        _check_names("policies", self.policies, PLAYABLE)
+        _check_names("policies", self.policies, POLICY_NAMES)
         _check_names("streams", self.streams, KINDS)
         if len(self.policies) < 2:
             raise ConfigError("backtest.policies", "there is nothing to compare", "name two policies or more")

@@ -44,7 +44,7 @@ def contest(
             found.append(line(name, "", play(past, own, span, policy(own))))
         else:
             own, before = tuned(past, conf, earlier, name)
-            found.append(line(name, parameters(name, own), play(past, own, span, policy(own), before.attempts)))
+            found.append(line(name, parameters(name, own), play(past, own, span, policy(own), before)))
     return (line(ORACLE, "", best), *sorted(found, key=lambda line: line.cost))
 
 

@@ -26,6 +26,10 @@ class Hindsight(Protocol):
         """Windows that a challenger waits beside the champion after it passed its gate."""
 
     @property
+    def training(self) -> int:
+        """Windows that a model is trained on, at most."""
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The windows, in the order of time."""
 

@@ -26,6 +26,7 @@ class Measured:
     greater_is_better: bool
     lag: int
     shadow: int
+    training: int
     scores: Mapping[Pair, Estimate]  # (model, window): the primary metric
     gains: Mapping[Pair, Estimate]
     passed: frozenset[Pair]

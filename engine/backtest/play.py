@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.backtest.hindsight import Hindsight
-from engine.decide import Attempt, Choice, DecideConf, Evidence, Seen, choose
+from engine.decide import PAST, Attempt, Choice, DecideConf, Evidence, Seen, choose
 from engine.records import Action
 
 Chooser = Callable[[Evidence], Choice]
@@ -47,6 +47,7 @@ class Played:
     attempts: tuple[Attempt, ...]
     lost: float  # by models that were worse than the best
     spent: float  # on attempts
+    seen: tuple[Seen, ...]  # what the champions did on labelled windows, hold-outs included
 
     @property
     def cost(self) -> float:
@@ -68,12 +69,13 @@ def policy(conf: DecideConf) -> Chooser:
     return functools.partial(choose, conf=conf)
 
 
-def play(past: Hindsight, conf: DecideConf, span: Span, chooser: Chooser, before: tuple[Attempt, ...] = ()) -> Played:
-    """Play a chooser over a span; `before` are attempts of earlier windows, which it may learn from.
+def play(past: Hindsight, conf: DecideConf, span: Span, chooser: Chooser, before: Played | None = None) -> Played:
+    """Play a chooser over a span; `before` is what was played over earlier windows, which it may learn from.
 
     Cost: one choice a window; nothing is trained.
     """
-    champion, tuned_at, attempts = span.founder, span.first - 1, before
+    champion, tuned_at = span.founder, span.first - 1
+    attempts, seen = (before.attempts, before.seen) if before else ((), ())
     track: tuple[Seen, ...] = ()
     waiting: tuple[int, int] | None = None  # a model in shadow, and the window whose end promotes it
     wanted, served, below, spent = 0, [], [], 0.0
@@ -82,7 +84,7 @@ def play(past: Hindsight, conf: DecideConf, span: Span, chooser: Chooser, before
         below.append(points_below_best(past, conf, span, champion, window))
         mature = span.mature(window, past.lag)
         track = _seen(past, track, champion, window, mature)
-        evidence = _evidence(past, champion, window, mature, track, attempts, tuned_at, wanted, pending=waiting)
+        evidence = _evidence(past, champion, window, mature, track, attempts, tuned_at, wanted, seen, pending=waiting)
         choice = chooser(evidence)
         wanted = choice.wanted
         if choice.action is not Action.KEEP:
@@ -92,10 +94,18 @@ def play(past: Hindsight, conf: DecideConf, span: Span, chooser: Chooser, before
             tuned_at = window if attempt.retuned else tuned_at
             waiting = (mature - 1, window + past.shadow) if attempt.passed else None
         if waiting and waiting[1] <= window:
+            seen = _handed_on(past, champion, seen, track)
             champion, track, waiting = waiting[0], (), None
     lost = sum(below) * conf.point_value
-    own = attempts[len(before) :]
-    return Played(served=tuple(served), below=tuple(below), attempts=own, lost=lost, spent=spent)
+    own = attempts[len(before.attempts) if before else 0 :]
+    return Played(
+        served=tuple(served),
+        below=tuple(below),
+        attempts=own,
+        lost=lost,
+        spent=spent,
+        seen=_handed_on(past, champion, seen, track),
+    )
 
 
 def price(hours: float, conf: DecideConf) -> float:
@@ -129,7 +139,14 @@ def points_below_best(past: Hindsight, conf: DecideConf, span: Span, champion: i
 def _seen(past: Hindsight, track: tuple[Seen, ...], champion: int, window: int, mature: int) -> tuple[Seen, ...]:
     if any(seen.window == mature for seen in track):
         return track
-    return (*track, Seen(at=window, window=mature, estimate=past.measured(champion, mature)))
+    return (*track, Seen(at=window, window=mature, estimate=past.measured(champion, mature), age=mature - champion))
+
+
+def _handed_on(past: Hindsight, champion: int, seen: tuple[Seen, ...], track: tuple[Seen, ...]) -> tuple[Seen, ...]:
+    """What is remembered of champions when one goes: its hold-out, and its track after that."""
+    holdout = champion + 1
+    held = Seen(at=holdout + past.lag, window=holdout, estimate=past.measured(champion, holdout), age=1)
+    return (*seen, held, *(one for one in track if one.window > holdout))[-PAST:]
 
 
 def _evidence(
@@ -141,6 +158,7 @@ def _evidence(
     attempts: tuple[Attempt, ...],
     tuned_at: int,
     wanted: int,
+    seen: tuple[Seen, ...],
     *,
     pending: object,
 ) -> Evidence:
@@ -161,4 +179,6 @@ def _evidence(
         tuned_at=tuned_at,
         track=track,
         wanted=wanted,
+        past=seen,
+        training=past.training,
     )

@@ -60,7 +60,7 @@ class Stream:
     greater_is_better = False
 
     def __init__(self, conf: StreamConf, seed: int) -> None:
-        self.conf, self.lag, self.shadow = conf, conf.lag, conf.shadow
+        self.conf, self.lag, self.shadow, self.training = conf, conf.lag, conf.shadow, conf.training
         rng = np.random.default_rng([seed, KINDS.index(conf.kind)])
         n, f = conf.windows, conf.features
         self.concept = _concept(conf, rng)  # (n, f)

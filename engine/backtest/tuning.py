@@ -11,7 +11,6 @@ from engine.backtest.play import Played, Span, play, policy
 from engine.decide import DecideConf
 
 Change = Mapping[str, Any]
-LEARNED = "learned"  # cost_aware as conf/decide/learned.yaml has it
 NEVER = 10_000  # windows: further than any past
 
 # What is tried, the quietest first: it wins a tie. Amounts of money are multiples of an attempt's review.
@@ -29,15 +28,12 @@ GRIDS: Mapping[str, Sequence[Change]] = {
     "cost_aware": [{"confidence": c} for c in (0.95, 0.8, 0.65, 0.5, 0.35, 0.2)],
     "never": [{}],
 }
-GRIDS = {**GRIDS, LEARNED: GRIDS["cost_aware"]}
 SHARES = (8.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.5, 0.25)  # of the cost of a review, for both thresholds of CARA
 
 
 def named(name: str, conf: DecideConf) -> DecideConf:
     """The config of a policy with its parameters as they are."""
-    if name == LEARNED:
-        return replace(conf, policy="cost_aware", learned=True)
-    return replace(conf, policy=name, learned=False)
+    return replace(conf, policy=name)
 
 
 def grid(name: str, conf: DecideConf) -> list[DecideConf]:

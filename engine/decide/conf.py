@@ -34,15 +34,16 @@ class DecideConf:
     point_value: float = 100.0
     """What a point is worth, a window."""
     horizon: float = 3.0
-    """Windows over which a retrained model is expected to earn."""
+    """cost_aware: windows over which a retrained model is expected to earn, until the ledger tells how often the world
+    changes; half a change in twice so many windows is what is believed first. upf: windows of its forecast."""
     recovered: float = 0.5
-    """Share of the lost points that a retrain brings back, on average."""
+    """Share of the lost points that the first retrains are believed to bring back, on average."""
     recovered_std: float = 0.25
     """And its standard deviation."""
     staleness: float = 1.0
-    """Points that a window of age costs, until attempts have measured it."""
+    """Points that a window of age costs, where it costs anything, until attempts have measured it."""
     staleness_std: float = 1.0
-    """And its standard deviation, between windows and as a belief."""
+    """And its standard deviation, between windows and as a belief; a change is expected to cost eight of it."""
     hour_price: float = 2.0
     """Of one hour of compute."""
     first_hours: float = 0.05
@@ -66,8 +67,10 @@ class DecideConf:
     hysteresis: float = 0.0
     """cost_aware: once it wants to act, it goes on wanting until the probability is this far below `confidence`."""
     learned: bool = False
-    """cost_aware: learn from every attempt what the points lost, the age and the last gain tell of the next one (conf
-    decide=learned); false: learn what a window of age costs, and how often gates were passed."""
+    """Of earlier releases, for replay: learn from every attempt what points lost, age and the last gain tell."""
+    planned: bool = True
+    """cost_aware: once two attempts were measured, weigh plans over what the ledger tells of changes; false: as earlier
+    releases did, for replay."""
     recalibrate: bool = False
     """cost_aware: weigh, beside attempts that train, to keep the network and to map its scores anew (RECALIBRATE). What
     that wins is measured on rows that the network has not seen; of a ranking it wins nothing."""

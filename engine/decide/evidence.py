@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from engine.records import Estimate
 
+PAST = 60  # windows of earlier champions that evidence holds, at most
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -28,6 +30,7 @@ class Seen:
     at: int  # place in time of the cycle that saw it: the label may have come late
     window: int  # place in time of the labelled window
     estimate: Estimate
+    age: int = 0  # windows from the newest one that the champion was trained on to this one; 0: not recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +55,5 @@ class Evidence:
     asked: str = ""  # retrain or retune, where an action item asks for one; the policy is not asked then
     asked_why: str = ""
     calibration: Estimate | None = None  # of the primary metric: with a map behind the champion, minus without it
+    past: tuple[Seen, ...] = ()  # what champions before this one were seen with, their hold-outs included, oldest first
+    training: int = 0  # windows that a model is trained on, at most; 0: not recorded

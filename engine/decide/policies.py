@@ -20,7 +20,7 @@ Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 
 # Fields that ledgers of release 0.1.0 do not have: at their default they are no part of an id, which stays as it was.
 LATER = {
-    Evidence: ("track", "wanted", "asked", "asked_why", "calibration"),
+    Evidence: ("track", "wanted", "asked", "asked_why", "calibration", "past", "training"),
     DecideConf: (
         "patience",
         "hysteresis",
@@ -113,6 +113,11 @@ def _told(value: Any) -> dict[str, Any]:
     for field in dataclasses.fields(value):
         if field.name in LATER[type(value)] and getattr(value, field.name) == field.default:
             del plain[field.name]
+    if plain.get("planned") is False:  # as releases without this field decided
+        del plain["planned"]
+    for seen in (*plain.get("track", ()), *plain.get("past", ())):
+        if not seen["age"]:
+            del seen["age"]
     for attempt in plain.get("attempts", ()):
         if attempt["lost"] is None:
             del attempt["lost"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from engine.decide import costs, learning
+from engine.decide import costs, learning, plan
 from engine.decide.conf import DecideConf
 from engine.decide.evidence import Evidence
 from engine.records import Action, Money, Option
@@ -35,7 +35,7 @@ def option(evidence: Evidence, conf: DecideConf) -> Option | None:
     points = Money(
         mean=costs.sign_of(evidence) * found.value / conf.point, std=costs.standard_error(found) / conf.point
     )
-    gain, cost = _gain(points, own, conf), _cost(own, conf)
+    gain, cost = _gain(points, own, evidence, conf), _cost(own, conf)
     why = found.reason or (found.method if points == STILL else _measured(points))
     paying = costs.probability_of_paying(gain, cost)
     return Option(action=Action.RECALIBRATE, cost=cost, gain=gain, probability=paying, why=why)
@@ -60,16 +60,28 @@ def _measured(points: Money) -> str:
     return f"a map of the champion's scores won {points.mean:+.1f} +- {points.std:.1f} points on rows it had not seen"
 
 
-def _gain(points: Money, own: Evidence, conf: DecideConf) -> Money:
-    """What it brings back, its chance to fail included: as earlier ones passed, or, `learned`, as its points tell."""
-    scale = conf.point_value * conf.horizon
+def _gain(points: Money, own: Evidence, evidence: Evidence, conf: DecideConf) -> Money:
+    """What it brings back, its chance to fail included: as its points tell, or, of earlier releases, as earlier ones
+    passed.
+    """
     if points == STILL:
         return STILL
-    if conf.learned:
+    if conf.learned or plan.plans(trained(evidence), conf):
         brings = learning.passed(points, points.std).points
+        scale = _scale(points, evidence, conf)
         return Money(mean=brings.mean * scale, std=brings.std * scale)
+    scale = conf.point_value * conf.horizon
     mean = points.mean if math.isnan(points.mean) else max(0.0, points.mean)
     return costs.product(costs.chance_to_pass(own), Money(mean=mean * scale, std=points.std * scale))
+
+
+def _scale(points: Money, evidence: Evidence, conf: DecideConf) -> float:
+    """What a point is worth: until the plan would have trained anew, or over the horizon where nothing is planned."""
+    known = trained(evidence)
+    decidable = math.isfinite(points.mean) and math.isfinite(costs.points_lost(known, conf).mean)
+    if plan.plans(known, conf) and decidable and points.mean > 0:
+        return plan.worth_of(points.mean, known, conf) / points.mean
+    return conf.point_value * conf.horizon
 
 
 def _cost(own: Evidence, conf: DecideConf) -> Money:

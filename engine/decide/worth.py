@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from engine.decide import recalibrate
+from engine.decide import plan, recalibrate
 from engine.decide.conf import DecideConf
 from engine.decide.costs import acting, points_lost, probability_of_paying
 from engine.decide.evidence import Evidence
-from engine.decide.expected import chance_to_pass, gain, points_to_win, waiting
+from engine.decide.expected import at_least_nothing, chance_to_pass, gain, points_to_win, waiting
 from engine.decide.scope import cost_now
 from engine.records import Action, Money, Option
 
@@ -17,6 +17,8 @@ NOTHING = Money(mean=0.0, std=0.0)
 
 def cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
     """Act when the probability that it pays reaches `confidence`; once it wanted to, `hysteresis` lowers that bar."""
+    if plan.plans(evidence, conf):
+        return _planned(evidence, conf)
     points = points_to_win(evidence, conf)
     if not (math.isfinite(points.mean) and math.isfinite(points.std)):
         return False, f"what waiting costs is undecidable: {_unknown(evidence)}"
@@ -28,6 +30,25 @@ def cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
         f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old); "
         f"waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, "
         f"acting {cost.mean:.0f} and passes with {passes:.2f}: it pays with {probability:.2f}"
+    )
+    bar = conf.confidence - conf.hysteresis if evidence.wanted else conf.confidence
+    return probability >= bar, sentence
+
+
+def _planned(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
+    """Over a plan: what one window of waiting loses against what an attempt costs."""
+    told = plan.outlook(evidence, conf)
+    if not (math.isfinite(told.points.mean) and math.isfinite(told.gained.mean)):
+        return False, f"what waiting costs is undecidable: {_unknown(evidence)}"
+    loss, cost = at_least_nothing(told.saved), cost_now(evidence, conf)
+    probability = probability_of_paying(told.gained, cost)
+    points = told.points
+    sentence = (
+        f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points "
+        f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old, "
+        f"the world has changed since with {told.changed:.2f}); "
+        f"a window of waiting costs {loss.mean:.0f} +- {loss.std:.0f} {conf.currency}, "
+        f"acting {cost.mean:.0f} and passes with {told.chance.mean:.2f}: it pays with {probability:.2f}"
     )
     bar = conf.confidence - conf.hysteresis if evidence.wanted else conf.confidence
     return probability >= bar, sentence
@@ -67,7 +88,8 @@ def counterfactual(evidence: Evidence, conf: DecideConf, cost: Money, gained: Mo
     loss, brings = waiting(evidence, conf).mean, gained.mean
     if not all(map(math.isfinite, (loss, brings, cost.mean))):
         return "what the other choice would have come to is undecidable"
-    money, over = conf.currency, f"over {conf.horizon:g} windows"
+    money, planned = conf.currency, plan.plans(evidence, conf)
+    over = "by a window of waiting" if planned else f"over {conf.horizon:g} windows"
     if acts:
         net = f"the attempt costs {cost.mean:.0f} and brings back {brings:.0f} on average, failed gates included"
         return f"kept, the model is expected to lose {loss:.0f} {money} {over}; {net}"
@@ -77,6 +99,8 @@ def counterfactual(evidence: Evidence, conf: DecideConf, cost: Money, gained: Mo
 
 def _break_even(evidence: Evidence, conf: DecideConf, cost: Money) -> str:
     """From how many points to win on an attempt pays on average."""
+    if plan.plans(evidence, conf):
+        return f"{points_to_win(evidence, conf).mean:.1f} points to win are expected"
     if conf.point_value * conf.horizon == 0:
         return "no number of points would make it pay"
     expected, paid = points_to_win(evidence, conf).mean, gain(evidence, conf).mean

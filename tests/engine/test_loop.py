@@ -17,6 +17,7 @@ from engine.data.sources import ParquetSource
 from engine.data.tables import write_parquet
 from engine.loop import Loop
 from engine.records import Action, Outcome, Stage, Trial, Window
+from engine.replay import Replayed, replay
 from engine.train.sweep import LocalSearch, OnEpoch, OnTrial, SweepJob
 from tests.engine.world import DATA, LAST, WINDOWS, YOUNG, Answer, World, write
 
@@ -310,3 +311,19 @@ def test_the_answer_is_valid_json_without_nan(young: World) -> None:
         payloads = [row.payload for row in ledger.rows()]
     assert json.loads(json.dumps(payloads, allow_nan=False)) == payloads
     assert young.cycles()[YOUNG].monitor is not None
+
+
+def test_a_model_made_in_the_middle_of_a_change_is_followed_by_another(grown: World) -> None:
+    """Two attempts are measured by then, so the plan decides: the champion was trained on a window of each regime."""
+    assert grown.run("loop", "decide.planned=true", f"loop.until={LAST}") == 0
+    decision = grown.cycles()[LAST].decision
+    assert decision is not None
+    assert decision.action is not Action.KEEP
+    assert "the world has changed since with" in decision.reason
+    with grown.ledger() as ledger:
+        (row,) = [row for row in ledger.rows("decision") if row.window == LAST]
+        inputs = ledger.find(f"{row.id}:inputs")
+        assert inputs is not None
+        told = inputs.payload["evidence"]
+        assert replay(ledger, row).state is Replayed.EQUAL
+    assert (told["training"], [seen["age"] for seen in told["past"]][:2]) == (2, [1, 2])

@@ -66,8 +66,8 @@ def test_every_decision_and_verdict_of_a_loop_is_made_again_bit_for_bit(ended: t
 @pytest.mark.parametrize("policy", POLICIES)
 def test_numbers_that_json_lacks_do_not_hide_a_decision(ledger: Ledger, policy: str, bad: float) -> None:
     seen = evidence(realised=estimate(bad), track=(Seen(at=9, window=9, estimate=estimate(bad)),), wanted=1)
-    for learned in (False, True):
-        row = decided(ledger, seen, DecideConf(policy=policy, hysteresis=0.2, learned=learned))
+    for how in ({}, {"planned": False}, {"planned": False, "learned": True}):
+        row = decided(ledger, seen, DecideConf(policy=policy, hysteresis=0.2, **how))
         assert replay.replay(ledger, row).state is Replayed.EQUAL
 
 
@@ -80,8 +80,9 @@ def test_what_release_0_1_0_decided_is_made_again_bit_for_bit(ledger: Ledger, to
 
 
 def test_another_outcome_is_named(ledger: Ledger) -> None:
-    made = to_plain(decide(evidence(), DecideConf()))
-    inputs = {"evidence": evidence(), "conf": DecideConf(), "version": "1.2.3"}
+    conf = DecideConf(planned=False)
+    made = to_plain(decide(evidence(), conf))
+    inputs = {"evidence": evidence(), "conf": conf, "version": "1.2.3"}
     forged = ledger.append("decision", "forged", {**made, "action": "keep"}, inputs=inputs)
     done = replay.replay(ledger, forged)
     assert done.state is Replayed.DIFFERENT

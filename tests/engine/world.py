@@ -61,7 +61,7 @@ evaluate: {{n_resamples: 100, min_slice_rows: 100, metrics: [roc_auc_score, log_
 gate:
   rules: {{calibrated: {{kind: noninferiority, metric: log_loss, margin: 0.05}}}}
   shadow: {{holds: {{kind: noninferiority, metric: roc_auc_score, margin: 0.05}}}}
-decide: {{point_value: 100, review_cost: 300, staleness: 0.1, staleness_std: 0.1, hour_price: 0}}
+decide: {{point_value: 100, review_cost: 300, staleness: 0.1, staleness_std: 0.1, hour_price: 0, planned: false}}
 promote: {{cold_check: false}}
 validate: {{rows_low: 0.1}}
 """

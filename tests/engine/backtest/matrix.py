@@ -16,6 +16,7 @@ class Matrix:
     values: Sequence[Sequence[float]]  # model x window
     lag: int = 1
     shadow: int = 0
+    training: int = 1
     fails: frozenset[int] = frozenset()  # models that never pass
     greater_is_better: bool = True
     asked: list[tuple[int, int]] = field(default_factory=list)  # (model, window) that was measured

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.backtest.conf import KINDS, PLAYABLE, BacktestConf
+from engine.backtest.conf import KINDS, BacktestConf
 from engine.backtest.streams import StreamConf
 from engine.backtest.tuning import grid
 from engine.decide import POLICIES, DecideConf
@@ -34,8 +34,7 @@ def test_refusals(more: dict[str, Any], line: str) -> None:
 
 
 def test_whatever_can_be_played_can_be_tuned_and_simulated() -> None:
-    assert set(PLAYABLE) == {*POLICIES, "learned"}
-    for name in PLAYABLE:
+    for name in POLICIES:
         assert grid(name, DecideConf())
     for kind in KINDS:
         assert StreamConf(kind=kind).kind == kind

@@ -83,7 +83,7 @@ def test_the_track_begins_anew_with_a_champion_and_old_attempts_are_known() -> N
         told.append(evidence)
         return Choice(action=Action.RETUNE if evidence.index == 4 else Action.KEEP, reason="")
 
-    before = play(decaying(8), CONF, SPAN, lambda evidence: scripted(evidence, frozenset({3}))).attempts
+    before = play(decaying(8), CONF, SPAN, lambda evidence: scripted(evidence, frozenset({3})))
     play(decaying(8), CONF, SPAN, chooser, before)
     assert [[entry.window for entry in evidence.track] for evidence in told] == [
         [1],

@@ -49,6 +49,13 @@ def attempt(index: int = 5, **more: Any) -> Attempt:
     return Attempt(index=index, **(known | more))
 
 
+def before(*holdouts: int, value: float = 0.80) -> tuple[Seen, ...]:
+    """Champions that came before, each seen on its hold-out and the two windows after it, always with this value."""
+    return tuple(
+        Seen(at=at + k, window=at + k, estimate=estimate(value), age=1 + k) for at in holdouts for k in range(3)
+    )
+
+
 def tracked(*values: float | Estimate, index: int = 10, lag: int = 0, **more: Any) -> Evidence:
     """A champion of 0.80 that was seen with these values up to window `index - lag`; None of them is its hold-out."""
     estimates = [value if isinstance(value, Estimate) else estimate(value) for value in values]

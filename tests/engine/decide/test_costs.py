@@ -117,7 +117,7 @@ def test_undecidable_evidence_is_worth_an_undecidable_amount(unknown: dict[str, 
 
 
 def test_waiting_is_points_times_value_times_horizon_and_never_a_gain() -> None:
-    conf = DecideConf(point_value=70, horizon=5)
+    conf = DecideConf(point_value=70, horizon=5, planned=False)
     assert waiting(evidence(age=4), conf) == Money(mean=4 * 70 * 5, std=4 * 70 * 5)
     fresh = evidence(age=0, realised=estimate(0.82))
     assert waiting(fresh, conf) == Money(mean=0, std=0)

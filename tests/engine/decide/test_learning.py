@@ -14,7 +14,7 @@ from engine.decide.learning import CRITICAL, believed, passing, predicted
 from engine.records import Action
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
 
-CONF = DecideConf(learned=True, recovered=0.5, recovered_std=0.25, staleness=1.0, staleness_std=1.5)
+CONF = DecideConf(planned=False, learned=True, recovered=0.5, recovered_std=0.25, staleness=1.0, staleness_std=1.5)
 
 
 def made(lost: float | None, age: int, points: float, error: float = 0.003) -> Attempt:
@@ -93,6 +93,6 @@ def test_an_attempt_that_cannot_be_told_from_nothing_teaches_nothing() -> None:
 
 @pytest.mark.parametrize("unknown", [{"realised": None}, {"baseline": UNKNOWN}, {"realised": estimate(math.inf)}])
 def test_undecidable_evidence_never_acts(unknown: dict[str, object]) -> None:
-    decision = decide(evidence(age=50, **unknown), DecideConf(learned=True, confidence=0.01))
+    decision = decide(evidence(age=50, **unknown), DecideConf(planned=False, learned=True, confidence=0.01))
     assert decision.action is Action.KEEP
     assert math.isnan(decision.probability)

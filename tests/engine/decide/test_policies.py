@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import engine.decide
@@ -21,10 +22,13 @@ from engine.decide.conf import POLICY_NAMES
 from engine.decide.costs import acting, probability_of_paying
 from engine.decide.expected import gain, waiting
 from engine.records import Action, Decision, from_plain, to_plain
-from tests.engine.decide.evidence import attempt, estimate, evidence, tracked
+from tests.engine.decide.evidence import attempt, before, estimate, evidence, tracked
 from tests.engine.decide.test_costs import UNKNOWNS
 
-BAD = evidence(realised=estimate(0.60))  # twenty points lost: whoever may act, acts
+# Twenty points lost three windows ago: whoever may act, acts.
+BAD = tracked(0.80, 0.80, 0.60, 0.60, 0.60, age=4)
+TWICE = tuple(attempt(at, gain=estimate(0.001), age=1, passed=False) for at in (1, 2))  # from here on plans decide
+OLD = DecideConf(planned=False)  # as earlier releases decided
 FAILED = {"passed": False, "retuned": True}
 MODULES = sorted(module.name for module in pkgutil.iter_modules(engine.decide.__path__))
 ACTING = [name for name in POLICY_NAMES if name != "never"]
@@ -160,8 +164,20 @@ def test_money_of_a_decision_is_that_of_the_attempt_it_would_make() -> None:
 
 @pytest.mark.parametrize("confidence", [0.1, 0.5, 0.9])
 def test_it_acts_when_the_probability_reaches_the_confidence(confidence: float) -> None:
-    worse = [evidence(realised=estimate(0.80 - lost / 100), age=0) for lost in range(21)]
+    """After what was lost in two windows, of which a model made now has seen one."""
+    worse = [tracked(0.80, 0.80, 0.80, *[0.80 - lost / 100] * 2, age=4, attempts=TWICE) for lost in range(21)]
     decisions = [decide(seen, DecideConf(confidence=confidence)) for seen in worse]
+    probabilities = [d.probability for d in decisions]
+    assert np.diff(probabilities).min() > -0.001
+    assert [d.action is not Action.KEEP for d in decisions] == [p >= confidence for p in probabilities]
+    assert decisions[0].action is Action.KEEP
+    assert decisions[-1].action is not Action.KEEP
+
+
+@pytest.mark.parametrize("confidence", [0.1, 0.5, 0.9])
+def test_earlier_releases_acted_when_theirs_reached_it(confidence: float) -> None:
+    worse = [evidence(realised=estimate(0.80 - lost / 100), age=0) for lost in range(21)]
+    decisions = [decide(seen, DecideConf(confidence=confidence, planned=False)) for seen in worse]
     probabilities = [d.probability for d in decisions]
     assert probabilities == sorted(probabilities)
     assert [d.action is not Action.KEEP for d in decisions] == [p >= confidence for p in probabilities]
@@ -187,14 +203,26 @@ def test_a_dearer_attempt_a_cheaper_point_and_failed_gates_hold_it_back() -> Non
 
 def test_age_alone_can_pay() -> None:
     easy = evidence(realised=estimate(0.82), age=8)
-    assert decide(easy, DecideConf()).action is Action.RETRAIN
-    assert decide(dataclasses.replace(easy, age=1), DecideConf()).action is Action.KEEP
+    assert decide(easy, OLD).action is Action.RETRAIN
+    assert decide(dataclasses.replace(easy, age=1), OLD).action is Action.KEEP
+
+
+def test_age_alone_can_pay_where_attempts_have_shown_that_it_costs() -> None:
+    """Every third window an attempt won four points, and again three windows have passed, easy ones."""
+    known = tuple(attempt(at, gain=estimate(0.04), age=3) for at in (13, 16, 19))
+    seen = tracked(0.80, 0.81, 0.81, 0.82, index=22, age=2, attempts=known, past=before(12, 15, 18))
+    assert decide(seen, DecideConf()).action is not Action.KEEP
+    cheap = tuple(dataclasses.replace(one, gain=estimate(0.0)) for one in known)
+    assert decide(dataclasses.replace(seen, attempts=cheap), DecideConf()).action is Action.KEEP
 
 
 def test_the_reason_is_a_sentence_with_the_money() -> None:
-    decision = decide(BAD, DecideConf(currency="CHF"))
-    assert "a retrain would win +10.0 +-" in decision.reason
-    assert "(+20.0 lost, 1 windows old)" in decision.reason
+    decision = decide(dataclasses.replace(BAD, attempts=TWICE), DecideConf(currency="CHF"))
+    assert "a retrain would win +19.7 +-" in decision.reason
+    assert "(+20.0 lost, 4 windows old, the world has changed since with 1.00)" in decision.reason
+    once = decide(BAD, DecideConf(currency="CHF", planned=False))
+    assert "a retrain would win +10.0 +-" in once.reason
+    assert "(+20.0 lost, 4 windows old)" in once.reason
     assert f"waiting costs {decision.waiting.mean:.0f} +- {decision.waiting.std:.0f} CHF" in decision.reason
     assert f"it pays with {decision.probability:.2f}" in decision.reason
 

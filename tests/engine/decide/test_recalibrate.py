@@ -11,7 +11,7 @@ from engine.decide import DecideConf, Evidence, decide
 from engine.records import Action, Decision, Estimate, Option, from_plain, to_plain
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
 
-CONF = DecideConf(recalibrate=True)
+CONF = DecideConf(recalibrate=True, planned=False)  # as earlier releases decided
 PLAIN = DecideConf()
 
 
@@ -100,7 +100,7 @@ def test_earlier_recalibrations_set_its_own_chance_and_cost_alone() -> None:
 
 def test_learned_its_chance_follows_from_the_points_it_won() -> None:
     """Measured 50 standard errors above nothing, it passes for sure; 1 standard error above, seldom."""
-    learned = DecideConf(recalibrate=True, learned=True)
+    learned = DecideConf(recalibrate=True, planned=False, learned=True)
     assert offered(decide(losing(12, won(10)), learned)).gain.mean == pytest.approx(3000)
     assert offered(decide(losing(12, won(10, error=0.1)), learned)).gain.mean < 0.6 * 3000
     still = offered(decide(losing(12, won(0.0, 0.0)), learned))
@@ -110,19 +110,19 @@ def test_learned_its_chance_follows_from_the_points_it_won() -> None:
 def test_guards_hold_it_and_who_asks_is_answered() -> None:
     assert decide(losing(12, won(10), frozen="by hand"), CONF).action is Action.KEEP
     spaced = losing(12, won(10), attempts=(attempt(9, recalibrated=True),))
-    assert decide(spaced, DecideConf(recalibrate=True, min_spacing=3)).action is Action.KEEP
+    assert decide(spaced, DecideConf(recalibrate=True, planned=False, min_spacing=3)).action is Action.KEEP
     asked = decide(losing(12, won(10), asked="retune", asked_why="a rule"), CONF)
     assert asked.action is Action.RETUNE
 
 
 def test_patience_and_hysteresis_hold_for_it_too() -> None:
-    patient = DecideConf(recalibrate=True, patience=2)
+    patient = DecideConf(recalibrate=True, planned=False, patience=2)
     waits = decide(losing(12, won(10)), patient)
     assert (waits.action, waits.wanted) == (Action.KEEP, 1)
     assert decide(losing(12, won(10), wanted=1), patient).action is Action.RECALIBRATE
     near = losing(2, won(1.9), wanted=1)
     assert decide(near, CONF).action is Action.KEEP
-    assert decide(near, DecideConf(recalibrate=True, hysteresis=0.2)).action is Action.RECALIBRATE
+    assert decide(near, DecideConf(recalibrate=True, planned=False, hysteresis=0.2)).action is Action.RECALIBRATE
 
 
 @pytest.mark.parametrize("policy", ["calendar", "never", "performance", "upf", "drift"])

@@ -14,7 +14,7 @@ from engine.records import Action, Decision, from_plain, to_plain
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
 
 BAD = evidence(realised=estimate(0.60), attempts=(attempt(2, hours=100.0, retuned=True), attempt(5, hours=1.0)))
-CONF = DecideConf()
+CONF = DecideConf(planned=False)  # as earlier releases decided
 
 
 def test_every_option_has_its_cost_and_its_gain() -> None:
@@ -53,7 +53,7 @@ def test_the_sentence_after_keeping_says_from_where_on_it_would_pay() -> None:
         f"an attempt now would cost {cost:.0f} EUR and bring back 150 on average over 3 windows; "
         f"it pays from {cost / 150:.1f} points to win on, and 1.0 are expected"
     )
-    free = decide(seen, DecideConf(point_value=0.0)).counterfactual
+    free = decide(seen, DecideConf(planned=False, point_value=0.0)).counterfactual
     assert free.endswith("no number of points would make it pay")
 
 
@@ -69,7 +69,7 @@ def test_hysteresis_lowers_the_bar_once_it_wanted_to() -> None:
     seen = evidence(realised=estimate(0.748))
     probability = decide(seen, CONF).probability
     assert 0.4 < probability < 0.7
-    conf = DecideConf(confidence=0.7, hysteresis=0.3)
+    conf = DecideConf(planned=False, confidence=0.7, hysteresis=0.3)
     assert decide(seen, conf).action is Action.KEEP
     assert decide(dataclasses.replace(seen, wanted=1), conf).action is Action.RETRAIN
-    assert decide(dataclasses.replace(seen, wanted=1), DecideConf(confidence=0.7)).action is Action.KEEP
+    assert decide(dataclasses.replace(seen, wanted=1), DecideConf(planned=False, confidence=0.7)).action is Action.KEEP
