@@ -48,7 +48,8 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     data.rows, .blocked            rows of the window; checks that forbid it
     data.violations                checks of any severity that are not OK
     gate.rejected                  1 when a gate did not open, 0 when all did or wait; absent where none was asked
-    risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable
+    risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable;
+                                   none until labels of a window since its hold-out are in
     risk.expected_alarm            the same of losses expected without labels
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
@@ -74,7 +75,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
         metrics["drift.columns"] = float(drifted)
         metrics["drift.share"] = drifted / (len(columns) - undecidable) if len(columns) > undecidable else math.nan
         metrics["drift.undecidable"] = float(undecidable)
-        if cycle.monitor.risk is not None:
+        if cycle.monitor.risk is not None and cycle.monitor.risk.windows:  # before its first labels nothing is amiss
             metrics["risk.alarm"] = cycle.monitor.risk.outcome.number
         if cycle.monitor.expected_risk is not None:
             metrics["risk.expected_alarm"] = cycle.monitor.expected_risk.outcome.number

@@ -15,6 +15,7 @@ import pytest
 from engine import durable
 from engine.data.sources import ParquetSource
 from engine.data.tables import write_parquet
+from engine.items import Event
 from engine.loop import Loop
 from engine.records import Action, Outcome, Stage, Trial, Window
 from engine.replay import Replayed, replay
@@ -203,13 +204,22 @@ def test_a_rollback_that_cannot_be_done_is_said_and_the_loop_goes_on(grown: Worl
     assert (
         "2026-05: back asks for a rollback that cannot be done: production: there is no earlier champion" in answer.err
     )
-    assert [item.action for item in grown.cycles()["2026-05"].actions] == ["rollback"]
+    told = [(item.rule, item.action) for item in grown.cycles()["2026-05"].actions]
+    assert told == [("risk", "log"), ("back", "rollback")]
 
 
 def test_a_rule_on_the_time_of_this_cycle_sees_it(grown: World) -> None:
     rule = "+act.rules={slow: {metric: pipeline.seconds, threshold: 0.001}}"
     assert grown.run("loop", "loop.until=2026-05", rule) == 0
-    assert [item.rule for item in grown.cycles()["2026-05"].actions] == ["slow"]
+    assert [item.rule for item in grown.cycles()["2026-05"].actions] == ["risk", "slow"]
+
+
+def test_without_any_rule_of_ones_own_a_harmful_shift_is_told(grown: World) -> None:
+    """The world is another one from 2026-04 on. Before the first labels since its hold-out a model's risk is silent."""
+    assert grown.run("loop", "loop.until=2026-05", "decide=never") == 0
+    told = {name: [(item.rule, item.event) for item in cycle.actions] for name, cycle in grown.cycles().items()}
+    assert told == {"2026-02": [], "2026-03": [], "2026-04": [], "2026-05": [("risk", Event.RAISED)]}
+    assert grown.ask("alerts").code == 3
 
 
 class Killed(BaseException):
