@@ -2,7 +2,8 @@
 
 The first pass counts the rows between splitters, reference quantiles, so that both distribution functions are known
 exactly at every splitter. Kolmogorov-Smirnov and Kuiper: only ranges that could hold more than the largest difference
-at a splitter matter, a few per cent of the rows as a rule, and a second pass keeps the rows of these alone. The other
+at a splitter matter, a few per cent of the rows as a rule, and a second pass keeps the rows of these alone; where they
+are many, because large windows are alike, finer splitters come first (`refined`). The other
 rank statistics are sums over all rows: as many passes as the rows fill the memory that is given, each keeps the rows
 of its own range, sorts them and goes on with the sums. A range that holds one value needs no rows, whatever its count,
 and a range that holds too many of several values is split again at its own quantiles.
@@ -30,6 +31,7 @@ from kernels.sums import Groups, RankSums, SortedColumns
 MEMORY = 16_000_000
 """Values that the passes hold at a time, over all columns: 128 MB of float64, and a few times that while they work."""
 _SPLIT = 4096
+_FINE = 1 << 16  # pieces of all ranges of a column that are divided evenly
 _PIECE = 1 << 18  # rows that are made groups at a time: groups take three times their memory
 
 
@@ -108,6 +110,45 @@ def split(sides: Sequence[Side], names: Sequence[str], wanted: Any, memory: int)
         sides = [_recounted(side, grids) for side in sides]
 
 
+def refined(sides: Sequence[Side], names: Sequence[str], wanted: Any, memory: int) -> list[Side]:
+    """The sides, counted on grids so fine that few wanted rows are left; one pass a round.
+
+    Where both windows are large and alike, D is smaller than what a range of the first grid can hide, and nearly every
+    row would be wanted: as many passes as they fill `memory`. Of a path like D the ranges that reach its maximum have a
+    share that falls with the square of their size, so a round of even pieces spares nearly all of them. Rounds end
+    where two passes bring what is left, or where the last one has not halved it (values that repeat, long tails).
+    """
+    sides, before = list(sides), dict[str, int]()
+    while True:
+        grids = {}
+        for name in names:
+            grid, rows, single = ranges(sides, name)
+            left = wanted(sides, name) & ~single
+            n = int(rows[left].sum())
+            if n > 2 * memory and 2 * n < before.get(name, 2 * n + 1):
+                grids[name] = _divided(grid, left, min(_FINE, memory // 8))
+            before[name] = n
+        if not grids:
+            return sides
+        sides = [_recounted(side, grids) for side in sides]
+
+
+def _divided(grid: Any, chosen: Any, pieces: int) -> Any:
+    """The grid with about so many edges more, in even steps within the chosen ranges that have two finite ends."""
+    low, high = grid[:-1][chosen[1:-1]], grid[1:][chosen[1:-1]]
+    finite = np.isfinite(low) & np.isfinite(high)
+    low, high = low[finite, None], high[finite, None]
+    steps = np.arange(1, max(2, pieces // max(1, low.size)))
+    if grid.dtype.kind == "f":
+        part = steps / (steps.size + 1)
+        inner = (low * (1 - part) + high * part).astype(grid.dtype)
+    else:  # unsigned: a difference of two int64 may be none
+        start, width = low.astype(np.uint64), high.astype(np.uint64) - low.astype(np.uint64)
+        step = np.maximum(width // np.uint64(steps.size + 1), np.uint64(1))
+        inner = (start + np.minimum(steps.astype(np.uint64) * step, width)).astype(grid.dtype)
+    return np.union1d(grid, inner)
+
+
 def _recounted(side: Side, grids: dict[str, Any]) -> Side:
     fresh = passes.count(side.scan, LiveCounts.over(side.counts.names, grids, ()))
     numeric = side.counts.numeric | fresh.numeric
@@ -152,7 +193,8 @@ def rank_sums(
         mine = [name for name in names if (name in held) == (len(sides) == 1)]
         if not mine or sides[-1] is None:
             continue
-        done = split([side for side in sides if side is not None], mine, wanted, share)
+        done = [side for side in sides if side is not None]
+        done = split(done if full else refined(done, mine, wanted, share), mine, wanted, share)
         jobs = {}
         for name in mine:
             grid, rows, single = ranges(done, name)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kernels.drift import DriftTable, Profile, Reason, partition, passes
+from kernels.drift import DriftTable, Profile, Reason, fitting, partition, passes
 from kernels.drift.columns import NumericColumn
 from kernels.drift.passes import Batches
 from kernels.drift.values import RANK, STATISTICS, SUMMED
@@ -161,6 +161,34 @@ def test_ks_alone_brings_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pieces == fitted.compare(y, ("ks",))
     assert len(brought) == 1
     assert brought[0] < 20_000
+
+
+ALIKE: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "float64": lambda rng: rng.normal(size=150_000),
+    "float32": lambda rng: rng.normal(size=150_000).astype(np.float32),
+    "long tails": lambda rng: rng.standard_cauchy(150_000),
+    "int64": lambda rng: rng.integers(-(2**62), 2**62, 150_000),
+    "uint64": lambda rng: rng.integers(2**63 - 5, 2**64, 150_000, dtype=np.uint64),
+    "whole numbers": lambda rng: rng.normal(0, 3e4, 150_000).astype(np.int32),
+}
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_large_windows_that_are_alike_take_few_passes(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few splitters for so many rows, as 4096 are for a hundred million: all that may hide D would be 20 passes."""
+    monkeypatch.setattr(fitting, "SPLITTERS", 64)
+    run, memory = [], 15_000
+    gather, count = passes.gather, passes.count
+    monkeypatch.setattr(partition.passes, "gather", lambda *words: run.append("gather") or gather(*words))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(partition.passes, "count", lambda *words: run.append("count") or count(*words))  # type: ignore[func-returns-value]
+    x, y = ({"v": ALIKE[case](np.random.default_rng(seed))} for seed in (1, 2))
+    batches = in_batches(x, [70_000])
+    fitted = Profile.fit_batches(batches, memory=memory)
+    for statistics in (("ks",), ("kuiper",)):
+        run.clear()
+        pieces = fitted.compare_batches(in_batches(y, [9]), statistics, reference=batches, memory=memory)
+        assert_same(pieces, Profile.fit(x).compare(y, statistics))
+        assert len(run) <= 8, run  # of both windows, so half as many of each
 
 
 @pytest.mark.parametrize("bins", [10, 3, [-1.0, 0.0, 4.0]])
