@@ -68,7 +68,7 @@ class Predictor:
         from engine.train.scaled import unscaled
 
         rows = self.encoder.transform(table, labelled=False)
-        return predict(unscaled(self.model), rows, Task.REGRESSION)  # a regression's link is the output itself
+        return predict(unscaled(self.model), rows, None)
 
     def scaled(self, scaling: Scaling) -> Predictor:
         """The same network with this map behind it, in place of the one that was there."""

@@ -70,8 +70,8 @@ def build(model: ModelConf, spec: FeatureSpec, train: TrainConf, trusted: tuple[
             ) from error
 
 
-def predict(model: Any, data: Dataset, task: Task) -> np.ndarray:
-    """Predictions float64: (N,) probability or value, (N, C) probabilities; (0,) without rows.
+def predict(model: Any, data: Dataset, task: Task | None) -> np.ndarray:
+    """Predictions float64: (N,) probability or value, (N, C) probabilities; (0,) without rows. No task: raw outputs.
 
     The model is put in eval mode meanwhile; each of its modules is back in its own mode afterwards.
     """
@@ -84,7 +84,8 @@ def predict(model: Any, data: Dataset, task: Task) -> np.ndarray:
             part = slice(start, start + PREDICT_ROWS)
             numeric = as_tensor(data.numeric[part], device)
             categorical = as_tensor(data.categorical[part], device)
-            outputs.append(link(task, model(numeric, categorical)).cpu())
+            output = model(numeric, categorical)
+            outputs.append((output.double() if task is None else link(task, output)).cpu())
     return torch.cat(outputs).numpy()
 
 

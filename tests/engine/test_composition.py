@@ -124,7 +124,7 @@ def test_keys_that_are_not_set_in_a_copy(tmp_path: Path, key: str) -> None:
 def test_options_of_a_group(tmp_path: Path) -> None:
     paths = [f"file://{make_groups(tmp_path)}"]
     register()
-    assert options("model", paths) == ["broken", "digits", "mlp", "net", "resnet", "tabular"]
+    assert options("model", paths) == ["broken", "custom", "digits", "mlp", "net", "resnet", "tabular"]
     assert options("model/head", paths) == ["deep", "flat"]
     assert options("model/head") == options("model.width", paths) == options("nope") == []
 
