@@ -5,6 +5,7 @@ over a fixed horizon, from costs.py or from learning.py.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from engine.decide import costs, learning, plan
 from engine.decide.conf import DecideConf
@@ -12,39 +13,57 @@ from engine.decide.evidence import Evidence
 from engine.records import Money
 
 
-def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
-    """Points that a retrain would bring back, whether it passes its gate or not; NaN if undecidable."""
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Of an attempt made now; NaN where what was lost is undecidable."""
+
+    points: Money  # that a retrain would bring back, whether it passes its gate or not
+    waiting: Money  # what keeping the champion loses, for a window or over the horizon; the mean is never below 0
+    chance: Money  # probability that a challenger passes its gate
+    gain: Money  # what acting brings back, its chance to fail included
+    changed: float | None = None  # of a plan: probability that the world has changed and the champion not learned it
+
+
+def expected(evidence: Evidence, conf: DecideConf) -> Expected:
+    """All of it at once: with a plan, milliseconds."""
     if plan.plans(evidence, conf):
-        return plan.outlook(evidence, conf).points
-    return learning.predicted(evidence, conf) if conf.learned else costs.points_to_win(evidence, conf)
+        told = plan.outlook(evidence, conf)
+        loss = _at_least_nothing(told.saved)
+        return Expected(points=told.points, waiting=loss, chance=told.chance, gain=told.gained, changed=told.changed)
+    scale = conf.point_value * conf.horizon
+    if conf.learned:
+        points, passing = learning.predicted(evidence, conf), learning.passing(evidence, conf)
+        loss = _times(_at_least_nothing(points), scale)
+        return Expected(points=points, waiting=loss, chance=passing.chance, gain=_times(passing.points, scale))
+    points, chance = costs.points_to_win(evidence, conf), costs.chance_to_pass(evidence)
+    loss = _times(_at_least_nothing(points), scale)
+    return Expected(points=points, waiting=loss, chance=chance, gain=costs.product(chance, loss))
+
+
+def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
+    """`Expected.points`."""
+    return expected(evidence, conf).points
 
 
 def waiting(evidence: Evidence, conf: DecideConf) -> Money:
-    """Expected loss of keeping the champion for a window. A gain is no loss: the mean is never below 0."""
-    if plan.plans(evidence, conf):
-        return at_least_nothing(plan.outlook(evidence, conf).saved)
-    points, scale = points_to_win(evidence, conf), conf.point_value * conf.horizon
-    mean = points.mean if math.isnan(points.mean) else max(0.0, points.mean)
-    return Money(mean=mean * scale, std=points.std * scale)
+    """`Expected.waiting`."""
+    return expected(evidence, conf).waiting
 
 
 def chance_to_pass(evidence: Evidence, conf: DecideConf) -> Money:
-    """Probability that a challenger made now passes its gate."""
-    if plan.plans(evidence, conf):
-        return plan.outlook(evidence, conf).chance
-    return learning.passing(evidence, conf).chance if conf.learned else costs.chance_to_pass(evidence)
+    """`Expected.chance`."""
+    return expected(evidence, conf).chance
 
 
 def gain(evidence: Evidence, conf: DecideConf) -> Money:
-    """What acting brings back, its chance to fail included."""
-    if plan.plans(evidence, conf):
-        return plan.outlook(evidence, conf).gained
-    if not conf.learned:
-        return costs.product(costs.chance_to_pass(evidence), waiting(evidence, conf))
-    points, scale = learning.passing(evidence, conf).points, conf.point_value * conf.horizon
-    return Money(mean=points.mean * scale, std=points.std * scale)
+    """`Expected.gain`."""
+    return expected(evidence, conf).gain
 
 
-def at_least_nothing(money: Money) -> Money:
-    """Its mean is never below 0; NaN stays."""
+def _at_least_nothing(money: Money) -> Money:
+    """A gain is no loss: its mean is never below 0; NaN stays."""
     return money if math.isnan(money.mean) else Money(mean=max(0.0, money.mean), std=money.std)
+
+
+def _times(money: Money, scale: float) -> Money:
+    return Money(mean=money.mean * scale, std=money.std * scale)

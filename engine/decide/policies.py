@@ -10,7 +10,7 @@ from engine.decide import cara, recalibrate, watchers
 from engine.decide.conf import DecideConf
 from engine.decide.costs import probability_of_paying
 from engine.decide.evidence import Attempt, Evidence
-from engine.decide.expected import gain, waiting
+from engine.decide.expected import expected
 from engine.decide.forecast import upf
 from engine.decide.scope import cost_now, how
 from engine.decide.worth import cost_aware, counterfactual, options
@@ -54,7 +54,8 @@ def decide(evidence: Evidence, conf: DecideConf) -> Decision:
     choice = choose(evidence, conf)
     known = recalibrate.trained(evidence)
     offered = options(evidence, conf)
-    cost, brings = cost_now(known, conf), gain(known, conf)
+    brought = expected(known, conf)
+    cost, brings = cost_now(known, conf), brought.gain
     if choice.action is Action.RECALIBRATE:
         cost, brings = next((o.cost, o.gain) for o in offered if o.action is choice.action)
     return Decision(
@@ -63,7 +64,7 @@ def decide(evidence: Evidence, conf: DecideConf) -> Decision:
         policy=conf.policy,
         action=choice.action,
         reason=choice.reason,
-        waiting=waiting(known, conf),
+        waiting=brought.waiting,
         acting=cost,
         probability=probability_of_paying(brings, cost),
         currency=conf.currency,
