@@ -140,11 +140,8 @@ CODES = {  # of the disturbed command
 }
 
 
-def check(
-    truth: dict[str, Any], folder: Path, what: str, moments: list[int], seconds: float = 0.4
-) -> tuple[int, list[Any]]:
-    """Disturbed once in each of these epochs, counted over all processes; extra epochs begun, notes of the trials."""
-    sweep = Sweep(folder, seconds)
+def disturbed(sweep: Sweep, what: str, moments: list[int]) -> dict[str, Any]:
+    """What a sweep leads to that is disturbed at each of these moments, and goes on."""
     code = -1
     for moment in moments:
         sweep.start()
@@ -155,6 +152,15 @@ def check(
     if code:
         code, answer, err = sweep.run()
     assert code == 0, err
+    return answer
+
+
+def check(
+    truth: dict[str, Any], folder: Path, what: str, moments: list[int], seconds: float = 0.4
+) -> tuple[int, list[Any]]:
+    """Disturbed once in each of these epochs, counted over all processes; extra epochs begun, notes of the trials."""
+    sweep = Sweep(folder, seconds)
+    answer = disturbed(sweep, what, moments)
     assert answer["states"] == truth["states"]
     # `seconds` is a key of the model and so of the plan, but it changes nothing of what is trained
     assert answer["outcome"] == truth["outcome"]

@@ -19,7 +19,7 @@ from engine.train.sweep import SweepJob, TrialPlan, read_trial
 from engine.train.tune import RaySearch
 from tests.engine.train.made import MODEL, make_job, make_plan
 from tests.engine.train.pack.packing import lines, of, unpacked, weights
-from tests.engine.train.test_nothing_lost import CODES, Sweep, kill
+from tests.engine.train.test_nothing_lost import Sweep, disturbed
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[4]
@@ -151,14 +151,7 @@ def test_a_part_of_a_packed_sweep_is_killed_and_it_goes_on(
     what: str, truth: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     sweep = Sweep(tmp_path / "sweep", 0.3, "packed")
-    sweep.start()
-    sweep.wait_for(15)  # of 24: each pack is in its second or third epoch
-    kill(sweep, what)
-    code, answer, err = sweep.end()
-    assert code in CODES[what], err
-    if code:
-        code, answer, err = sweep.run()
-    assert code == 0, err
+    answer = disturbed(sweep, what, [15])  # of 24: each pack is in its second or third epoch
     assert (answer["states"], answer["outcome"]) == (truth["states"], truth["outcome"])
     trained = Counter((rate, epoch) for rate, epoch, _ in sweep.lines())
     extra = sum(trained.values()) - len(trained)
