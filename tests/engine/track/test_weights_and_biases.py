@@ -13,6 +13,7 @@ from engine.track.runs import group_of, run_id
 from engine.track.weights_and_biases import WandbTracker
 from tests.engine.report.fixtures import FIRST, LOOP, PRIMARY, SECOND, WINDOWS, year
 from tests.engine.track.offline import OfflineRun, read_runs
+from tests.patience import ENOUGH
 
 CONFIG = {"seed": 7, "ledger": {"url": "postgresql://me:hunter2@db/gate"}, "act": {"api_key": "hunter2"}}
 CYCLES = year()
@@ -21,7 +22,7 @@ HOST, ARGUMENT = "the-name-of-this-host", "+password=on-the-command-line"
 
 @pytest.fixture
 def tracker(tmp_path: Path, warnings: list[str]) -> Iterator[WandbTracker]:
-    made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append)
+    made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append, patience=ENOUGH)
     assert isinstance(made, WandbTracker)
     yield made
     made.finish()
@@ -39,7 +40,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Offli
         patch.setattr("socket.gethostname", lambda: HOST)
         patch.setattr("sys.argv", ["tidegate", ARGUMENT])
         warnings: list[str] = []
-        made = make_tracker(TrackConf(project="demo"), folder, warn=warnings.append)
+        made = make_tracker(TrackConf(project="demo"), folder, warn=warnings.append, patience=ENOUGH)
         for _ in range(2):
             resync(made, LOOP, CONFIG, CYCLES, lambda model: {"weights.safetensors": weights})
         assert warnings == []
@@ -228,7 +229,7 @@ def test_a_missing_artifact_file_is_one_line(tracker: WandbTracker, tmp_path: Pa
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, warnings: list[str]) -> None:
     (tmp_path / "loop").write_text("a file, not a folder")
-    made = WandbTracker(TrackConf(), tmp_path / "loop", warn=warnings.append)
+    made = WandbTracker(TrackConf(), tmp_path / "loop", warn=warnings.append, patience=ENOUGH)
     made.start(LOOP, {})
     made.cycle(CYCLES[0])
     made.cycle(CYCLES[1])
@@ -251,7 +252,7 @@ def test_online_that_fails_goes_on_offline(
 
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setattr(wandb, "init", unreachable)
-    made = make_tracker(TrackConf(), tmp_path, warn=warnings.append)
+    made = make_tracker(TrackConf(), tmp_path, warn=warnings.append, patience=ENOUGH)
     made.start(LOOP, {})
     made.cycle(CYCLES[0])
     made.cycle(CYCLES[1])
@@ -293,7 +294,7 @@ def test_online_only_with_a_key(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(wandb, "init", note)
-    made = make_tracker(TrackConf(mode=mode), tmp_path, warn=warnings.append)
+    made = make_tracker(TrackConf(mode=mode), tmp_path, warn=warnings.append, patience=ENOUGH)
     made.start(LOOP, {})
     made.cycle(dataclasses.replace(CYCLES[0], candidate=None))
     made.finish()
