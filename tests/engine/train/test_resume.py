@@ -256,8 +256,7 @@ def test_seconds_are_those_of_all_its_processes(
     keeper = make_keeper(job, plan)
     now = keeper.spent()
     trial = run_trial(job, plan, lambda epoch: True, keeper)
-    assert trial.seconds > kept.seconds + now
-    assert keeper.spent() - trial.seconds < 1.0
+    assert kept.seconds + now < trial.seconds <= keeper.spent()
 
 
 def test_odd_state_falls_back_to_a_start_anew_with_one_line(
