@@ -16,6 +16,7 @@ import pytest
 
 from engine import durable
 from engine.promote.chain import Row
+from tests.engine.deadly import killed
 from tests.engine.story import story
 from tests.engine.world import LAST, Answer, World, configure, make_world
 from tests.patience import ENOUGH, until
@@ -140,8 +141,10 @@ def trials(world: World) -> int:
 
 def test_sigkill(fresh: World, undisturbed: list[Any]) -> None:
     """In the middle of the founding sweep, and between two stages of a later window; then to the end."""
-    kill_when(fresh, lambda: trials(fresh) >= 1)
-    kill_when(fresh, lambda: rows_written(fresh.out / "ledger.db") >= 27)
+    killed(fresh, "loop", UNTIL, after=("replace", "trial.json", 1))
+    assert trials(fresh) == 1
+    killed(fresh, "loop", UNTIL, after=("commit", "ledger.db", 20))
+    assert 20 <= rows_written(fresh.out / "ledger.db") < len(undisturbed)
     assert fresh.run("loop", UNTIL) == 0
     assert story(proved(fresh)) == undisturbed
 
