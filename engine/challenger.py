@@ -231,7 +231,7 @@ def _sweep(decision: Decision, job: SweepJob, recipe: Recipe) -> Sweep:
 
 def _devices(train: TrainConf) -> float:
     """GPUs of a trial, or its CPUs where it trains on none; of all its processes."""
-    from engine.train.fit import accelerator  # torch: Ray starts meanwhile
+    from engine.train.inference import accelerator  # torch: Ray starts meanwhile
 
     on_gpu = train.accelerator == "gpu" or accelerator(train) == "gpu"
     return train.workers * ((train.gpus or 1.0) if on_gpu else float(train.threads))
