@@ -331,6 +331,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             first=made.params if made else None,
             watch=ports.look_on,
         )
+        ports.search.let_go()  # Ray ends while the model is judged
         answer = sweeps.answer(candidate) | {"space": {"keys": confs.space.texts, "points": confs.space.size}}
         sweeps.show(console, candidate)
         if not candidate.model:

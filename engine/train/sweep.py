@@ -142,8 +142,11 @@ class Search(Protocol):
         for are not among them.
         """
 
+    def let_go(self) -> None:
+        """Nothing is run any more: what `start` began may end. Must not block for long."""
+
     def close(self) -> None:
-        """End what `start` began."""
+        """End what `start` began, and wait for it."""
 
     @property
     def startup_seconds(self) -> float:
@@ -174,6 +177,9 @@ class LocalSearch:
     def start(self) -> None:
         """Let torch and Lightning be imported while windows are read."""
         self._warmup.start()
+
+    def let_go(self) -> None:
+        """Nothing to end."""
 
     def close(self) -> None:
         """Nothing runs any more."""

@@ -287,15 +287,20 @@ class RaySearch:
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
         return watch.away
 
-    def close(self) -> None:
-        """End the workers, and Ray where we started it."""
+    def let_go(self) -> None:
+        """End the workers, and let Ray end in the background where we started it: that takes it a second or two."""
         if self._thread is None:
             return
         self._closing.set()
         self._up.wait()
         self._crew.dismiss()
         self._down.set()
-        self._thread.join()
+
+    def close(self) -> None:
+        """End the workers, and Ray where we started it."""
+        self.let_go()
+        if self._thread is not None:
+            self._thread.join()
 
 
 def _import_tune() -> None:

@@ -28,6 +28,9 @@ class PackSearch:
         """Let torch and the kernels be imported while windows are read."""
         self._warmup.start()
 
+    def let_go(self) -> None:
+        """Nothing to end."""
+
     def close(self) -> None:
         """Nothing runs any more."""
         self._warmup.close()
