@@ -168,14 +168,15 @@ def opened(
             checked, foreign = check(config, composer, trusted)
             for remark in store.remarks():
                 console.warn(remark)
-            if not alone:  # Ray comes up while classes are imported; who may wait for a lease would only keep it idle
+            if not alone:  # Ray comes up, torch is imported; who may wait for a lease would only keep Ray idle
                 _start(search, watch, stack)
-            if foreign:
-                check_models(checked, lambda target: resolve(target, trusted))
         confs = confs_of(config, checked.space, trusted)
         if not archive.ledger_exists(config):
             with watch.lap("read"):
                 _check_founding(confs, source, names)
+        if foreign:
+            with watch.lap("start"):
+                check_models(checked, lambda target: resolve(target, trusted))
         ledger = stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
         if alone:
             with watch.lap("wait"):
@@ -330,6 +331,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             first=made.params if made else None,
             watch=ports.look_on,
         )
+        ports.search.let_go()  # Ray ends while the model is judged
         answer = sweeps.answer(candidate) | {"space": {"keys": confs.space.texts, "points": confs.space.size}}
         sweeps.show(console, candidate)
         if not candidate.model:

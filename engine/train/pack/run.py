@@ -17,10 +17,10 @@ import numpy as np
 from engine.errors import TidegateError
 from engine.records import Epoch, Trial, TrialState
 from engine.train.fault import fault_of
-from engine.train.fit import known_warnings, quieten
 from engine.train.loader import as_tensors
 from engine.train.pack.together import Again, Together
 from engine.train.pack.trial import Alone, PackedTrial
+from engine.train.scorer import known_warnings, quieten
 from engine.train.sweep import LocalSearch, SweepJob, TrialPlan, failed_trial, make_keeper, write_trial
 
 

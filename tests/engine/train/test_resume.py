@@ -167,7 +167,7 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
 
 def use(monkeypatch: pytest.MonkeyPatch, optimizer: Any, schedule: Any = None, base: Any = Optimized) -> None:
     chosen = type("Chosen", (base,), {"optimizer": optimizer, "schedule": staticmethod(schedule) if schedule else None})
-    monkeypatch.setattr("engine.train.fit.resolve", lambda target, trusted: chosen)
+    monkeypatch.setattr("engine.train.inference.resolve", lambda target, trusted: chosen)
 
 
 def make_other(folder: Path) -> SweepJob:

@@ -23,7 +23,7 @@ from engine.records import Epoch, Trial, TrialState
 from engine.scores import score
 from engine.train import tune_course, weights
 from engine.train.conf import SearchConf
-from engine.train.fit import build, predict
+from engine.train.inference import build, predict
 from engine.train.sweep import LocalSearch, SweepJob, best, read_trial
 from engine.train.tune import RaySearch
 from tests.engine.cluster.nodes import descendants
