@@ -22,8 +22,8 @@ demo: install  ## a year of flights, from raw data to a report
 	$(BIN)/python experiments/flights/prepare.py
 	$(BIN)/tidegate loop experiment=flights
 
-test: install  ## the test suite, a file at a time on two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+test: install  ## the test suite, a file at a time on two processes, long files first (tests/longest.txt)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 check: install  ## lint, format, strict types, import rules
 	$(BIN)/ruff check .
