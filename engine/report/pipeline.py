@@ -207,7 +207,7 @@ def _stages(last: PipelineMetrics) -> Markup | None:
             _known(flow.rows_per_second, lambda rate: words.number(rate, 0)),
             _known(flow.bytes_per_second / 1e6, lambda rate: words.number(rate)),
         )
-        for stage, flow in last.flows.items()
+        for stage, flow in sorted(last.flows.items())  # as the ledger will give them
     ]
     columns = ("stage", "time", "rows", "rows a second", "MB a second")
     return (
