@@ -71,6 +71,8 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         left = runner.left()
         if left:  # else nothing may ever be trained: Ray would only be waited for
             ports.search.start()
+            if config.search.backend == "ray":
+                console.note("Ray starts beside this; the first training waits for it, some seconds or a minute")
         try:
             with watch.lap("other"):
                 for cycle in runner.run():
@@ -87,7 +89,8 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     totals = shown(watch)
     console.timings(totals, watch.wall)
     champion = cycles[-1].champion_after if cycles else ""
-    console.note(f"in production: {champion[:12] or 'nothing'}; the report is {page}")
+    held = champion[:12] or "nothing, for no model has passed its gates"
+    console.note(f"in production: {held}; the report is {page}")
     answer = {
         "loop": config.loop.name,
         "windows": len(cycles),

@@ -10,6 +10,7 @@ a sweep alone, where it is followed live, has the system metrics of the machine 
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import time
@@ -143,6 +144,7 @@ class Writer:
     def _init(self, run: Run, *, stats: bool = False) -> Any:
         import wandb
 
+        logging.raiseExceptions = False  # a full disk is told of once, not with a traceback for each line of its log
         stage(self._staging(run.id))
         opened = wandb.init(
             entity=self._conf.entity,

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from engine import verbs
 from engine.loop import Loop
 from engine.records import Cycle, Trial, from_plain
 from engine.track.runs import run_id
+from engine.train.sweep import LocalSearch
 from tests.engine.track.offline import OfflineRun, read_runs
 from tests.engine.world import Answer, World
 
@@ -166,12 +168,14 @@ def test_a_loop_that_is_done_says_so_and_tells_nothing_again(old: World, monkeyp
     assert len(marks(old)) == len(before)
 
 
-def test_a_loop_that_goes_on_tells_what_is_new(grown: World) -> None:
+def test_a_loop_that_goes_on_tells_what_is_new(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "make_search", lambda config: LocalSearch(config.search))
     assert grown.run("loop", *OFFLINE, "loop.until=2026-04") == 0
     before = marks(grown)
-    answer = grown.ask("loop", *OFFLINE, "loop.until=2026-05")
+    answer = grown.ask("loop", *OFFLINE, "loop.until=2026-05", "search.backend=ray")
     assert answer.code == 0
     assert "nothing is left to do" not in answer.err
+    assert "\nRay starts beside this; the first training waits for it, some seconds or a minute\n" in answer.err
     page = run_id("world", "report")
     kept = {name: mark for name, mark in before.items() if page not in name}
     assert kept.items() <= marks(grown).items()
