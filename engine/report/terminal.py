@@ -86,6 +86,8 @@ class Console:
             self.note(f"  {item.severity} {item.rule}{event}: {item.message} -> {done}, {item.owner}")
         for acted in cycle.acted:
             self.note(f"  {acted.rule}: {said(acted)}")
+        for line in words.refusals(cycle.verdicts):
+            self.note(f"  {line}")
 
     @contextmanager
     def sweep(self, sweep: Sweep, total: int, budget: float | None = None) -> Iterator[Board]:
