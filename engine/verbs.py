@@ -32,6 +32,7 @@ from engine.setting import Confs, Ports
 from engine.telling import make_outbox
 from engine.timing import Stopwatch
 from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep, unsent
+from engine.track.told import name_of
 from engine.train.registry import described, resolve, trusted_packages
 from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
@@ -118,7 +119,7 @@ def published(config: Config, ports: Ports, cycles: Sequence[Cycle]) -> Path:
 def reviewed(cycle: Cycle, ports: Ports, plain: dict[str, Any], owner: str) -> Cycle:
     """Show a cycle on the terminal, and to the tracker where no command has shown it before."""
     ports.console.cycle(cycle)
-    if ports.tracker.knows(cycle.id):
+    if ports.tracker.knows(name_of(cycle)):
         return cycle
     with ports.watch.lap("track"):
         sweep = sweep_of(cycle, plain)

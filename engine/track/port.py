@@ -80,7 +80,7 @@ class Tracker(Protocol):
         """A sweep begins, alone or within a cycle that is told later: one run, and one a trial."""
 
     def knows(self, what: str) -> bool:
-        """Was this, a cycle by its id or a page by its digest, told in full by an earlier command of this loop."""
+        """Was this, a cycle by `name_of` or a page by its digest, told in full by an earlier command of this loop."""
 
     def cycle(self, cycle: Cycle) -> None:
         """One run: config, metric intervals, drift table, gate verdicts with reasons, money, timings."""

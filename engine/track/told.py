@@ -13,8 +13,14 @@ from pathlib import Path
 from engine import durable
 from engine.errors import TidegateError
 from engine.plain import digest
+from engine.records import Cycle
 
 FILE = "told.json"  # beside the offline runs
+
+
+def name_of(cycle: Cycle) -> str:
+    """Of all that a cycle says: a loop that was begun anew in the same folder says other things of the same window."""
+    return digest(cycle)
 
 
 class Told:

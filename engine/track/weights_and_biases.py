@@ -23,7 +23,7 @@ from engine.track.describe import steps_of
 from engine.track.port import BEST, SweepTracker, TrackConf
 from engine.track.runs import Artifact, Run, cycle_run, page_run, run_id, running_trial, sweep_run, trial_run
 from engine.track.settings import chosen_mode, own_folders
-from engine.track.told import Told
+from engine.track.told import Told, name_of
 from engine.track.wandb_writer import Writer
 
 PATIENCE = 20.0  # seconds that the end of a command waits for what has not been written
@@ -88,7 +88,7 @@ class WandbTracker:
     def cycle(self, cycle: Cycle) -> None:
         """One run of job type `cycle`, with the artifacts that were told since the cycle before."""
         self._complete_sweep()
-        self._new.append(cycle.id)
+        self._new.append(name_of(cycle))
         self._last, self._last_artifacts, self._waiting = cycle, tuple(self._waiting), []
         self._write_last()
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from engine.plain import digest
 from engine.track import TrackConf, make_tracker
-from engine.track.told import FILE, Told
+from engine.track.told import FILE, Told, name_of
 from engine.track.weights_and_biases import WandbTracker
 from tests.engine.report.fixtures import LOOP, year
 from tests.engine.track.offline import read_runs
@@ -50,14 +51,21 @@ def test_a_tracker_knows_what_another_one_has_told_in_full(tmp_path: Path, warni
     first.start(LOOP, {})
     first.cycle(cycle)
     first.page(NEW)
-    assert not first.knows(cycle.id)  # it is still being written
+    assert not first.knows(name_of(cycle))  # it is still being written
     first.finish()
     again = make_tracker(TrackConf(project="demo"), tmp_path, warn=warnings.append)
     again.start(LOOP, {})
-    assert [again.knows(what) for what in (cycle.id, later.id, digest(NEW), digest(OLD))] == [True, False, True, False]
+    assert [again.knows(what) for what in (name_of(cycle), name_of(later), digest(NEW), digest(OLD))] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    anew = dataclasses.replace(cycle, n_rows=cycle.n_rows + 1)  # the same window, in a loop that was begun again
+    assert not again.knows(name_of(anew))
     other = make_tracker(TrackConf(project="other"), tmp_path, warn=warnings.append)
     other.start(LOOP, {})
-    assert not other.knows(cycle.id)
+    assert not other.knows(name_of(cycle))
     assert warnings == []
 
 
@@ -70,9 +78,9 @@ def test_what_was_not_told_in_full_is_not_known(tmp_path: Path, warnings: list[s
     made.cycle(later)
     made.finish()
     assert len(warnings) == 1
-    assert not made.knows(cycle.id)
+    assert not made.knows(name_of(cycle))
     assert later.window in [run.name for run in read_runs(tmp_path)]
     made.start(LOOP, {})
     made.cycle(later)
     made.finish()
-    assert (made.knows(cycle.id), made.knows(later.id)) == (False, True)
+    assert (made.knows(name_of(cycle)), made.knows(name_of(later))) == (False, True)
