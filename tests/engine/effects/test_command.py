@@ -11,7 +11,7 @@ from engine.effects.channels import Sent, make_channels
 from engine.effects.command import LIST, SHOWN
 from engine.effects.conf import ChannelConf
 from tests.engine.effects.made import message
-from tests.patience import until
+from tests.patience import timed, until
 
 SOON = 60.0  # seconds
 
@@ -115,7 +115,9 @@ def test_after_its_time_it_is_ended_with_all_that_it_started(run: Callable[..., 
 
 
 def test_what_it_leaves_behind_does_not_hold_us_up(run: Callable[..., Sent], tmp_path: Path) -> None:
-    assert run("sleep 3600 & echo $! > child; exit 1").said == "exit 1"
+    sent, seconds = timed(lambda: run("sleep 3600 & echo $! > child; exit 1"), 4.0)
+    assert sent.said == "exit 1"
+    assert seconds < 4.0
     until(lambda: gone(int((tmp_path / "child").read_text())))
 
 

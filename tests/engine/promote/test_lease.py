@@ -127,7 +127,7 @@ def test_a_killed_holder_is_replaced_once(
         assert waiting == told or waiting[0].heard()[0] == "waiting", "the other one is told who was faster"
         assert holder.write(f"row {turn}") == ["wrote", f"row {turn}"]
     assert machine == "here" or shortest > seconds / 2, "a sign of life is never older than a quarter of the lease"
-    assert machine == "here" or longest < 2 * seconds + 5, "a busy machine may be slow once"
+    assert longest < (2 * seconds if machine != "here" else 25), "it looks every second; a busy machine may be slow"
     record_property(
         f"a dead worker is replaced once ({'seen to be gone' if machine == 'here' else 'by time'})",
         f"{rounds} of {rounds} killed, replaced within {longest:.1f} s, by a lease of {seconds:.0f} s",
