@@ -7,11 +7,15 @@ import random
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.memory import in_memory
+
+ROOT = Path(__file__).parent
+LONGEST = ROOT / "longest.txt"  # test files that take more than a few seconds, the longest first
 
 # Every run tries the same examples, however slow the machine is.
 settings.register_profile(
@@ -29,6 +33,13 @@ def ctrl_c_is_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, the longest before all: in the end no process is left alone with one of them."""
+    places = {ROOT / name: place for place, name in enumerate(LONGEST.read_text().splitlines())}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.hookimpl(tryfirst=True)

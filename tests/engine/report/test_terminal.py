@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 import pty
 import re
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.records import CheckOutcome, Cycle, Event, Severity, TrialState
+from engine.measured import PipelineMetrics
+from engine.records import CheckOutcome, Cycle, Event, Look, Outcome, Severity, TrialState
 from engine.report.board import Board
 from engine.report.row import COLUMNS, GAP, fit
 from engine.report.sweep import live
@@ -91,6 +93,26 @@ def test_a_blocked_window_and_an_action_say_why() -> None:
     assert "1 blocked" in lines[2]
     assert lines[3] == "  blocked by schema dest: no column"
     assert lines[5] == "  suspected auroc_low: roc_auc_score fell below 0.70 -> log, ml-oncall"
+
+
+def test_a_gate_that_does_not_open_says_why_under_the_row() -> None:
+    for number in (5, 7):
+        (verdict,) = (v for v in CYCLES[number].verdicts if v.outcome is not Outcome.PASS)
+        assert f"  gate offline {verdict.outcome.value}: {verdict.reason}" in told(cycles=(CYCLES[number],))
+    passed = told(cycles=(CYCLES[2],))
+    assert not any(line.startswith("  gate") for line in passed)
+    waits = dataclasses.replace(verdict, look=Look(number=1, most=3, spending="pocock", futility=0.05))
+    waiting = told(cycles=(dataclasses.replace(CYCLES[7], verdicts=(waits,)),))
+    assert not any(line.startswith("  gate") for line in waiting)
+
+
+def test_a_champion_below_its_floor_is_told_of_as_long_as_it_is() -> None:
+    found = [PipelineMetrics(window="w", currency="EUR", degraded_windows=lasts) for lasts in (0.0, 1.0, 2.0, math.nan)]
+    lines = told(cycles=tuple(dataclasses.replace(CYCLES[1], pipeline=one) for one in found))
+    assert [line for line in lines if "floor" in line] == [
+        "  below the floor of its own gate for 1 window: the model in production",
+        "  below the floor of its own gate for 2 windows: the model in production",
+    ]
 
 
 def test_a_warning_says_why_once_while_it_lasts() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +217,35 @@ def test_a_fault_of_wandb_is_one_line_and_nothing_else(
     assert "the service is gone" in line
     assert "\n" not in line
     assert "hunter2" not in line
+
+
+class FullDisk(logging.Handler):
+    """What the file of wandb's own log does where nothing can be written any more."""
+
+    tries = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tries += 1
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            self.handleError(record)
+
+
+def test_a_log_of_wandb_that_cannot_be_written_leaves_no_traceback(
+    tracker: WandbTracker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    full, log = FullDisk(), logging.getLogger("wandb")
+    log.addHandler(full)
+    try:
+        tracker.start(LOOP, CONFIG)
+        tracker.cycle(CYCLES[0])
+        tracker.finish()
+    finally:
+        log.removeHandler(full)
+    assert full.tries > 0
+    assert "Logging error" not in capsys.readouterr().err
 
 
 def test_a_missing_artifact_file_is_one_line(tracker: WandbTracker, tmp_path: Path, warnings: list[str]) -> None:
