@@ -159,7 +159,8 @@ def _harder(conf: StreamConf, seed: int) -> np.ndarray:
     if conf.kind not in ("harder", "partly"):
         return np.zeros(conf.windows)
     rng = np.random.default_rng([seed, KINDS.index(conf.kind), 1])
-    return np.abs(_jumps(rng, conf.windows, 1, conf.every, lambda: rng.choice([-conf.jump, conf.jump], 1))[:, 0])
+    path = _jumps(rng, conf.windows, 1, conf.every, lambda: rng.choice([-conf.jump, conf.jump], 1))
+    return np.asarray(np.abs(path[:, 0]))
 
 
 def _jumps(rng: np.random.Generator, n: int, f: int, every: float, jump: Callable[[], np.ndarray]) -> np.ndarray:

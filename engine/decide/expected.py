@@ -30,8 +30,14 @@ def expected(evidence: Evidence, conf: DecideConf) -> Expected:
     if plan.plans(evidence, conf):
         told = plan.outlook(evidence, conf)
         loss = _at_least_nothing(told.saved)
-        chances = {"chance": told.chance, "changed": told.changed, "stays": told.stays}
-        return Expected(points=told.points, waiting=loss, gain=told.gained, **chances)
+        return Expected(
+            points=told.points,
+            waiting=loss,
+            chance=told.chance,
+            gain=told.gained,
+            changed=told.changed,
+            stays=told.stays,
+        )
     scale = conf.point_value * conf.horizon
     if conf.learned:
         points, passing = learning.predicted(evidence, conf), learning.passing(evidence, conf)
