@@ -89,6 +89,7 @@ def _persistence(values: np.ndarray) -> float:
     moves = square > 0
     if not moves.any():
         return 0.0
-    seen = float(((off[:, 1:] * off[:, :-1]).sum(axis=1)[moves] / square[moves]).mean())
+    seen = float(np.mean((off[:, 1:] * off[:, :-1]).sum(axis=1)[moves] / square[moves]))
     likely = max(-1.0, min(1.0, (n * seen + 1) / (n - 4)))
-    return max(0.0, min(PERSISTENT, likely + UNSURE * math.sqrt((1 - likely * likely) / n)))
+    found: float = max(0.0, min(PERSISTENT, likely + UNSURE * math.sqrt((1 - likely * likely) / n)))
+    return found
