@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.train.model import Dropout
-from engine.train.pack.masks import draw, keep
+from engine.train.pack.masks import drop, drop_again, moved, silu_drop, silu_drop_backward
+from engine.train.pack.pointwise import WHOLE, same_bits
 from engine.train.pack.streams import StreamDropout
 
 aten = torch.ops.aten
@@ -57,34 +58,60 @@ class Room:
     def __init__(self, rows: int, layers: Sequence[Layer]) -> None:
         self.sums: list[Any] = [None] * len(layers)  # what activations are given
         self.outs: list[Any] = [None] * len(layers)  # what the next layer is given; of the last one: handed out
-        self._flat: list[Any] = [None] * len(layers)  # the same as arrays (n,)
-        self._bits: list[Any] = [None] * len(layers)
+        self._kept: list[Any] = [None] * len(layers)  # by dropout, a byte a number
         self._noise: list[Any] = [None] * len(layers)  # of torch's dropout
+        self._fused = [False] * len(layers)  # activation and dropout in one pass
         for i, layer in enumerate(layers):
             shape = (rows, layer.linear.out_features)
             if layer.activation is not None:
                 self.sums[i] = torch.empty(shape)
             if i < len(layers) - 1:
                 self.outs[i] = torch.empty(shape)
-                self._flat[i] = self.outs[i].view(-1).numpy()
             if isinstance(layer.dropout, Dropout):
-                self._bits[i] = np.empty(-(-shape[0] * shape[1] // 4), dtype=np.int64)
+                self._kept[i] = np.empty(shape[0] * shape[1], dtype=np.uint8)
+                whole = torch.get_num_threads() == 1 and shape[0] * shape[1] % WHOLE == 0
+                self._fused[i] = type(layer.activation) is nn.SiLU and whole and same_bits()
 
-    def draw(self, i: int, layer: Layer) -> None:
-        """What the layer drops, from its own stream."""
-        if self._bits[i] is None:
-            self._noise[i] = layer.dropout.noise(self.outs[i].shape, self.outs[i].dtype)
-        else:
-            draw(self._bits[i], layer.dropout.generator)
+    def forward(self, i: int, layer: Layer, out: Tensor) -> None:
+        """What follows the dense layer: `out` of its sums, or in place where it has no activation."""
+        drops = layer.drops
+        if drops and self._fused[i]:
+            least, scale = _share(layer.dropout)
+            with moved(layer.dropout.generator) as known:
+                silu_drop(_flat(self.sums[i]), known, least, scale, self._kept[i], _flat(out))
+            return
+        if layer.activation is not None:
+            FORWARD[type(layer.activation)](layer.activation, self.sums[i], out)
+        if drops and self._kept[i] is None:
+            self._noise[i] = layer.dropout.noise(out.shape, out.dtype)
+            out.mul_(self._noise[i])
+        elif drops:
+            least, scale = _share(layer.dropout)
+            with moved(layer.dropout.generator) as known:
+                drop(_flat(out), known, least, scale, self._kept[i])
 
-    def drop(self, i: int, layer: Layer) -> None:
-        """Some of outs[i], be it what the layer gives or its gradient."""
-        if self._bits[i] is None:
-            self.outs[i].mul_(self._noise[i])
-        else:
-            dropped = layer.dropout.dropped
-            scale = np.float32(65_536 / (65_536 - dropped))  # as in Dropout.noise
-            keep(self._flat[i], self._bits[i].view(np.int16), np.int16(dropped - 32_768), scale)
+    def backward(self, i: int, layer: Layer, gradient: Tensor) -> None:
+        """From the gradient of what `forward` gave to that of the sums, in place."""
+        drops = layer.drops
+        if drops and self._fused[i]:
+            _, scale = _share(layer.dropout)
+            silu_drop_backward(_flat(self.sums[i]), scale, self._kept[i], _flat(gradient))
+            return
+        if drops and self._kept[i] is None:
+            gradient.mul_(self._noise[i])
+        elif drops:
+            drop_again(_flat(gradient), _share(layer.dropout)[1], self._kept[i])
+        if layer.activation is not None:
+            BACKWARD[type(layer.activation)](layer.activation, self.sums[i], gradient)
+
+
+def _share(dropout: Dropout) -> tuple[np.int16, np.float32]:
+    """The least 16 bits that are kept, and what they are multiplied by, as in Dropout.noise."""
+    return np.int16(dropout.dropped - 32_768), np.float32(65_536 / (65_536 - dropout.dropped))
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().view(-1).numpy()
 
 
 class Chain:
@@ -118,11 +145,7 @@ class Chain:
             weight, bias = self.parameters[2 * i : 2 * i + 2]
             out = room.outs[i] if room.outs[i] is not None else x.new_empty(len(x), len(weight))
             torch.addmm(bias, x, weight.t(), out=room.sums[i] if layer.activation is not None else out)
-            if layer.activation is not None:
-                FORWARD[type(layer.activation)](layer.activation, room.sums[i], out)
-            if layer.drops:
-                room.draw(i, layer)
-                room.drop(i, layer)
+            room.forward(i, layer, out)
             x = out
         return x, room
 
@@ -139,10 +162,7 @@ class Chain:
             gradient = gradient.clone()
         start: Tensor | None = None
         for i, layer in reversed(list(enumerate(self.layers))):
-            if layer.drops:
-                room.drop(i, layer)
-            if layer.activation is not None:
-                BACKWARD[type(layer.activation)](layer.activation, room.sums[i], gradient)
+            room.backward(i, layer, gradient)
             given = room.outs[i - 1] if i else first
             torch.mm(gradient.t(), given, out=into[2 * i])
             torch.sum(gradient, 0, out=into[2 * i + 1])
