@@ -41,7 +41,7 @@ from engine.train.model import link
 from engine.train.registry import resolve
 
 PREDICT_ROWS = 65_536  # rows of one forward pass when predicting on a GPU
-CACHED_ROWS = 1_024  # on a CPU: their activations stay in its cache, and in little memory
+CACHED_ROWS = 512  # on a CPU: their activations stay in its cache, and in little memory
 
 
 @dataclass(frozen=True, kw_only=True)

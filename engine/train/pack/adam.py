@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.train.pack import mapped
 from engine.train.pack.pointwise import descend
 
 PLAIN = ("amsgrad", "maximize", "capturable", "differentiable")
@@ -59,7 +60,7 @@ def stacked_step(
 class Quick:
     """The steps of an optimizer; those of a fused Adam or AdamW without the search for its tensors at each.
 
-    The same torch function on the same tensors. The first step is the optimizer's own: it makes the state.
+    The same torch function on the same tensors, which lie in the optimizer's state.
     """
 
     def __init__(self, optimizer: Any) -> None:
@@ -84,14 +85,10 @@ class Quick:
         gradients = [parameter.grad for parameter in self._parameters]
         if not self._can or any(gradient is None for gradient in gradients):
             self._optimizer.step()
-        elif not self._state:
-            self._optimizer.step()
-            state = [self._optimizer.state[parameter] for parameter in self._parameters]
-            self._counts = torch.stack([known["step"] for known in state])  # counted at once
-            for known, count in zip(state, self._counts.unbind(), strict=True):
-                known["step"] = count
-            self._state = [[known[name] for known in state] for name in ("exp_avg", "exp_avg_sq", "step")]
         else:
+            if not self._state:
+                self._begin()
+            self._optimizer._opt_called = True  # as its own step says: schedules ask for it
             group = self._optimizer.param_groups[0]
             function = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
             first, second, steps = self._state
@@ -112,6 +109,18 @@ class Quick:
                     amsgrad=False,
                     maximize=False,
                 )
+
+    def _begin(self) -> None:
+        """Find the state; where there is none moments are made, in one piece. All steps are counted at once."""
+        state = [self._optimizer.state[parameter] for parameter in self._parameters]
+        fresh = [(known, p) for known, p in zip(state, self._parameters, strict=True) if not known]
+        moments = mapped.zeros(2, sum(p.numel() for _, p in fresh)).split([p.numel() for _, p in fresh], dim=1)
+        for (known, p), (first, second) in zip(fresh, moments, strict=False):
+            known.update(step=torch.tensor(0.0), exp_avg=first.view(p.shape), exp_avg_sq=second.view(p.shape))
+        self._counts = torch.stack([known["step"] for known in state])
+        for known, count in zip(state, self._counts.unbind(), strict=True):
+            known["step"] = count
+        self._state = [[known[name] for known in state] for name in ("exp_avg", "exp_avg_sq", "step")]
 
 
 def _numbers(group: Any) -> tuple[float, ...]:

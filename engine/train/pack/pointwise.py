@@ -19,14 +19,21 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-F, I = np.float32, np.int32  # Numba widens what it computes with; numbers must stay of 32 bits
+F, N = np.float32, np.int32  # Numba widens what it computes with; numbers must stay of 32 bits
 ZERO, ONE, HALF, INFINITY = F(0), F(1), F(0.5), F(np.inf)
 LEAST, MOST = F(-104), F(100)  # below, it is 0; above, infinity
 PER_LN2, LN2, REST = F(1.442695040888963407), F(-0.693145751953125), F(-1.428606765330187045e-06)
 C6, C5, C4, C3, C2 = (
-    F(c) for c in (0.000198527617612853646, 0.00139304355252534151, 0.00833336077630519867, 0.0416664853692054749, 0.166666671633720398)
+    F(c)
+    for c in (
+        0.000198527617612853646,
+        0.00139304355252534151,
+        0.00833336077630519867,
+        0.0416664853692054749,
+        0.166666671633720398,
+    )
 )
-BIAS, DIGITS, I1 = I(127), I(23), I(1)
+BIAS, DIGITS, SHIFT = N(127), N(23), N(1)
 WHOLE = 32  # numbers that torch's vector instructions take at a time; of what is left over it makes single ones
 
 
@@ -61,12 +68,12 @@ def _as_float(typing, bits):
 @njit(inline="always")
 def _exp(x):
     rounded = _round(F(x * PER_LN2))
-    power = I(rounded)
+    power = N(rounded)
     s = _fma(rounded, REST, _fma(rounded, LN2, x))
     u = _fma(_fma(_fma(_fma(_fma(C6, s, C5), s, C4), s, C3), s, C2), s, HALF)
     u = ONE + _fma(F(s * s), u, s)
-    half = I(power >> I1)
-    u = F(u * _as_float(I((half + BIAS) << DIGITS))) * _as_float(I((I(power - half) + BIAS) << DIGITS))
+    half = N(power >> SHIFT)
+    u = F(u * _as_float(N((half + BIAS) << DIGITS))) * _as_float(N((N(power - half) + BIAS) << DIGITS))
     u = ZERO if x < LEAST else u
     return INFINITY if x > MOST else u
 

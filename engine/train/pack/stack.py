@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.train.pack import mapped
 from engine.train.pack.adam import can, stacked_step
 
 ROWS = 64  # of a new stack: address space, not memory
@@ -33,8 +34,8 @@ class Stack:
         sizes = torch.tensor([0, *(parameter.numel() for parameter in own)]).cumsum(0).tolist()
         self.shapes = [parameter.shape for parameter in own]
         self.spans = list(itertools.pairwise(sizes))  # where each parameter lies in a row
-        self.weights = torch.empty(ROWS, sizes[-1])
-        self.moments = [torch.empty(ROWS, sizes[-1]) for _ in MOMENTS] if can(trial.optimizer, own) else None
+        self.weights = mapped.zeros(ROWS, sizes[-1])
+        self.moments = [mapped.zeros(ROWS, sizes[-1]) for _ in MOMENTS] if can(trial.optimizer, own) else None
         self.counts = torch.zeros(ROWS)  # steps
         self._trials: list[Any] = []
 
@@ -134,6 +135,6 @@ def trained(trial: Any) -> list[Tensor]:
 
 
 def _longer(matrix: Tensor) -> Tensor:
-    longer = matrix.new_empty(2 * len(matrix), *matrix.shape[1:])
+    longer = mapped.zeros(2 * len(matrix), *matrix.shape[1:])
     longer[: len(matrix)] = matrix
     return longer

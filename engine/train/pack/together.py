@@ -147,7 +147,7 @@ class Together:
         torch.set_num_threads(trials[0].conf.threads)
         began, used = perf_counter(), self._cpu()
         try:
-            for index, batches in enumerate(zip(*(trial.batches(aside=True) for trial in trials), strict=True)):
+            for index, batches in enumerate(zip(*(trial.batches() for trial in trials), strict=True)):
                 if self.stop.is_set():
                     return
                 for trial, loss in zip(trials, vector.step(index, batches), strict=True):
@@ -175,8 +175,7 @@ class Together:
                 by_hand = not why_not
                 if why_not and shape not in self._turns:  # where it is, its record says enough
                     trial.note(f"its steps go through autograd: {why_not}")
-                with self._by_hand.of(trial, shape) as step:
-                    trial.train_alone(self.stop, step)
+                self._by_hand.train(trial, shape, self.stop)
             else:
                 trial.train_alone(self.stop)
         except Ended:

@@ -30,6 +30,7 @@ from engine.train.fit import Fitted, Memory, Scorer, accelerator, known_warnings
 from engine.train.loader import TensorLoader
 from engine.train.pack import state, streams
 from engine.train.pack.aside import Aside
+from engine.train.pack.bare import bare
 from engine.train.paired import influence
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, record_trial
 
@@ -152,6 +153,7 @@ class PackedTrial:
         check_model(self.model)
         self.generator = torch.Generator().manual_seed(conf.seed + 1)
         streams.give(self.model, self.generator)
+        bare(self.model)
         metrics = (job.metric, *job.others)
         task = job.spec.task
         self.scorer = PackedScorer(
@@ -193,13 +195,10 @@ class PackedTrial:
 
     # ---- one epoch -------------------------------------------------------------------------------------------------
 
-    def batches(self, *, aside: bool = False) -> Iterator[Batch]:
-        """The rows of the coming epoch, in this trial's order; `aside`: which is not kept in memory meanwhile."""
+    def batches(self) -> Iterator[Batch]:
+        """The rows of the coming epoch, in this trial's order, which is not kept in memory meanwhile."""
         self._whole = False
         self.scorer.on_train_epoch_start(self.standing, self.model)
-        if not aside:
-            yield from self.standing.train_dataloader
-            return
         order = self.standing.train_dataloader.order()
         kind, size = order.dtype, order.element_size()
         self._order.put(order.numpy().tobytes())

@@ -65,7 +65,7 @@ def test_trials_keep_what_they_have_wherever_their_row_moves(monkeypatch: pytest
     stack.weights[4:] = torch.nan
     for i in (0, *stays):
         assert all(map(torch.equal, held(trials[i]), before[i]))
-    assert not trials[0] in stack
+    assert trials[0] not in stack
 
 
 def test_a_step_moves_the_rows_it_is_asked_for_alone() -> None:
