@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from engine.errors import one_line
+from engine.train.pack import mapped
 from engine.train.pack.byhand import ByHand
 from engine.train.pack.stack import Stack
 from engine.train.pack.trial import Ended, PackedTrial
@@ -101,6 +102,7 @@ class Together:
             parts += cut
         self._vectors = vectors
         self._unstack(groups)
+        mapped.trim()
         return parts
 
     def joins(self, trials: Sequence[PackedTrial]) -> None:
@@ -190,6 +192,7 @@ class Together:
         finally:
             trial.cpu_seconds += self._cpu() - used
         self._scored(trial, faults)
+        mapped.trim()
 
     def _scored(self, trial: PackedTrial, faults: dict[str, Exception]) -> None:
         used = self._cpu()
