@@ -92,6 +92,7 @@ class Pack:
         """Let trials join until the pack is full. False where none is left."""
         while len(self._running) < self._size and (plan := self._course.next()) is not None:
             self._join(plan, *self._notes(plan.id))
+            self._together.joins(self._running[-1:])
         return bool(self._running)
 
     def _join(self, plan: TrialPlan, *notes: str) -> None:
