@@ -27,7 +27,7 @@ BEATEN = {
     "mixed": ("calendar", "drift", "cusum"),
     "still": (),
     "harder": (),
-    "partly": ("calendar", "drift", "cusum"),
+    "partly": (),
 }
 
 

@@ -16,7 +16,7 @@ from engine.decide.plan import outlook
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence, tracked
 
 CONF = DecideConf()
-CURABLE = DecideConf(incurable=0.0)  # every change is cured by rows of its own
+DOUBTING = DecideConf(incurable=0.1)
 
 
 def served(past: Stream, champion: int, newest: int) -> Evidence:
@@ -90,7 +90,7 @@ def test_an_update_is_that_of_matrices() -> None:
 def test_the_odds_of_a_change_are_those_of_two_linear_models() -> None:
     """A hold-out and two windows after it: no change against one at the first of them, without ageing, in matrices."""
     seen = tracked(0.80, 0.74, 0.75, age=2)
-    belief = believed(seen, CURABLE)
+    belief = believed(seen, CONF)
     weight = {story.since: story.weight for story in belief.stories if not story.ageing}
     noise = 0.2**2 + (3 + 2 * max(0, np.median([6.0**2, 1.0**2]) / (2 * CHI_SQUARE_MEDIAN) - 0.2**2)) / 5
     y, level = np.array([-80.0, -74.0, -75.0]), 20.0**2
@@ -120,7 +120,7 @@ def test_the_odds_of_what_stays_against_what_is_cured_are_stated_until_an_attemp
 
 def told_by(seen: Evidence, kind: str) -> float:
     """Weight of the stories without ageing in which the level rose and nothing changed, or the other way."""
-    stories = [story for story in believed(seen, CONF).stories if not story.ageing]
+    stories = [story for story in believed(seen, DOUBTING).stories if not story.ageing]
     if kind == "rose":
         return sum(story.weight for story in stories if story.risen is not None and story.since is None)
     return sum(story.weight for story in stories if story.since is not None and story.risen is None)
