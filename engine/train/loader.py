@@ -8,7 +8,7 @@ seen.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -74,13 +74,27 @@ class TensorLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # A generator draws at the first next(), not at iter(): Lightning calls iter() before it tells the epoch.
+        order = self.order()
+        yield from self.batches(lambda start, end: order[start:end])
+
+    def order(self) -> Tensor:
+        """Rows (N,) in the order of the coming pass, int32 where that holds them: the numbers are the same."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.tensors[0]), generator=generator).to(self.tensors[0].device)
+        rows = len(self.tensors[0])
+        kind = torch.int32 if rows < 2**31 else torch.int64
+        return torch.randperm(rows, generator=generator, dtype=kind).to(self.tensors[0].device)
+
+    def batches(self, part: Callable[[int, int | None], Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        """One pass in the order of which `part` gives some: from, to (None: the end)."""
+        for span in self.spans():
+            rows = self._part(part(*span))
+            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+
+    def spans(self) -> Iterator[tuple[int, int | None]]:
+        """Where each batch lies in the order of a pass: from, to (None: the end)."""
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         for start in starts:
-            end = None if start == starts[-1] else start + self.batch_size
-            rows = self._part(order[start:end])
-            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+            yield start, None if start == starts[-1] else start + self.batch_size
 
     def _part(self, rows: Tensor) -> Tensor:
         if self.parts == 1:

@@ -10,6 +10,7 @@ from engine.records import Trial
 from engine.train import capacity
 from engine.train.conf import SearchConf
 from engine.train.course import Course
+from engine.train.pack.device import on_gpu
 from engine.train.pack.run import Pack
 from engine.train.pack.sizes import size
 from engine.train.pack.together import Together
@@ -35,7 +36,9 @@ class PackSearch:
         course = Course(self.conf, job, on_epoch, on_trial)
         together = Together(self.conf.workers or capacity.cpus())
         try:
-            Pack(course, together, size(self.conf), LocalSearch(self.conf)).all()
+            packs = 1 if self.conf.pack == "auto" else None
+            most = size(self.conf, gpu=on_gpu(plan.train for plan in job.plans))
+            Pack(course, together, most, LocalSearch(self.conf), packs=packs).all()
         finally:
             together.close()
         return course.close()
