@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from threading import Event
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,10 @@ class GpuVector(Vector):
         Unvectorised: they cannot be vectorised; then nothing of theirs has changed.
     """
 
-    def __init__(self, trials: Sequence[PackedTrial]) -> None:
+    def __init__(self, trials: Sequence[PackedTrial], proven: WeakSet[PackedTrial] | None = None) -> None:
+        """`proven`: trials whose steps together were compared with those alone before; these come to be among them."""
         self.trials = list(trials)
+        self._proven = WeakSet[PackedTrial]() if proven is None else proven
         self.device = self.trials[0].device
         where = self.device.torch
         self._models = [trial.model for trial in self.trials]
@@ -70,7 +73,7 @@ class GpuVector(Vector):
         optimizers = [trial.optimizer for trial in self.trials]
         stackable = all(can(o, parameters) for o, parameters in zip(optimizers, self._own, strict=True))
         self.adam = CapturableAdam(optimizers, self._matrix, self._spans) if stackable else None
-        self._steps = graph.Steps(self, graph.graphs_of(self.device))
+        self._steps = graph.Steps(graph.graphs_of(self.device))
 
     def _together(self, layers: list[Any]) -> nn.Module:
         return counted.CountedTogether(layers, self._draws)
@@ -88,7 +91,7 @@ class GpuVector(Vector):
         for index, (start, end) in enumerate(loaders[0].spans()):
             if stop.is_set():
                 return False
-            losses.append(self._steps.step(index, orders[:, start:end]))
+            losses.append(self._steps.step(self, index, orders[:, start:end]))
             if by_step:  # a schedule that moves now is a word from here
                 self._tell(index, losses.pop().cpu())
         for index, found in enumerate(torch.stack(losses).cpu() if losses else ()):
@@ -171,18 +174,23 @@ class GpuVector(Vector):
             trial.optimizer.step()
 
     def _compare(self, part: slice) -> None:
-        """Two steps of a part of the trials are those of each alone."""
+        """Two steps of a part of the trials are those of each alone; of those that are new among them."""
+        if self._proven.issuperset(self.trials[part]):
+            return
         batch: Batch = tuple(tensor[:PROBE_ROWS] for tensor in self.trials[0].standing.train_dataloader.tensors)
         columns = [column.expand(part.stop - part.start, *column.shape) for column in batch]
         for index in range(2):
             losses = self._differentiate(index, columns, part)
         for row, trial in enumerate(self.trials[part]):
+            if trial in self._proven:
+                continue
             model = copy.deepcopy(trial.model)
             for index in range(2):  # the second one finds what the first has left behind
                 alone = trial.loss(model, batch, index)
             trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
             there = torch.cat([g.reshape(-1) for g in torch.autograd.grad(alone, trained)])
             agree(trial, (losses[row], alone.detach()), (self._gradients[row], there))
+        self._proven.update(self.trials[part])
 
     def apart(self) -> None:
         """Give every trial parameters and optimizer state of its own again."""
@@ -199,6 +207,7 @@ class GpuVectors:
     def __init__(self) -> None:
         self._vectors: dict[tuple[PackedTrial, ...], GpuVector] = {}
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
+        self._proven = WeakSet[PackedTrial]()
 
     def parts(self, trials: Sequence[PackedTrial]) -> Iterator[tuple[list[PackedTrial], GpuVector | None]]:
         """The trials by shape, and what trains each part together; None where its trials take turns."""
@@ -213,7 +222,7 @@ class GpuVectors:
     def _vector(self, shape: Any, group: list[PackedTrial]) -> GpuVector | None:
         if tuple(group) not in self._vectors and len(group) > 1 and shape not in self._turns:
             try:
-                self._vectors[tuple(group)] = GpuVector(group)
+                self._vectors[tuple(group)] = GpuVector(group, self._proven)
             except Unvectorised as why:
                 self._turns[shape] = str(why)
         if shape in self._turns:

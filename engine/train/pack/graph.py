@@ -99,21 +99,23 @@ class Unread:
 
 
 class Steps:
-    """The steps of a GpuVector, launched or replayed."""
+    """The steps of one GpuVector, launched or replayed. It is handed in each time: held, it would not go with its
+    trials, but when Python finds the circle.
+    """
 
-    def __init__(self, vector: GpuVector, graphs: Graphs | None) -> None:
-        self._vector, self._graphs = vector, graphs
+    def __init__(self, graphs: Graphs | None) -> None:
+        self._graphs = graphs
         self._rows = torch.empty(0)  # what a graph reads, (K, B)
         self._count = 0  # of batches of that size
         self._launched: list[float] = []  # seconds
         self._replayed: list[float] = []
         self._replay: Callable[[], None] | None = None
         self._losses = torch.empty(0)  # what it writes
-        self._settled = graphs is None or vector.adam is None
+        self._settled = graphs is None
 
-    def step(self, index: int, rows: Tensor) -> Tensor:
+    def step(self, vector: GpuVector, index: int, rows: Tensor) -> Tensor:
         """One step of every trial on rows (K, B) of its own; losses (K,)."""
-        vector, graphs = self._vector, self._graphs
+        graphs = self._graphs
         if not self._rows.numel():
             self._rows = torch.empty_like(rows)
         if self._settled and self._replay is None:
@@ -124,42 +126,41 @@ class Steps:
         vector.adam.refresh()
         self._rows.copy_(rows)
         if self._replay is not None:
-            return self._replays(graphs, index)
+            return self._replays(vector, graphs, index)
         began = graphs.clock() if self._count > WARM else 0.0
         losses = graphs.launch(lambda: vector.launch(index, self._rows))
         if self._count > WARM:
             self._launched.append(graphs.clock() - began)
         if vector.tile < len(vector.trials):
-            self._settle("memory holds no step of all")
+            self._settle(vector, "memory holds no step of all")
         elif len(self._launched) == TIMED:
-            self._capture(graphs)
+            self._capture(vector, graphs)
         return losses
 
-    def _capture(self, graphs: Graphs) -> None:
+    def _capture(self, vector: GpuVector, graphs: Graphs) -> None:
         try:
-            self._replay, self._losses = graphs.capture(lambda: self._vector.whole(Unread("batch_idx"), self._rows))
+            self._replay, self._losses = graphs.capture(lambda: vector.whole(Unread("batch_idx"), self._rows))
         except Exception as error:  # whatever a user's step does that cannot be captured
-            self._settle(f"not captured ({one_line(f'{type(error).__name__}: {error}', 120)})")
+            self._settle(vector, f"not captured ({one_line(f'{type(error).__name__}: {error}', 120)})")
 
-    def _replays(self, graphs: Graphs, index: int) -> Tensor:
+    def _replays(self, vector: GpuVector, graphs: Graphs, index: int) -> Tensor:
         assert self._replay is not None
         if self._settled:
             self._replay()
         elif self._count <= WARM + TIMED + PROVEN:
-            return self._proven(index)
+            return self._proven(vector, index)
         else:
             began = graphs.clock()
             self._replay()
             self._replayed.append(graphs.clock() - began)
         losses = self._losses.clone()
         if len(self._replayed) == TIMED and not self._settled:
-            self._choose()
+            self._choose(vector)
         return losses
 
-    def _proven(self, index: int) -> Tensor:
+    def _proven(self, vector: GpuVector, index: int) -> Tensor:
         """The step twice: replayed, and then launched from where it began, which is what counts."""
         assert self._replay is not None
-        vector = self._vector
         before = [tensor.clone() for tensor in vector.state]
         self._replay()
         found = [self._losses.clone(), *(tensor.clone() for tensor in vector.state)]
@@ -169,23 +170,23 @@ class Steps:
         try:
             agree(vector.trials[0], *zip(found, [losses, *vector.state], strict=True))
         except Unvectorised:
-            self._settle("captured, it is another step")
+            self._settle(vector, "captured, it is another step")
         return losses
 
-    def _choose(self) -> None:
+    def _choose(self, vector: GpuVector) -> None:
         launched, replayed = median(self._launched), median(self._replayed)
         times = f"{1e3 * replayed:.3g} ms a step, launched one by one {1e3 * launched:.3g}"
         if replayed >= launched:
-            self._settle(f"a graph takes {times}")
+            self._settle(vector, f"a graph takes {times}")
             return
         self._settled = True
-        self._say(f"a CUDA graph: {times}")
+        self._say(vector, f"a CUDA graph: {times}")
 
-    def _settle(self, why: str) -> None:
+    def _settle(self, vector: GpuVector, why: str) -> None:
         """Steps are launched from here on."""
         self._settled, self._replay, self._losses = True, None, torch.empty(0)
-        self._say(f"launches one by one: {why}")
+        self._say(vector, f"launches one by one: {why}")
 
-    def _say(self, what: str) -> None:
-        for trial in self._vector.trials:
+    def _say(self, vector: GpuVector, what: str) -> None:
+        for trial in vector.trials:
             trial.note_once("its pack steps by ", what)

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from engine.records import Epoch, TrialState
+from engine.train import sweep
 from engine.train.conf import TrainConf
 from engine.train.pack import device, gpu, together
 from engine.train.pack.device import Device, Rows
@@ -117,6 +118,40 @@ def test_a_pack_on_a_gpu_goes_on_where_it_was_killed(
     again = packed(make_job(tmp_path / "job", *plans))
     assert gap(again, whole) <= CURVE
     assert any("it went on from epoch" in note for trial in again for note in trial.notes)
+
+
+@pytest.mark.usefixtures("pretended")
+def test_a_trial_is_compared_with_itself_alone_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often others leave and join; and one that is another together is found whenever it joins."""
+    compared: list[str] = []
+    real = gpu.agree
+
+    def agree(trial: Any, *pairs: Any) -> None:
+        compared.append(trial.plan.id)
+        real(trial, *pairs)
+
+    monkeypatch.setattr(gpu, "agree", agree)
+    plans = [make_plan(i, lr=(0.05, 1e-6)[i % 2], seed=i, max_epochs=4) for i in range(8)]
+    trials = packed(make_job(tmp_path / "asha", *plans), "4", scheduler="asha", grace_period=1)
+    assert TrialState.STOPPED in {trial.state for trial in trials}
+    assert sorted(compared) == [plan.id for plan in plans]
+
+    def built(job: Any, plan: Any) -> Any:
+        model = sweep.built(job, plan)
+        vars(model)["_factor"] = 2.0 if plan.id == "trial-003" else 1.0  # where no look at attributes finds it
+        return model
+
+    monkeypatch.setattr("engine.train.pack.trial.built", built)
+    monkeypatch.setattr("tests.engine.train.pack.packing.Own.loss", _by_factor)
+    plans = [make_plan(i, of("Own"), seed=i, max_epochs=1) for i in range(5)]
+    trials = packed(make_job(tmp_path / "own", *plans, trusted=("tests",)), "2")
+    assert [bool(trial.notes) for trial in trials] == [False, False, True, True, True]
+    assert trials[3].notes[0] == "not vectorised: its loss or gradient is another one together than alone"
+
+
+def _by_factor(self: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    factor: float = vars(self).get("_factor", 1.0)
+    return factor * torch.nn.functional.binary_cross_entropy_with_logits(output, target)
 
 
 @pytest.mark.usefixtures("pretended")
