@@ -1,9 +1,8 @@
 """AdamW (or Adam) of K trials in one pass: each with its own learning rate, betas, epsilon and weight decay.
 
-Weights, gradients and both moments are matrices (K, P), a row a trial; the operations are those of torch's AdamW
-(Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2), so that a trial differs from one alone
-by the rounding of float32. The optimizers of the trials stay what they are: their state are views of the matrices, and
-schedules and checkpoints read and write it there.
+Weights and both moments are matrices (K, P), a row a trial (stack.py); the step is that of torch's AdamW (Loshchilov &
+Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2), compiled, so that it needs no memory beside them. A
+trial differs from one alone by the rounding of float32. Differences and powers are taken in float64.
 """
 
 from __future__ import annotations
@@ -11,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from engine.train.pack import mapped
+from engine.train.pack.pointwise import descend
 
 PLAIN = ("amsgrad", "maximize", "capturable", "differentiable")
 
@@ -30,49 +33,34 @@ def _is(one: Tensor, other: Tensor) -> bool:
     return one is other
 
 
-class StackedAdam:
-    """One step of all. `weights` (K, P) is written to in place."""
+def stacked_step(
+    groups: Sequence[Any],
+    counts: Tensor,
+    weights: Tensor,
+    moments: Sequence[Tensor],
+    spans: Sequence[tuple[int, int]],
+    gradients: Sequence[Tensor],
+) -> None:
+    """One step of K trials down their gradients, (K, *shape) each, which lie in a row where `spans` says.
 
-    def __init__(self, optimizers: Sequence[Any], weights: Tensor, spans: Sequence[tuple[int, int]]) -> None:
-        """`spans`: where each parameter lies in a row."""
-        self._weights = weights
-        self._groups = [optimizer.param_groups[0] for optimizer in optimizers]
-        self._first, self._second = torch.zeros_like(weights), torch.zeros_like(weights)
-        self._steps = torch.zeros(len(weights))
-        for row, optimizer in enumerate(optimizers):
-            for parameter, (start, end) in zip(self._groups[row]["params"], spans, strict=True):
-                known = optimizer.state[parameter]
-                for name, matrix in (("exp_avg", self._first), ("exp_avg_sq", self._second)):
-                    view = matrix[row, start:end].view(parameter.shape)
-                    if name in known:
-                        view.copy_(known[name])
-                    known[name] = view
-                if "step" in known:
-                    self._steps[row] = known["step"]
-                known["step"] = self._steps[row]
-
-    def step(self, gradients: Tensor, part: slice = slice(None)) -> None:
-        """One step of a part of the trials down their gradients, which are not kept."""
-        groups, weights = self._groups[part], self._weights[part]
-        first, second = self._first[part], self._second[part]
-        rate, decay, eps, beta1, beta2 = (_column(values) for values in zip(*map(_numbers, groups), strict=True))
-        coupled = _column([0.0 if group["decoupled_weight_decay"] else group["weight_decay"] for group in groups])
-        self._steps[part] += 1
-        steps = self._steps[part].double()[:, None]
-        with torch.no_grad():
-            if coupled.any():
-                gradients = gradients + coupled.float() * weights
-            weights.mul_((1 - rate * decay).float())
-            first.lerp_(gradients, (1 - beta1).float().expand_as(gradients))
-            second.mul_(beta2.float()).addcmul_(gradients * (1 - beta2).float(), gradients)
-            below = second.sqrt().div_((1 - beta2**steps).sqrt().float()).add_(eps.float())
-            weights.sub_(torch.div(first, below, out=below).mul_((rate / (1 - beta1**steps)).float()))
+    `weights` and both `moments`, (K, P) float32 and contiguous, are written to in place, and `counts` (K,) of steps.
+    """
+    rate, decay, eps, beta1, beta2 = np.array([_numbers(group) for group in groups]).T
+    coupled = np.array([group["decoupled_weight_decay"] for group in groups]) == 0
+    counts += 1
+    steps = counts.double().numpy()
+    numbers = (1 - rate * decay * ~coupled, decay * coupled, beta1, 1 - beta1, beta2, 1 - beta2)
+    last = (np.sqrt(1 - beta2**steps), eps, rate / (1 - beta1**steps))
+    table = np.column_stack((*numbers, *last)).astype(np.float32)
+    arrays = [matrix.numpy() for matrix in (weights, *moments)]
+    for (start, _), gradient in zip(spans, gradients, strict=True):
+        descend(*arrays, start, gradient.reshape(len(groups), -1).contiguous().numpy(), table)
 
 
 class Quick:
     """The steps of an optimizer; those of a fused Adam or AdamW without the search for its tensors at each.
 
-    The same torch function on the same tensors. The first step is the optimizer's own: it makes the state.
+    The same torch function on the same tensors, which lie in the optimizer's state.
     """
 
     def __init__(self, optimizer: Any) -> None:
@@ -97,14 +85,10 @@ class Quick:
         gradients = [parameter.grad for parameter in self._parameters]
         if not self._can or any(gradient is None for gradient in gradients):
             self._optimizer.step()
-        elif not self._state:
-            self._optimizer.step()
-            state = [self._optimizer.state[parameter] for parameter in self._parameters]
-            self._counts = torch.stack([known["step"] for known in state])  # counted at once
-            for known, count in zip(state, self._counts.unbind(), strict=True):
-                known["step"] = count
-            self._state = [[known[name] for known in state] for name in ("exp_avg", "exp_avg_sq", "step")]
         else:
+            if not self._state:
+                self._begin()
+            self._optimizer._opt_called = True  # as its own step says: schedules ask for it
             group = self._optimizer.param_groups[0]
             function = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
             first, second, steps = self._state
@@ -126,20 +110,18 @@ class Quick:
                     maximize=False,
                 )
 
-
-def apart(optimizer: Any) -> None:
-    """Give an optimizer whose state are views a state of its own, for steps that it takes itself."""
-    for known in optimizer.state.values():
-        for name, value in known.items():
-            if isinstance(value, Tensor):
-                known[name] = value.clone()
+    def _begin(self) -> None:
+        """Find the state; where there is none moments are made, in one piece. All steps are counted at once."""
+        state = [self._optimizer.state[parameter] for parameter in self._parameters]
+        fresh = [(known, p) for known, p in zip(state, self._parameters, strict=True) if not known]
+        moments = mapped.zeros(2, sum(p.numel() for _, p in fresh)).split([p.numel() for _, p in fresh], dim=1)
+        for (known, p), (first, second) in zip(fresh, moments, strict=False):
+            known.update(step=torch.tensor(0.0), exp_avg=first.view(p.shape), exp_avg_sq=second.view(p.shape))
+        self._counts = torch.stack([known["step"] for known in state])
+        for known, count in zip(state, self._counts.unbind(), strict=True):
+            known["step"] = count
+        self._state = [[known[name] for known in state] for name in ("exp_avg", "exp_avg_sq", "step")]
 
 
 def _numbers(group: Any) -> tuple[float, ...]:
-    decay = group["weight_decay"] if group["decoupled_weight_decay"] else 0.0
-    return (group["lr"], decay, group["eps"], *group["betas"])
-
-
-def _column(values: Sequence[float]) -> Tensor:
-    """(K, 1) float64: differences and powers are taken before float32 rounds them."""
-    return torch.tensor(values, dtype=torch.float64)[:, None]
+    return (group["lr"], group["weight_decay"], group["eps"], *group["betas"])

@@ -1,4 +1,5 @@
-"""Bytes that a trial of a pack seldom needs, out of memory: with many trials, the weights of their best epochs."""
+"""Bytes that a trial of a pack seldom needs, out of memory: with many trials, the weights of their best epochs, and
+the orders of their rows."""
 
 from __future__ import annotations
 
@@ -41,3 +42,11 @@ class Aside:
         assert self._file is not None
         self._file.seek(0)
         return self._file.read(self._size)
+
+    def part(self, start: int, end: int | None) -> bytes:
+        """Some bytes of it, from one to another (None: the end)."""
+        if self._held is not None:
+            return self._held[start:end]
+        assert self._file is not None
+        self._file.seek(start)
+        return self._file.read((self._size if end is None else min(end, self._size)) - start)

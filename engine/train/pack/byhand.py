@@ -15,6 +15,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, cast
 
 import torch
@@ -66,6 +67,11 @@ class ByHand:
                 return loss
 
             yield step
+
+    def train(self, trial: PackedTrial, shape: Any, stop: Event) -> None:
+        """The steps of one epoch; what they needed beside the trial is free when they have ended."""
+        with self.of(trial, shape) as step:
+            trial.train_alone(stop, step)
 
     def way(self, trial: PackedTrial, shape: Any) -> Way:
         """How networks of this shape take their steps."""

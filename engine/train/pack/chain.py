@@ -8,7 +8,6 @@ where activations lay that nobody needs any more: the same numbers, bit for bit.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.train.model import Dropout
-from engine.train.pack.masks import draw, keep
+from engine.train.pack import mapped
+from engine.train.pack.masks import drop, drop_again, moved, silu_drop, silu_drop_backward
+from engine.train.pack.pointwise import WHOLE, same_bits
 from engine.train.pack.streams import StreamDropout
 
 aten = torch.ops.aten
@@ -33,6 +34,9 @@ BACKWARD: dict[type[nn.Module], Pointwise] = {  # in place of the gradient, from
     nn.ReLU: lambda module, x, g: aten.threshold_backward.grad_input(g, x, 0, grad_input=g),
     nn.GELU: lambda module, x, g: aten.gelu_backward.grad_input(g, x, approximate=module.approximate, grad_input=g),
 }
+
+
+ALIGNED = 64  # bytes: as torch aligns what it allocates
 
 
 @dataclass(frozen=True)
@@ -52,39 +56,79 @@ class Layer:
 
 
 class Room:
-    """Buffers of one step on so many rows, (rows, width) float32 each, and what dropout drew."""
+    """Buffers of one step on up to `rows` rows, (rows, width) float32 each, and what dropout drew.
+
+    sums: what activations are given. outs: what the next layer is given; None of the last one, which is handed out.
+    """
 
     def __init__(self, rows: int, layers: Sequence[Layer]) -> None:
-        self.sums: list[Any] = [None] * len(layers)  # what activations are given
-        self.outs: list[Any] = [None] * len(layers)  # what the next layer is given; of the last one: handed out
-        self._flat: list[Any] = [None] * len(layers)  # the same as arrays (n,)
-        self._bits: list[Any] = [None] * len(layers)
-        self._noise: list[Any] = [None] * len(layers)  # of torch's dropout
+        self.rows, self._layers = rows, layers
+        last = len(layers) - 1
+        lines = []  # bytes a row of what activations are given, of what the next layer is, and of what dropout kept
         for i, layer in enumerate(layers):
-            shape = (rows, layer.linear.out_features)
-            if layer.activation is not None:
-                self.sums[i] = torch.empty(shape)
-            if i < len(layers) - 1:
-                self.outs[i] = torch.empty(shape)
-                self._flat[i] = self.outs[i].view(-1).numpy()
-            if isinstance(layer.dropout, Dropout):
-                self._bits[i] = np.empty(-(-shape[0] * shape[1] // 4), dtype=np.int64)
+            wide = layer.linear.out_features
+            shares = (layer.activation is not None, i < last, isinstance(layer.dropout, Dropout))
+            lines.append([4 * wide * shares[0], 4 * wide * shares[1], wide * shares[2]])
+        sizes = [-(-rows * line // ALIGNED) * ALIGNED for kinds in lines for line in kinds]
+        self._parts = mapped.zeros(sum(sizes), dtype=torch.uint8).split(sizes)
+        self._noise: list[Any] = [None] * len(layers)  # of torch's dropout
+        self._fitted = 0
 
-    def draw(self, i: int, layer: Layer) -> None:
-        """What the layer drops, from its own stream."""
-        if self._bits[i] is None:
-            self._noise[i] = layer.dropout.noise(self.outs[i].shape, self.outs[i].dtype)
-        else:
-            draw(self._bits[i], layer.dropout.generator)
+    def fit(self, rows: int) -> None:
+        """For a step on so many rows: the buffers are the first ones."""
+        if rows == self._fitted:
+            return
+        self._fitted = rows
+        self.sums, self.outs, self._kept, self._fused = [], [], [], []
+        for i, layer in enumerate(self._layers):
+            wide = layer.linear.out_features
+            sums, outs, kept = self._parts[3 * i : 3 * i + 3]
+            self.sums.append(sums[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(sums) else None)
+            self.outs.append(outs[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(outs) else None)
+            self._kept.append(kept[: rows * wide].numpy() if len(kept) else None)
+            whole = torch.get_num_threads() == 1 and rows * wide % WHOLE == 0
+            self._fused.append(whole and type(layer.activation) is nn.SiLU and len(kept) and same_bits())
 
-    def drop(self, i: int, layer: Layer) -> None:
-        """Some of outs[i], be it what the layer gives or its gradient."""
-        if self._bits[i] is None:
-            self.outs[i].mul_(self._noise[i])
-        else:
-            dropped = layer.dropout.dropped
-            scale = np.float32(65_536 / (65_536 - dropped))  # as in Dropout.noise
-            keep(self._flat[i], self._bits[i].view(np.int16), np.int16(dropped - 32_768), scale)
+    def forward(self, i: int, layer: Layer, out: Tensor) -> None:
+        """What follows the dense layer: `out` of its sums, or in place where it has no activation."""
+        drops = layer.drops
+        if drops and self._fused[i]:
+            least, scale = _share(layer.dropout)
+            with moved(layer.dropout.generator) as known:
+                silu_drop(_flat(self.sums[i]), known, least, scale, self._kept[i], _flat(out))
+            return
+        if layer.activation is not None:
+            FORWARD[type(layer.activation)](layer.activation, self.sums[i], out)
+        if drops and self._kept[i] is None:
+            self._noise[i] = layer.dropout.noise(out.shape, out.dtype)
+            out.mul_(self._noise[i])
+        elif drops:
+            least, scale = _share(layer.dropout)
+            with moved(layer.dropout.generator) as known:
+                drop(_flat(out), known, least, scale, self._kept[i])
+
+    def backward(self, i: int, layer: Layer, gradient: Tensor) -> None:
+        """From the gradient of what `forward` gave to that of the sums, in place."""
+        drops = layer.drops
+        if drops and self._fused[i]:
+            _, scale = _share(layer.dropout)
+            silu_drop_backward(_flat(self.sums[i]), scale, self._kept[i], _flat(gradient))
+            return
+        if drops and self._kept[i] is None:
+            gradient.mul_(self._noise[i])
+        elif drops:
+            drop_again(_flat(gradient), _share(layer.dropout)[1], self._kept[i])
+        if layer.activation is not None:
+            BACKWARD[type(layer.activation)](layer.activation, self.sums[i], gradient)
+
+
+def _share(dropout: Dropout) -> tuple[np.int16, np.float32]:
+    """The least 16 bits that are kept, and what they are multiplied by, as in Dropout.noise."""
+    return np.int16(dropout.dropped - 32_768), np.float32(65_536 / (65_536 - dropout.dropped))
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().view(-1).numpy()
 
 
 class Chain:
@@ -93,7 +137,7 @@ class Chain:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
         self.parameters = [p for layer in layers for p in (layer.linear.weight, layer.linear.bias)]
-        self._rooms: dict[int, list[Room]] = defaultdict(list)  # that no step uses, by rows
+        self._rooms: list[Room] = []  # that no step uses
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, out) of x (N, in), under autograd."""
@@ -112,17 +156,14 @@ class Chain:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Room]:
         """(N, out), and the room that `backward` wants. A room without a backward pass is lost, no more."""
-        free = self._rooms[len(x)]
-        room = free.pop() if free else Room(len(x), self.layers)
+        place = next((i for i, room in enumerate(self._rooms) if room.rows >= len(x)), None)
+        room = Room(len(x), self.layers) if place is None else self._rooms.pop(place)
+        room.fit(len(x))
         for i, layer in enumerate(self.layers):
             weight, bias = self.parameters[2 * i : 2 * i + 2]
             out = room.outs[i] if room.outs[i] is not None else x.new_empty(len(x), len(weight))
             torch.addmm(bias, x, weight.t(), out=room.sums[i] if layer.activation is not None else out)
-            if layer.activation is not None:
-                FORWARD[type(layer.activation)](layer.activation, room.sums[i], out)
-            if layer.drops:
-                room.draw(i, layer)
-                room.drop(i, layer)
+            room.forward(i, layer, out)
             x = out
         return x, room
 
@@ -139,10 +180,7 @@ class Chain:
             gradient = gradient.clone()
         start: Tensor | None = None
         for i, layer in reversed(list(enumerate(self.layers))):
-            if layer.drops:
-                room.drop(i, layer)
-            if layer.activation is not None:
-                BACKWARD[type(layer.activation)](layer.activation, room.sums[i], gradient)
+            room.backward(i, layer, gradient)
             given = room.outs[i - 1] if i else first
             torch.mm(gradient.t(), given, out=into[2 * i])
             torch.sum(gradient, 0, out=into[2 * i + 1])
@@ -150,7 +188,7 @@ class Chain:
                 gradient = torch.mm(gradient, self.parameters[2 * i], out=given)
             elif wanted:
                 start = gradient.mm(self.parameters[0])
-        self._rooms[len(first)].append(room)
+        self._rooms.append(room)
         return start
 
 

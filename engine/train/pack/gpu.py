@@ -56,7 +56,7 @@ class GpuVector(Vector):
         ends = itertools.accumulate((parameter.numel() for parameter in self._own[0]), initial=0)
         self._spans = list(itertools.pairwise(ends))
         self._matrix = torch.empty(len(self.trials), self._spans[-1][1], device=where)
-        self._gradients = torch.empty_like(self._matrix)
+        self._found = torch.empty_like(self._matrix)
         for row, parameters in enumerate(self._own):
             for parameter, (start, end) in zip(parameters, self._spans, strict=True):
                 self._matrix[row, start:end] = parameter.detach().reshape(-1)
@@ -93,7 +93,7 @@ class GpuVector(Vector):
                 return False
             losses.append(self._steps.step(self, index, orders[:, start:end]))
             if by_step:  # a schedule that moves now is a word from here
-                self._tell(index, losses.pop().cpu())
+                self._tell(index, losses.pop())
         for index, found in enumerate(torch.stack(losses).cpu() if losses else ()):
             self._tell(index, found)
         for trial in self.trials:
@@ -101,7 +101,7 @@ class GpuVector(Vector):
         return True
 
     def _tell(self, index: int, losses: Tensor) -> None:
-        for trial, loss in zip(self.trials, losses, strict=True):
+        for trial, loss in zip(self.trials, losses.tolist(), strict=True):
             trial.stepped(index, loss)
 
     # ---- a step ----------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class GpuVector(Vector):
     def state(self) -> list[Tensor]:
         """All that a step changes, and the gradients that it leaves."""
         assert self.adam is not None
-        return [self._matrix, self._gradients, self._draws.positions, *self.adam.state]
+        return [self._matrix, self._found, self._draws.positions, *self.adam.state]
 
     def _gathered(self, rows: Tensor) -> list[Tensor]:
         """Numbers, categories and labels (K, B, ...) of rows (K, B)."""
@@ -160,15 +160,15 @@ class GpuVector(Vector):
                 stacked, {n: b[part] for n, b in self._buffers.items()}, [n[part] for n in self._numbers], *columns
             )
         found = torch.autograd.grad(losses.sum(), leaves)
-        torch.cat([g.reshape(len(losses), -1) for g in found], dim=1, out=self._gradients[: len(losses)])
+        torch.cat([g.reshape(len(losses), -1) for g in found], dim=1, out=self._found[: len(losses)])
         return losses.detach()
 
     def _descend(self, part: slice) -> None:
         """Step down the gradients of a call."""
         if self.adam is not None:
-            self.adam.step(self._gradients[: part.stop - part.start], part)
+            self.adam.step(self._found[: part.stop - part.start], part)
             return
-        for gradient, trial, own in zip(self._gradients, self.trials[part], self._own[part], strict=False):
+        for gradient, trial, own in zip(self._found, self.trials[part], self._own[part], strict=False):
             for parameter, (start, end) in zip(own, self._spans, strict=True):
                 parameter.grad = gradient[start:end].view(parameter.shape)
             trial.optimizer.step()
@@ -189,7 +189,7 @@ class GpuVector(Vector):
                 alone = trial.loss(model, batch, index)
             trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
             there = torch.cat([g.reshape(-1) for g in torch.autograd.grad(alone, trained)])
-            agree(trial, (losses[row], alone.detach()), (self._gradients[row], there))
+            agree(trial, (losses[row], alone.detach()), (self._found[row], there))
         self._proven.update(self.trials[part])
 
     def apart(self) -> None:

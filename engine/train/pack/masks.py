@@ -1,4 +1,4 @@
-"""Dropout's masks, compiled: the bits of torch's own generator, and the product with what they keep.
+"""Dropout, compiled: the bits of torch's own generator, and the product with what they keep, behind SiLU in one pass.
 
 A stream of torch.Generator on a CPU is MT19937 (Matsumoto & Nishimura 1998). Its recurrence and its tempering are
 vectorised here over a block of 624 words, the state is torch's and goes back to it: what is drawn afterwards, here or
@@ -9,9 +9,14 @@ by torch, is what would have been drawn. No product differs from torch's in a bi
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numba import njit
+
+from engine.train.pack.pointwise import silu, silu_backward
 
 LEFT, NEXT, WORDS = 8, 16, 24  # bytes of a generator's state at which these lie: the words are 8 bytes each
 N, M = 624, 397
@@ -19,12 +24,21 @@ U = np.uint32  # Numba widens what it computes with; words must stay of 32 bits 
 UPPER, LOWER, TWIST, B, C = (U(n) for n in (0x80000000, 0x7FFFFFFF, 0x9908B0DF, 0x9D2C5680, 0xEFC60000))
 ZERO, ONE, SEVEN, ELEVEN, FIFTEEN, EIGHTEEN = (U(n) for n in (0, 1, 7, 11, 15, 18))
 HALF = np.uint64(32)
+F = np.float32
+SEGMENT = 8_192  # neurons that are drawn for at a time: their bits stay in the cache
 
 
 def draw(bits: np.ndarray, generator: torch.Generator) -> None:
     """Fill bits (n,) int64 as `random_(-(2**63), None, generator=generator)` does, from the same stream."""
+    with moved(generator) as known:
+        _draw(known, bits)
+
+
+@contextlib.contextmanager
+def moved(generator: torch.Generator) -> Iterator[np.ndarray]:
+    """The state of a generator, which goes on from where it was moved to meanwhile."""
     state = generator.get_state()
-    _draw(state.numpy(), bits)
+    yield state.numpy()
     generator.set_state(state)
 
 
@@ -80,7 +94,47 @@ def _temper(words, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def keep(values, bits, least, scale):
-    """values (n,) float32 times scale where bits (at least n,) int16 are `least` or more, times 0 elsewhere."""
+def drop(values, known, least, scale, kept):
+    """values (n,) float32 times scale where the next 16 bits of the stream are `least` or more, times 0 elsewhere.
+
+    `known` is the state of the generator, and moves on; kept (n,) uint8 is set to what `drop_again` wants.
+    """
+    bits = np.empty(SEGMENT // 4, dtype=np.int64)
+    for start in range(0, values.size, SEGMENT):
+        count = min(SEGMENT, values.size - start)
+        some = bits[: -(-count // 4)]
+        _draw(known, some)
+        draws = some.view(np.int16)
+        for i in range(count):
+            keeps = draws[i] >= least
+            kept[start + i] = keeps
+            values[start + i] = values[start + i] * (scale if keeps else F(0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def silu_drop(x, known, least, scale, kept, out):
+    """`drop` of SiLU of x (n,), into `out` (n,)."""
+    bits = np.empty(SEGMENT // 4, dtype=np.int64)
+    for start in range(0, x.size, SEGMENT):
+        count = min(SEGMENT, x.size - start)
+        some = bits[: -(-count // 4)]
+        _draw(known, some)
+        draws = some.view(np.int16)
+        for i in range(count):
+            keeps = draws[i] >= least
+            kept[start + i] = keeps
+            out[start + i] = silu(x[start + i]) * (scale if keeps else F(0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drop_again(values, scale, kept):
+    """values (n,) float32 times scale where they were kept, times 0 elsewhere."""
     for i in range(values.size):
-        values[i] = values[i] * (scale if bits[i] >= least else np.float32(0))
+        values[i] = values[i] * (scale if kept[i] else F(0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def silu_drop_backward(x, scale, kept, gradient):
+    """From the gradient (n,) of what `silu_drop` gave to that of x (n,), in place."""
+    for i in range(x.size):
+        gradient[i] = silu_backward(x[i], gradient[i] * (scale if kept[i] else F(0)))

@@ -96,6 +96,7 @@ class Pack:
         """Let trials join until the pack is full. False where none is left."""
         while not self._is_full() and (plan := self._course.next()) is not None:
             self._join(plan, *self._notes(plan.id))
+            self._together.joins(self._running[-1:])
         return bool(self._running)
 
     def _is_full(self) -> bool:

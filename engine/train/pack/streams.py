@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.train.model import Dropout
+from engine.train.pack.masks import draw
 
 
 class StreamDropout(nn.Dropout):
@@ -91,7 +92,7 @@ def _noise(layers: tuple[Dropout, ...], shape: torch.Size, dtype: torch.dtype) -
     bits = torch.empty(len(layers), -(-size // 4), dtype=torch.int64)
     for row, layer in zip(bits, layers, strict=True):
         if layer.dropped:
-            row.random_(-(2**63), None, generator=layer.generator)
+            draw(row.numpy(), layer.generator)
     dropped = torch.tensor([layer.dropped for layer in layers])[:, None]
     kept = bits.view(torch.int16)[:, :size] >= (dropped - 32_768).to(torch.int16)  # with p = 0: any bits
     noise = kept.to(dtype).mul_((65_536 / (65_536 - dropped.double())).to(dtype))

@@ -9,7 +9,7 @@ again does the same arithmetic.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from threading import Event
 from time import perf_counter, process_time, thread_time
@@ -20,6 +20,7 @@ import torch
 from engine.errors import one_line
 from engine.train.pack.byhand import ByHand
 from engine.train.pack.gpu import GpuVector, GpuVectors
+from engine.train.pack.stack import Stack
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.pack.vector import Unvectorised, Vector, shape_of
 from engine.train.sweep import Interrupted
@@ -45,6 +46,7 @@ class Together:
         self._cpu = process_time if threads == 1 else thread_time
         self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="trial")
         self._vectors: dict[tuple[PackedTrial, ...], Vector] = {}
+        self._stacks: dict[Any, Stack] = {}  # of trials that are vectorised, or may be, by shape
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
         self._by_hand = ByHand()
         self._gpu = GpuVectors()
@@ -93,34 +95,65 @@ class Together:
         groups: dict[Any, list[PackedTrial]] = defaultdict(list)
         for trial in trials:
             groups[shape_of(trial)].append(trial)
-        parts = []
+        parts, vectors = [], dict[tuple[PackedTrial, ...], Vector]()
         for shape, group in groups.items():
             size = max(APART, -(-len(group) // self.threads))
-            parts += [(shape, group[start : start + size]) for start in range(0, len(group), size)]
-        for gone in set(self._vectors) - {tuple(part) for _, part in parts}:
-            self._vectors.pop(gone).apart()
-        for shape, part in parts:
-            if tuple(part) not in self._vectors and len(part) > 1 and self._is_small(shape, part[0]):
-                self._vectorise(shape, part)
-        return [part for _, part in parts]
+            cut = [group[start : start + size] for start in range(0, len(group), size)]
+            several = [part for part in cut if len(part) > 1 and self._is_small(shape, part[0])]
+            if several and shape not in self._turns:
+                self._stacked(shape, group).arrange(group)
+            for part in several:
+                vector = self._vectors.get(tuple(part)) or self._vectorise(shape, part)
+                if vector is not None:
+                    vectors[tuple(part)] = vector
+            parts += cut
+        self._vectors = vectors
+        self._unstack(groups)
+        return parts
+
+    def joins(self, trials: Sequence[PackedTrial]) -> None:
+        """They will train, between two epochs: what they hold moves to the others' where they may be vectorised."""
+        for trial in trials:
+            shape = shape_of(trial)
+            if shape not in self._turns and self._is_small(shape, trial):
+                self._stacked(shape, [trial])
+
+    def _stacked(self, shape: Any, trials: Sequence[PackedTrial]) -> Stack:
+        if shape not in self._stacks:
+            self._stacks[shape] = Stack(trials[0])
+        for trial in trials:
+            self._stacks[shape].take(trial)
+        return self._stacks[shape]
+
+    def _unstack(self, groups: Mapping[Any, Sequence[PackedTrial]]) -> None:
+        """Who is not vectorised has what is its own, in memory that is aligned as it would be alone."""
+        together = {trial for part in self._vectors for trial in part}
+        for shape, stack in list(self._stacks.items()):
+            for trial in reversed(groups.get(shape, ())):
+                if trial in stack and trial not in together:
+                    stack.release(trial)
+            if not together.intersection(groups.get(shape, ())):
+                del self._stacks[shape]
 
     def _is_small(self, shape: Any, trial: PackedTrial) -> bool:
         work = work_of(trial)
+        if trial.device.is_gpu:  # gpu.py has them
+            return False
         return work <= min(WORK, HAND) or (work <= WORK and not self._is_by_hand(shape, trial))
 
     def _is_by_hand(self, shape: Any, trial: PackedTrial) -> bool:
         return trial.device.by_hand and self._by_hand.way(trial, shape).whole
 
-    def _vectorise(self, shape: Any, part: list[PackedTrial]) -> None:
+    def _vectorise(self, shape: Any, part: list[PackedTrial]) -> Vector | None:
         torch.set_num_threads(part[0].conf.threads)
         if shape not in self._turns:
             try:
-                self._vectors[tuple(part)] = Vector(part)
+                return Vector(part, self._stacks[shape])
             except Unvectorised as why:
                 self._turns[shape] = str(why)
-        if shape in self._turns:
-            for trial in part:
-                trial.note(f"not vectorised: {self._turns[shape]}")
+        for trial in part:
+            trial.note(f"not vectorised: {self._turns[shape]}")
+        return None
 
     def _vectorised(self, vector: Vector, faults: dict[str, Exception]) -> None:
         trials = vector.trials
@@ -135,7 +168,7 @@ class Together:
         except Exception as error:
             why = one_line(f"it failed together ({type(error).__name__}: {error})", 160)
             self._turns[shape_of(trials[0])] = why
-            self._vectors.pop(tuple(trials)).apart()
+            del self._vectors[tuple(trials)]
             faults.update((trial.plan.id, Again(why)) for trial in trials)
             return
         self._shared(trials, began, used, faults)
@@ -171,8 +204,7 @@ class Together:
                 by_hand = not why_not
                 if why_not and shape not in self._turns:  # where it is, its record says enough
                     trial.note(f"its steps go through autograd: {why_not}")
-                with self._by_hand.of(trial, shape) as step:
-                    trial.train_alone(self.stop, step)
+                self._by_hand.train(trial, shape, self.stop)
             else:
                 trial.train_alone(self.stop)
         except Ended:

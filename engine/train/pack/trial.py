@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -29,6 +30,7 @@ from engine.train.fit import Fitted, Memory, Scorer, known_warnings
 from engine.train.loader import TensorLoader
 from engine.train.pack import counted, device, state, streams
 from engine.train.pack.aside import Aside
+from engine.train.pack.bare import bare
 from engine.train.paired import influence
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, record_trial
 
@@ -67,12 +69,13 @@ class Standing:
 
 
 class PackedScorer(Scorer):
-    """A Scorer whose random generator is the trial's own, and that holds no weights in memory."""
+    """A Scorer whose random generator is the trial's own, and that holds no weights and no tensor a step in memory."""
 
     def __init__(self, generator: torch.Generator, folder: Path, *rest: Any) -> None:
         self._aside = Aside(folder)
         super().__init__(*rest)
         self._generator = generator
+        self.heard = array("d")
 
     @property
     def _weights(self) -> bytes:
@@ -81,6 +84,17 @@ class PackedScorer(Scorer):
     @_weights.setter
     def _weights(self, data: bytes) -> None:
         self._aside.put(data)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self.heard = array("d")  # losses of the steps
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.heard.append(outputs)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._losses = [torch.tensor(self.heard, dtype=torch.float64)] if self.heard else []
+        super().on_train_epoch_end(trainer, pl_module)
 
     def generators(self) -> dict[str, Any]:
         """The state of the trial's generator."""
@@ -122,6 +136,7 @@ class PackedTrial:
         self.ended = False
         self.cpu_seconds = 0.0  # its share of what the pack has used
         self.bytes = math.nan  # of memory that one more like it takes, where that was measured (room.py)
+        self._order = Aside(job.folder)
         self._whole = True  # it stands between two epochs
         self.schedule_steps = 0
         kept = keeper.newest()
@@ -143,6 +158,7 @@ class PackedTrial:
             counted.give(self.model, counted.Draws([conf.seed + 1], [0], self.device.torch))
         else:
             streams.give(self.model, self.generator)
+        bare(self.model)
         metrics = (job.metric, *job.others)
         task = job.spec.task
         self.scorer = PackedScorer(
@@ -185,9 +201,22 @@ class PackedTrial:
     # ---- one epoch -------------------------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[Batch]:
-        """The rows of the coming epoch, in this trial's order."""
+        """The rows of the coming epoch, in this trial's order, which is not kept in a CPU's memory meanwhile."""
         self.begin_epoch()
-        yield from self.standing.train_dataloader
+        loader = self.standing.train_dataloader
+        if self.device.is_gpu:
+            yield from loader
+            return
+        order = loader.order()
+        kind, size = order.dtype, order.element_size()
+        self._order.put(order.numpy().tobytes())
+        del order
+
+        def part(start: int, end: int | None) -> Tensor:
+            data = self._order.part(start * size, None if end is None else end * size)
+            return torch.frombuffer(bytearray(data), dtype=kind)
+
+        yield from loader.batches(part)
 
     def begin_epoch(self) -> None:
         """The coming epoch begins: its loader knows the order of its rows."""
@@ -205,8 +234,8 @@ class PackedTrial:
         with self.device.autocast():
             return loss_of(model.training_step(batch, index))
 
-    def stepped(self, index: int, loss: Tensor) -> None:
-        """A step was taken."""
+    def stepped(self, index: int, loss: float) -> None:
+        """A step was taken, of this loss."""
         self.standing.global_step += 1
         self.scorer.on_train_batch_end(self.standing, self.model, loss, None, index)
         if self._interval == "step":
@@ -224,7 +253,7 @@ class PackedTrial:
         for index, batch in enumerate(self.batches()):
             if stop.is_set():
                 raise Ended
-            self.stepped(index, step(index, batch))
+            self.stepped(index, step(index, batch).item())
         self.optimizer.zero_grad()  # a pack of many holds no gradients between epochs
 
     def step(self, index: int, batch: Batch) -> Tensor:

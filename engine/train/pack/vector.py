@@ -10,7 +10,6 @@ trials alone.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,11 +20,12 @@ from torch.func import functional_call, vmap
 from engine.errors import one_line
 from engine.train.conf import TrainConf
 from engine.train.pack import streams
-from engine.train.pack.adam import StackedAdam, apart, can
+from engine.train.pack.adam import can
+from engine.train.pack.stack import Stack, stacked, trained
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
 TILE = 32_000_000  # rows of a batch times trained numbers, of the trials of one call together: it bounds activations
-NUMBERS = 262_144  # trained numbers of these: it bounds gradients and what Adam needs beside its state
+NUMBERS = 262_144  # trained numbers of these: it bounds gradients
 # relative, of loss and gradient: float32 rounds at 6e-8, bfloat16 at 4e-3, a sum of many numbers some times that
 CLOSE = {"32-true": 1e-4, "bf16-mixed": 0.05}
 SETTINGS = (str, bytes, bool, type(None), tuple)
@@ -74,50 +74,39 @@ def shape_of(trial: PackedTrial) -> tuple[Any, ...]:
         for key, value in sorted(vars(module).items())
         if not key.startswith("_") and key not in OUTSIDE and isinstance(value, SETTINGS) and _hashable(value)
     )
-    return (modules, shapes, settings, trial.conf.batch_size, type(trial.optimizer), type(trial.schedule), trial.device)
+    steps = (type(trial.optimizer), can(trial.optimizer, trained(trial)), type(trial.schedule))
+    return (modules, shapes, settings, trial.conf.batch_size, *steps, trial.device)
 
 
 class Vector:
-    """K trials of one shape. While it lasts their parameters and optimizer state are views of its matrices.
+    """K trials of one shape. While it lasts their parameters and optimizer state are views of a stack's matrices.
 
-    Memory: 3 floats a parameter and trial; and, in a step, gradients and activations of the trials of one call, as many
-    as TILE and NUMBERS allow.
+    Memory: the stack's, 3 floats a parameter and trial; and, in a step, gradients and activations of the trials of one
+    call, as many as TILE and NUMBERS allow.
 
     Raises:
         Unvectorised: they cannot be vectorised; then nothing of theirs has changed.
     """
 
-    def __init__(self, trials: Sequence[PackedTrial]) -> None:
+    def __init__(self, trials: Sequence[PackedTrial], stack: Stack | None = None) -> None:
+        """`stack`: one that holds these trials in this order, one after the other; None: one of their own."""
         self.trials = list(trials)
         self._models = [trial.model for trial in self.trials]
         self._slots, self._numbers, guards = differences(self._models)
         self._template = _Step(self._make_template(guards))
         self._names = [name for name, p in self._models[0].named_parameters() if p.requires_grad]
-        own = [[dict(model.named_parameters())[name] for name in self._names] for model in self._models]
-        sizes = torch.tensor([0, *(parameter.numel() for parameter in own[0])]).cumsum(0).tolist()
-        self._spans = list(itertools.pairwise(sizes))
-        self._matrix = torch.empty(len(own), sizes[-1])
-        with torch.no_grad():
-            for row, parameters in enumerate(own):
-                for parameter, (start, end) in zip(parameters, self._spans, strict=True):
-                    self._matrix[row, start:end] = parameter.detach().reshape(-1)
-        self._leaves = [
-            self._matrix[:, start:end].view(len(own), *parameter.shape).detach().requires_grad_()
-            for parameter, (start, end) in zip(own[0], self._spans, strict=True)
-        ]
+        self._stack = stack or stacked(self.trials)
         self._buffers = self._stack_buffers()
         rows = min(self.trials[0].conf.batch_size, len(self.trials[0].standing.train_dataloader.tensors[0]))
-        most = min(TILE // max(1, rows * sizes[-1]), NUMBERS // max(1, sizes[-1]))
-        self.tile = min(len(own), max(1, most))  # trials of one call
-        self._gradients = self._matrix.new_empty(self.tile, sizes[-1])
-        self._check()
-        for row, parameters in enumerate(own):
-            for parameter, (start, end) in zip(parameters, self._spans, strict=True):
-                parameter.data = self._matrix[row, start:end].view(parameter.shape)
-        optimizers = [trial.optimizer for trial in self.trials]
-        stackable = all(can(o, parameters) for o, parameters in zip(optimizers, own, strict=True))
-        self._adam = StackedAdam(optimizers, self._matrix, self._spans) if stackable else None
-        self._own = own
+        size = max(1, self._stack.weights.shape[1])
+        self.tile = min(len(self.trials), max(1, min(TILE // (rows * size), NUMBERS // size)))  # trials of one call
+        self._gradients: Sequence[Tensor] = ()  # of the last call, (K, *shape) of each parameter
+        try:
+            self._check()
+        except Unvectorised:
+            if stack is None:
+                self.apart()
+            raise
 
     def _make_template(self, guards: list[tuple[str, str]]) -> nn.Module:
         template: nn.Module = copy.deepcopy(self._models[0])
@@ -146,8 +135,8 @@ class Vector:
 
     # ---- a step ----------------------------------------------------------------------------------------------------
 
-    def step(self, index: int, batches: Sequence[Batch]) -> list[Tensor]:
-        """One step of every trial on its own batch; their losses, () each. Where memory runs out in halves."""
+    def step(self, index: int, batches: Sequence[Batch]) -> list[float]:
+        """One step of every trial on its own batch; their losses. Where memory runs out in halves."""
         losses = torch.empty(len(self.trials))
         start = 0
         while start < len(self.trials):
@@ -164,17 +153,24 @@ class Vector:
             else:
                 self._descend(part)
                 start += self.tile
-        return list(losses)
+        return losses.tolist()
 
     def _descend(self, part: slice) -> None:
         """Step down the gradients of a call."""
-        if self._adam is not None:
-            self._adam.step(self._gradients[: part.stop - part.start], part)
+        gradients, self._gradients = self._gradients, ()
+        if self._stack.moments is not None:
+            self._stack.descend(self._rows(part), gradients)
             return
-        for gradient, trial, own in zip(self._gradients, self.trials[part], self._own[part], strict=False):
-            for parameter, (start, end) in zip(own, self._spans, strict=True):
-                parameter.grad = gradient[start:end].view(parameter.shape)
+        for row, trial in enumerate(self.trials[part]):
+            for parameter, found in zip(trained(trial), gradients, strict=True):
+                parameter.grad = found[row]
             trial.optimizer.step()
+            trial.optimizer.zero_grad()
+
+    def _rows(self, part: slice) -> slice:
+        """Where a part of the trials lies in the stack."""
+        first = self._stack.place(self.trials[0])
+        return slice(first + part.start, first + part.stop)
 
     def halve(self) -> None:
         """From now on half as many trials in one call."""
@@ -183,8 +179,8 @@ class Vector:
             trial.note(f"memory ran out in its pack: {self.tile} trials at a time from there on")
 
     def _differentiate(self, index: int, batches: Sequence[Batch], part: slice) -> Tensor:
-        """Losses (K,) of a part of the trials; their gradients are put into the first rows of `_gradients`."""
-        leaves = [leaf[part].detach().requires_grad_() for leaf in self._leaves]
+        """Losses (K,) of a part of the trials; their gradients are put into `_gradients`."""
+        leaves = self._stack.leaves(self._rows(part))
         rows = [torch.stack(column) for column in zip(*batches[part], strict=True)]
         for place, model in self._dropouts():
             place.layers = tuple(m.get_submodule(model) for m in self._models[part])
@@ -193,8 +189,7 @@ class Vector:
             losses: Tensor = vmap(self._one(index), randomness="error")(
                 stacked, {n: b[part] for n, b in self._buffers.items()}, [n[part] for n in self._numbers], *rows
             )
-        found = torch.autograd.grad(losses.sum(), leaves)
-        torch.cat([g.reshape(len(losses), -1) for g in found], dim=1, out=self._gradients[: len(losses)])
+        self._gradients = torch.autograd.grad(losses.sum(), leaves)
         return losses.detach()
 
     def _dropouts(self) -> list[tuple[streams.TogetherDropout, str]]:
@@ -230,6 +225,7 @@ class Vector:
         except Exception as error:  # whatever vmap says to a user's code
             raise Unvectorised(one_line(f"{type(error).__name__}: {error}", 160)) from error
         finally:
+            self._gradients = ()
             for trial, state in zip(self.trials, drawn, strict=True):
                 trial.generator.set_state(state)
         if any(not torch.equal(fixed[name], buffer) for name, buffer in self._buffers.items()):
@@ -247,16 +243,14 @@ class Vector:
             model = copy.deepcopy(trial.model)  # random stream and all
             for index in range(2):  # the second one: the first drew other random numbers
                 alone = trial.loss(model, batches[part.start + row], index)
-            trained = [p for p in model.parameters() if p.requires_grad]
-            there = torch.cat([g.reshape(-1) for g in torch.autograd.grad(alone, trained)])
-            agree(trial, (losses[row], alone.detach()), (self._gradients[row], there))
+            there = _flat(torch.autograd.grad(alone, [p for p in model.parameters() if p.requires_grad]))
+            here = _flat([gradient[row] for gradient in self._gradients])
+            agree(trial, (losses[row], alone.detach()), (here, there))
 
     def apart(self) -> None:
         """Give every trial parameters and optimizer state of its own again."""
-        for trial, parameters in zip(self.trials, self._own, strict=True):
-            for parameter in parameters:
-                parameter.data, parameter.grad = parameter.data.clone(), None
-            apart(trial.optimizer)
+        for trial in reversed(self.trials):
+            self._stack.release(trial)
 
 
 Slot = tuple[str, str, str | None]  # module, attribute, and the key in it where it is a dictionary
@@ -314,6 +308,10 @@ def agree(trial: PackedTrial, *pairs: tuple[Tensor, Tensor]) -> None:
     """Unvectorised where what is found together is not what is found alone, in a trial's precision."""
     if not all(_close(*pair, CLOSE[trial.device.precision]) for pair in pairs):
         raise Unvectorised("its loss or gradient is another one together than alone")
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def _close(one: Tensor, other: Tensor, within: float) -> bool:

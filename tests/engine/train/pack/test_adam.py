@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from engine.train.pack.adam import Quick, StackedAdam, apart, can
+from engine.train.pack.adam import Quick, can
+from engine.train.pack.stack import Stack, stacked
 
 SHAPES = ((4, 3), (3,), (1, 3))
-SPANS = ((0, 12), (12, 15), (15, 18))
 
 
 def parameters(seed: int) -> list[torch.nn.Parameter]:
@@ -18,6 +22,18 @@ def parameters(seed: int) -> list[torch.nn.Parameter]:
 
 def flat(tensors: Any) -> torch.Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def stack_of(optimizers: Sequence[Any]) -> Stack:
+    """As if each was a trial's."""
+    trials = [SimpleNamespace(optimizer=o, model=nn.ParameterList(o.param_groups[0]["params"])) for o in optimizers]
+    return stacked(trials)
+
+
+def cut(row: torch.Tensor) -> list[torch.Tensor]:
+    """(..., 18) by parameter."""
+    parts = row.split([math.prod(shape) for shape in SHAPES], dim=-1)
+    return [part.view(*row.shape[:-1], *shape) for part, shape in zip(parts, SHAPES, strict=True)]
 
 
 MADE = [
@@ -33,25 +49,24 @@ def test_every_row_steps_as_torchs_own_optimizer_does() -> None:
     own, twins = [[parameters(seed) for seed in range(len(MADE))] for _ in range(2)]
     optimizers = [kind(p, **options) for (kind, options), p in zip(MADE, own, strict=True)]
     theirs = [kind(p, **options) for (kind, options), p in zip(MADE, twins, strict=True)]
-    weights = torch.stack([flat(p) for p in own])
-    stacked = StackedAdam(optimizers, weights, SPANS)
+    stack = stack_of(optimizers)
     generator = torch.Generator().manual_seed(9)
     for step in range(40):
-        gradients = torch.randn(weights.shape, generator=generator)
+        gradients = torch.randn(len(MADE), 18, generator=generator)
         if step == 20:  # a pack whose members change
-            for optimizer in optimizers:
-                apart(optimizer)
-            weights = weights.clone()
-            stacked = StackedAdam(optimizers, weights, SPANS)
+            for trial in list(stack._trials):
+                stack.release(trial)
+            stack.weights.fill_(math.nan)
+            stack = stack_of(optimizers)
         for optimizer in (*optimizers, *theirs):
             optimizer.param_groups[0]["lr"] *= 0.98
-        stacked.step(gradients)
+        stack.descend(slice(0, len(MADE)), cut(gradients))
         for row, (optimizer, twin) in enumerate(zip(theirs, twins, strict=True)):
-            for parameter, (start, end) in zip(twin, SPANS, strict=True):
-                parameter.grad = gradients[row, start:end].view(parameter.shape)
+            for parameter, gradient in zip(twin, cut(gradients[row]), strict=True):
+                parameter.grad = gradient
             optimizer.step()
     for row, (mine, optimizer, twin) in enumerate(zip(optimizers, theirs, twins, strict=True)):
-        torch.testing.assert_close(weights[row], flat(twin), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(flat(own[row]), flat(twin), rtol=1e-5, atol=1e-6)
         for one, other in zip(
             mine.state_dict()["state"].values(), optimizer.state_dict()["state"].values(), strict=True
         ):
@@ -63,14 +78,14 @@ def test_every_row_steps_as_torchs_own_optimizer_does() -> None:
 def test_steps_of_an_optimizer_that_was_set_apart_are_its_own() -> None:
     own = parameters(0)
     optimizer = torch.optim.AdamW(own, lr=0.1, fused=True)
-    stacked = StackedAdam([optimizer], flat(own)[None].clone(), SPANS)
-    stacked.step(torch.ones(1, 18))
-    apart(optimizer)
+    stack = stack_of([optimizer])
+    stack.descend(slice(0, 1), cut(torch.ones(1, 18)))
+    stack.release(stack._trials[0])
     for parameter in own:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()  # one shared count would have moved once a parameter
     assert [float(known["step"]) for known in optimizer.state.values()] == [2.0, 2.0, 2.0]
-    stacked.step(torch.ones(1, 18))
+    stack.counts += 1
     assert float(optimizer.state[own[0]]["step"]) == 2.0
 
 
@@ -91,14 +106,13 @@ def test_a_rate_that_float32_cannot_hold_beside_one_is_not_lost(rate: float) -> 
     """1 - rate * decay is taken in float64; torch's fused AdamW does the same."""
     own, twin = parameters(1), parameters(1)
     mine, theirs = (torch.optim.AdamW(p, lr=rate, weight_decay=0.01, fused=True) for p in (own, twin))
-    weights = flat(own)[None].clone()
-    stacked = StackedAdam([mine], weights, SPANS)
+    stack = stack_of([mine])
     for _ in range(3):
-        stacked.step(torch.full((1, 18), 1e-3))
+        stack.descend(slice(0, 1), cut(torch.full((1, 18), 1e-3)))
         for parameter in twin:
             parameter.grad = torch.full_like(parameter, 1e-3)
         theirs.step()
-    torch.testing.assert_close(weights[0], flat(twin), rtol=2e-6, atol=1e-7)
+    torch.testing.assert_close(flat(own), flat(twin), rtol=2e-6, atol=1e-7)
 
 
 class Listened(torch.optim.AdamW):

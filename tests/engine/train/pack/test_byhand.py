@@ -37,7 +37,7 @@ def trials_of(folder: Path, model: dict[str, Any], task: Task = Task.BINARY, **c
 def state(trial: PackedTrial) -> list[torch.Tensor]:
     """All that two epochs leave: losses, weights, moments, counts, the random stream."""
     moments = [value for known in trial.optimizer.state.values() for value in known.values()]
-    return [*trial.scorer._losses, *trial.model.state_dict().values(), *moments, trial.generator.get_state()]
+    return [torch.tensor(trial.scorer.heard), *trial.model.state_dict().values(), *moments, trial.generator.get_state()]
 
 
 CASES = {

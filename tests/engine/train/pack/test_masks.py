@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from engine.train.model import Dropout
-from engine.train.pack.masks import draw, keep
+from engine.train.pack.masks import SEGMENT, draw, drop, drop_again, moved, silu_drop, silu_drop_backward
+from engine.train.pack.pointwise import same_bits
 
 
 @pytest.mark.parametrize("seed", [0, 5489, 2**40 + 1])
@@ -24,18 +25,53 @@ def test_bits_are_those_of_torch_and_the_stream_goes_on_from_there(seed: int) ->
             torch.randint(9, (1,), generator=generator)
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.999])
-@pytest.mark.parametrize("size", [1, 6, 1027])
-def test_products_are_those_of_the_layer(p: float, size: int) -> None:
-    """Zeros with their signs, and what is not a number."""
-    x = torch.randn(size, generator=torch.Generator().manual_seed(1))
-    x[: size // 3] *= torch.inf
+def layer_of(p: float) -> tuple[Dropout, np.int16, np.float32]:
+    """A layer with a stream, and what the kernels want of it."""
     layer = Dropout(p)
     layer.generator = torch.Generator().manual_seed(2)
+    return layer, np.int16(layer.dropped - 32_768), np.float32(65_536 / (65_536 - layer.dropped))
+
+
+def bits(x: torch.Tensor) -> list[int]:
+    return x.detach().numpy().view(np.int32).reshape(-1).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.999])
+@pytest.mark.parametrize("size", [1, 6, 1027, SEGMENT, 3 * SEGMENT + 5])
+def test_products_are_those_of_the_layer(p: float, size: int) -> None:
+    """Zeros with their signs, and what is not a number; both ways; and the stream goes on."""
+    x = torch.randn(size, generator=torch.Generator().manual_seed(1))
+    x[: size // 3] *= torch.inf
+    x.requires_grad_()
+    layer, least, scale = layer_of(p)
     expected = layer(x)
-    bits = np.empty(-(-size // 4), dtype=np.int64)
-    draw(bits, torch.Generator().manual_seed(2))
-    keep(
-        x.numpy(), bits.view(np.int16), np.int16(layer.dropped - 32_768), np.float32(65_536 / (65_536 - layer.dropped))
-    )
-    assert x.numpy().view(np.int32).tolist() == expected.numpy().view(np.int32).tolist()
+    slopes = torch.linspace(-1, 1, size)
+    expected.backward(slopes)
+    kept, ours = np.empty(size, dtype=np.uint8), torch.Generator().manual_seed(2)
+    found = x.detach().clone()
+    with moved(ours) as known:
+        drop(found.numpy(), known, least, scale, kept)
+    assert torch.equal(ours.get_state(), layer.generator.get_state())
+    drop_again(slopes.numpy(), scale, kept)
+    assert bits(found) == bits(expected)
+    assert x.grad is not None
+    assert bits(slopes) == bits(x.grad)
+
+
+@pytest.mark.parametrize("size", [32, 4096, 2 * SEGMENT + 64])
+def test_silu_and_dropout_in_one_pass_are_the_two_bit_for_bit(size: int) -> None:
+    x = (20 * torch.randn(size, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    layer, least, scale = layer_of(0.3)
+    expected = layer(torch.nn.functional.silu(x))
+    slopes = torch.linspace(-1, 1, size)
+    expected.backward(slopes)
+    kept, out = np.empty(size, dtype=np.uint8), torch.empty(size)
+    with moved(torch.Generator().manual_seed(2)) as known:
+        silu_drop(x.detach().numpy(), known, least, scale, kept, out.numpy())
+    silu_drop_backward(x.detach().numpy(), scale, kept, slopes.numpy())
+    if not same_bits():  # the steps go another way, and on x86 there is no reason for it
+        assert torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512")
+        pytest.skip("another exponential")
+    assert bits(out) == bits(expected)
+    assert x.grad is not None
+    assert bits(slopes) == bits(x.grad)

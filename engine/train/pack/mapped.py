@@ -1,0 +1,25 @@
+"""Memory of its own for what is large and stays, or comes and goes as a whole.
+
+From the heap, what trials keep would lie between what a step or a score needs for a moment, and leave holes that are
+too small for the next: a third of a pack. A mapping takes memory page by page as it is written to, and the system has
+all of it back as soon as the last tensor on it is gone.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+
+import torch
+from torch import Tensor
+
+LEAST = 65_536  # bytes; less comes from the heap
+
+
+def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor of zeros, none of whose pages takes memory before it is written to."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < LEAST:
+        return torch.zeros(shape, dtype=dtype)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
