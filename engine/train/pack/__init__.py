@@ -10,14 +10,19 @@
     trial.py      one of them between two epochs: what Lightning's trainer would hold of it
     byhand.py     the steps of one that takes turns, without what autograd spends around the arithmetic
     chain.py      dense layers in a row, forward and backward by hand
+    losses.py     the built-in losses and their slopes by hand
     masks.py      the bits of their dropout, and the product with what they keep, compiled
     device.py     where it trains, and in which precision
+    pointwise.py  SiLU and a step of AdamW, number by number, compiled
     vector.py     one step of several trials of one shape, vectorised over them (torch.func)
+    stack.py      their parameters and moments, in matrices with a row a trial
     adam.py       their AdamW in one pass over all; of one, without the search for its tensors
     gpu.py        the same on a GPU, and graph.py their steps as CUDA graphs
     capturable.py their AdamW there, and counted.py their dropout
     streams.py    dropout, each trial from a random stream of its own
     aside.py      what is kept out of memory
+    mapped.py     memory that leaves no holes
+    bare.py       modules without tables for hooks that nobody has
     state.py      the checkpoint of one of them, in the form of a trial that trains alone
 
 A trial sees the rows, weights and random numbers that it would see alone. Where it takes turns it does the very same

@@ -114,7 +114,8 @@ class Quick:
         """Find the state; where there is none moments are made, in one piece. All steps are counted at once."""
         state = [self._optimizer.state[parameter] for parameter in self._parameters]
         fresh = [(known, p) for known, p in zip(state, self._parameters, strict=True) if not known]
-        moments = mapped.zeros(2, sum(p.numel() for _, p in fresh)).split([p.numel() for _, p in fresh], dim=1)
+        sizes = [p.numel() for _, p in fresh]
+        moments = torch.split(mapped.zeros(2, sum(sizes)), sizes, dim=1)
         for (known, p), (first, second) in zip(fresh, moments, strict=False):
             known.update(step=torch.tensor(0.0), exp_avg=first.view(p.shape), exp_avg_sq=second.view(p.shape))
         self._counts = torch.stack([known["step"] for known in state])

@@ -1,9 +1,9 @@
 """The steps of a trial that takes turns, without what autograd and the optimizer spend around the arithmetic.
 
 Three things are put in place for an epoch, and are gone when it ends: the built-in network for tables runs outside of
-autograd, which is left the loss alone; in other networks each nn.Sequential runs its dense layers by hand (chain.py);
-and a fused AdamW is called without the search for its tensors (adam.py). All else of a training step, the model's own
-or a user's, runs as it is written.
+autograd, with its own loss (losses.py), or with another, which autograd is left alone with; in other networks each
+nn.Sequential runs its dense layers by hand (chain.py); and a fused AdamW is called without the search for its tensors
+(adam.py). All else of a training step, the model's own or a user's, runs as it is written.
 
 A network of a new shape takes two steps on a copy first, both ways. Where a bit differs, or its code does not bear it,
 its steps go through autograd as Lightning's do, and the record of the trial says why.
@@ -25,9 +25,14 @@ from engine.errors import one_line
 from engine.train.model import EmbeddingModel
 from engine.train.pack.adam import Quick
 from engine.train.pack.chain import Chain, listened, parts_of
+from engine.train.pack.losses import built_in, slope
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
 aten = torch.ops.aten
+
+
+Differentiate = Callable[[int, Batch, Callable[[], None]], Tensor]
+"""(index, batch, what sets gradients to none) to the loss () of a batch, whose gradients the parameters then have."""
 
 
 class _Differs(Exception):
@@ -39,6 +44,7 @@ class Way:
     """How a network takes its steps."""
 
     whole: bool = False  # all of it by hand, not only layers in it
+    loss: bool = False  # and its loss
     why_not: str = ""  # by hand; empty: it is
 
 
@@ -56,13 +62,10 @@ class ByHand:
             yield trial.step
             return
         quick = Quick(trial.optimizer)
-        with placed(trial.model, way.whole) as (_, after):
+        with placed(trial.model, way.whole, way.loss) as (_, differentiate):
 
             def step(index: int, batch: Batch) -> Tensor:
-                loss: Tensor = loss_of(trial.model.training_step(batch, index))
-                quick.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                after()
+                loss = differentiate(index, batch, quick.zero_grad)
                 quick.step()
                 return loss
 
@@ -76,20 +79,22 @@ class ByHand:
     def way(self, trial: PackedTrial, shape: Any) -> Way:
         """How networks of this shape take their steps."""
         if shape not in self._ways:
-            whole = Way(whole=True, why_not=_why_not(trial, True))
-            self._ways[shape] = Way(why_not=_why_not(trial, False)) if whole.why_not else whole
+            for whole, loss in ((True, True), (True, False), (False, False)):
+                self._ways[shape] = Way(whole, loss, _why_not(trial, whole, loss))
+                if not self._ways[shape].why_not:
+                    break
         return self._ways[shape]
 
 
-def _why_not(trial: PackedTrial, whole: bool) -> str:
+def _why_not(trial: PackedTrial, whole: bool, loss: bool) -> str:
     batch = tuple(tensor[:PROBE_ROWS] for tensor in trial.standing.train_dataloader.tensors)
     try:
         usual, other = copy.deepcopy(trial.model), copy.deepcopy(trial.model)
-        with placed(other, whole) as (places, after):
+        with placed(other, whole, loss) as (places, differentiate):
             if not places:
                 raise _Differs("it has no nn.Sequential of Linear layers and SiLU, ReLU or GELU")
             for index in range(2):  # the second one finds what the first has left behind
-                one, two = _step(usual, batch, index), _step(other, batch, index, after)
+                one, two = _found(usual, batch, index, usually(usual)), _found(other, batch, index, differentiate)
                 if not all(map(_same, one, two)):
                     raise _Differs("its loss or gradient is another one by hand")
     except _Differs as why:
@@ -99,15 +104,32 @@ def _why_not(trial: PackedTrial, whole: bool) -> str:
     return ""
 
 
+def usually(model: Any, after: Callable[[], None] = lambda: None) -> Differentiate:
+    """By the model's own training step and autograd, and what must come behind it."""
+
+    def differentiate(index: int, batch: Batch, zero_grad: Callable[[], None]) -> Tensor:
+        loss: Tensor = loss_of(model.training_step(batch, index))
+        zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        after()
+        return loss
+
+    return differentiate
+
+
 @contextlib.contextmanager
-def placed(model: nn.Module, whole: bool) -> Iterator[tuple[int, Callable[[], None]]]:
-    """The `whole` model, or dense layers in it, are by hand meanwhile. Gives at how many places, and what each backward
-    pass must be followed by.
+def placed(model: nn.Module, whole: bool, loss: bool = False) -> Iterator[tuple[int, Differentiate]]:
+    """The `whole` model, or dense layers in it, are by hand meanwhile, and its `loss`. Gives at how many places, and
+    what makes the gradients of a batch.
     """
     if whole:
         table = Table.of(model)
-        with contextlib.nullcontext() if table is None else table.placed():
-            yield int(table is not None), (lambda: None) if table is None else table.backward
+        if table is None or (loss and not built_in(model)):
+            yield 0, usually(model)
+            return
+        with table.placed():
+            way = usually(model, table.backward)
+            yield 1, table.differentiate(way) if loss else way
         return
     changed = []
     for module in model.modules():
@@ -117,7 +139,7 @@ def placed(model: nn.Module, whole: bool) -> Iterator[tuple[int, Callable[[], No
                 changed.append(module)
                 module.forward = _one_by_one(parts)  # type: ignore[method-assign]
     try:
-        yield len(changed), lambda: None
+        yield len(changed), usually(model)
     finally:
         for module in changed:
             del module.forward
@@ -160,6 +182,25 @@ class Table:
         finally:
             del self._model.embedded, self._model.body.forward
 
+    def differentiate(self, usual: Differentiate) -> Differentiate:
+        """Without autograd at all; batches that the chain does not take go the usual way."""
+
+        def differentiate(index: int, batch: Batch, zero_grad: Callable[[], None]) -> Tensor:
+            numeric, categorical, target = batch
+            rows = self._embedded(numeric, categorical)
+            if not self._in_training() or not self._chain.takes(rows):
+                return usual(index, batch, zero_grad)
+            with torch.no_grad():
+                sums, room = self._chain.forward(rows)
+                loss, gradient = slope(self._model.spec, sums, target)
+                zero_grad()
+                self._differentiated(room, rows, self._codes, gradient, self._gradients)
+            for parameter, found in zip(self._trained, self._gradients, strict=True):
+                parameter.grad = found
+            return loss
+
+        return differentiate
+
     def _embedded(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         if not self._in_training():
             return EmbeddingModel.embedded(self._model, numeric, categorical)
@@ -191,13 +232,17 @@ class Table:
             first = all(parameter.grad is None for parameter in self._trained)
             into = self._gradients if first else [torch.zeros_like(parameter) for parameter in self._trained]
             with torch.no_grad():
-                start = self._chain.backward(room, rows, sums.grad, codes is not None, into[:-1])
-                if start is not None:
-                    shape = (*codes.shape, self._model.embedding.embedding_dim)
-                    found = start[:, start.shape[1] - shape[1] * shape[2] :].reshape(shape)
-                    into[-1] = aten.embedding_dense_backward(found, codes, len(self._trained[-1]), -1, False)
+                self._differentiated(room, rows, codes, sums.grad, into)
             for parameter, gradient in zip(self._trained, into, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    def _differentiated(self, room: Any, rows: Tensor, codes: Any, gradient: Tensor, into: list[Tensor]) -> None:
+        """The gradients of all parameters into these, from that of what the body gave."""
+        start = self._chain.backward(room, rows, gradient, codes is not None, into[:-1])
+        if start is not None:
+            shape = (*codes.shape, self._model.embedding.embedding_dim)
+            found = start[:, start.shape[1] - shape[1] * shape[2] :].reshape(shape)
+            into[-1] = aten.embedding_dense_backward(found, codes, len(self._trained[-1]), -1, False)
 
 
 def _one_by_one(parts: Sequence[Any]) -> Callable[[Any], Any]:
@@ -209,12 +254,9 @@ def _one_by_one(parts: Sequence[Any]) -> Callable[[Any], Any]:
     return forward
 
 
-def _step(model: Any, batch: Batch, index: int, after: Callable[[], None] = lambda: None) -> list[Any]:
+def _found(model: nn.Module, batch: Batch, index: int, differentiate: Differentiate) -> list[Any]:
     """Loss and gradients; None where there is none."""
-    model.zero_grad()
-    loss = loss_of(model.training_step(batch, index))
-    loss.backward()
-    after()
+    loss = differentiate(index, batch, model.zero_grad)
     return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
 
 

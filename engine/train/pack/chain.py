@@ -70,7 +70,7 @@ class Room:
             shares = (layer.activation is not None, i < last, isinstance(layer.dropout, Dropout))
             lines.append([4 * wide * shares[0], 4 * wide * shares[1], wide * shares[2]])
         sizes = [-(-rows * line // ALIGNED) * ALIGNED for kinds in lines for line in kinds]
-        self._parts = mapped.zeros(sum(sizes), dtype=torch.uint8).split(sizes)
+        self._parts = torch.split(mapped.zeros(sum(sizes), dtype=torch.uint8), sizes)
         self._noise: list[Any] = [None] * len(layers)  # of torch's dropout
         self._fitted = 0
 
@@ -79,7 +79,10 @@ class Room:
         if rows == self._fitted:
             return
         self._fitted = rows
-        self.sums, self.outs, self._kept, self._fused = [], [], [], []
+        self.sums: list[Any] = []
+        self.outs: list[Any] = []
+        self._kept: list[Any] = []  # a byte a number
+        self._fused: list[bool] = []  # activation and dropout in one pass
         for i, layer in enumerate(self._layers):
             wide = layer.linear.out_features
             sums, outs, kept = self._parts[3 * i : 3 * i + 3]
@@ -87,7 +90,7 @@ class Room:
             self.outs.append(outs[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(outs) else None)
             self._kept.append(kept[: rows * wide].numpy() if len(kept) else None)
             whole = torch.get_num_threads() == 1 and rows * wide % WHOLE == 0
-            self._fused.append(whole and type(layer.activation) is nn.SiLU and len(kept) and same_bits())
+            self._fused.append(whole and type(layer.activation) is nn.SiLU and len(kept) > 0 and same_bits())
 
     def forward(self, i: int, layer: Layer, out: Tensor) -> None:
         """What follows the dense layer: `out` of its sums, or in place where it has no activation."""

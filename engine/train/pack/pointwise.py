@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 
-import llvmlite.ir
+import llvmlite.ir  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from numba import njit, types

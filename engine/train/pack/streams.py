@@ -92,6 +92,7 @@ def _noise(layers: tuple[Dropout, ...], shape: torch.Size, dtype: torch.dtype) -
     bits = torch.empty(len(layers), -(-size // 4), dtype=torch.int64)
     for row, layer in zip(bits, layers, strict=True):
         if layer.dropped:
+            assert layer.generator is not None
             draw(row.numpy(), layer.generator)
     dropped = torch.tensor([layer.dropped for layer in layers])[:, None]
     kept = bits.view(torch.int16)[:, :size] >= (dropped - 32_768).to(torch.int16)  # with p = 0: any bits

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from engine.errors import one_line
+from engine.train.pack import mapped
 from engine.train.pack.byhand import ByHand
 from engine.train.pack.gpu import GpuVector, GpuVectors
 from engine.train.pack.stack import Stack
@@ -109,6 +110,7 @@ class Together:
             parts += cut
         self._vectors = vectors
         self._unstack(groups)
+        mapped.trim()
         return parts
 
     def joins(self, trials: Sequence[PackedTrial]) -> None:
@@ -219,6 +221,7 @@ class Together:
         finally:
             trial.cpu_seconds += self._cpu() - used
         self._scored(trial, faults)
+        mapped.trim()
 
     def _scored(self, trial: PackedTrial, faults: dict[str, Exception]) -> None:
         used = self._cpu()

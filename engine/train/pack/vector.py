@@ -25,7 +25,7 @@ from engine.train.pack.stack import Stack, stacked, trained
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
 TILE = 32_000_000  # rows of a batch times trained numbers, of the trials of one call together: it bounds activations
-NUMBERS = 262_144  # trained numbers of these: it bounds gradients
+NUMBERS = 131_072  # trained numbers of these: it bounds gradients
 # relative, of loss and gradient: float32 rounds at 6e-8, bfloat16 at 4e-3, a sum of many numbers some times that
 CLOSE = {"32-true": 1e-4, "bf16-mixed": 0.05}
 SETTINGS = (str, bytes, bool, type(None), tuple)

@@ -1,15 +1,17 @@
 """The memory of a pack in a process of its own.
 
-    python -m tests.engine.train.pack.memory <folder> <trials> <rows> <rows of a batch>
+    python -m tests.engine.train.pack.memory <folder> <trials> <rows> <rows of a batch> <batches> [<threads>]
 
-The trials are 3 x 128, with dropout. Prints one JSON object of bytes: what the process took at most (VmHWM), beyond
-what it had after a pack of two that are smaller, and so for a pack of FEW; parameters and optimizer state of a trial;
-one copy of the rows; and how many trials were vectorised.
+The trials are 3 x 128, with dropout. Of an epoch they take so many batches, 0: all; the memory of a step is the same.
+Prints one JSON object of bytes: what the process took at most (VmHWM), beyond what it had after a pack of two that are
+smaller, and so for a pack of FEW; parameters and optimizer state of a trial; one copy of the rows; and how many trials
+were vectorised.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ import numpy as np
 
 from engine.records import Dataset, FeatureSpec, Task
 from engine.train.fit import build
-from engine.train.pack import together
+from engine.train.pack import mapped, together
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import Vector
 from engine.train.sweep import SweepJob
@@ -50,7 +52,10 @@ def rows(n: int, seed: int) -> Dataset:
 def make(folder: Path, trials: int, n: int, batch: int, width: int) -> SweepJob:
     model = {**MODEL, "width": width, "depth": 3, "dropout": 0.1}
     plans = [
-        make_plan(i, model, lr=1e-3 * (1 + i / trials), seed=i, batch_size=batch, max_epochs=2) for i in range(trials)
+        make_plan(
+            i, model, lr=1e-3 * (1 + i / trials), seed=i, batch_size=batch, max_epochs=2, checkpoint_seconds=3600.0
+        )
+        for i in range(trials)
     ]
     names = tuple(f"n{i:02d}" for i in range(COLUMNS))
     spec = FeatureSpec(numeric=names, categorical=(), cardinalities=(), task=Task.BINARY, n_outputs=1)
@@ -61,26 +66,30 @@ def size_of(data: Dataset) -> int:
     return sum(array.nbytes for array in vars(data).values() if isinstance(array, np.ndarray))
 
 
-def main(folder: Path, trials: int, n: int, batch: int) -> dict[str, Any]:
+def main(folder: Path, trials: int, n: int, batch: int, batches: int, threads: int = 1) -> dict[str, Any]:
     """Both packs."""
-    packed(make(folder / "small", 2, batch, batch, 16), workers=1)
+    if batches:
+        real = PackedTrial.batches
+        PackedTrial.batches = lambda self: itertools.islice(real(self), batches)  # type: ignore[method-assign]
+    packed(make(folder / "small", 2, batch, batch, 16), workers=threads)
     gc.collect()
+    mapped.trim()
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
     before = status("VmRSS")
     vectorised = 0
 
     class Counted(Vector):
-        def __init__(self, trials: Sequence[PackedTrial]) -> None:
+        def __init__(self, trials: Sequence[PackedTrial], stack: Any) -> None:
             nonlocal vectorised
             vectorised += len(trials)
-            super().__init__(trials)
+            super().__init__(trials, stack)
 
     together.Vector = Counted  # type: ignore[misc]
-    packed(make(folder / "few", FEW, n, batch, 128), workers=1)
+    packed(make(folder / "few", FEW, n, batch, 128), workers=threads)
     few = status("VmHWM") - before
     vectorised = 0
     job = make(folder / "job", trials, n, batch, 128)
-    ended = packed(job, workers=1)
+    ended = packed(job, workers=threads)
     plan = job.plans[0]
     parameters = sum(parameter.numel() for parameter in build(plan.model, job.spec, plan.train).parameters())
     return {

@@ -17,6 +17,7 @@ def test_the_content_is_the_one_that_was_put_last_and_leaves_no_file(tmp_path: P
     for data in (b"abc" * 1000, b"short", b"", b"again"):
         aside.put(data)
         assert aside.get() == aside.get() == data
+        assert (aside.part(1, 4), aside.part(2, None), aside.part(0, 9999)) == (data[1:4], data[2:], data)
         assert aside._held == (None if data else b"")
     assert list((tmp_path / "job").iterdir()) == []
 

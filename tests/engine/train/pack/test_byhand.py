@@ -13,8 +13,8 @@ from torch import nn
 
 from engine.records import Task, TrialState
 from engine.train.loader import as_tensors
-from engine.train.model import Dropout
-from engine.train.pack import together
+from engine.train.model import Dropout, TabularModel
+from engine.train.pack import byhand, losses, together
 from engine.train.pack.byhand import ByHand, Table, placed
 from engine.train.pack.chain import Chain, parts_of
 from engine.train.pack.trial import PackedTrial
@@ -54,6 +54,7 @@ CASES = {
 }
 NOT = {"no hidden layer"}
 WHOLE = {"no dropout", "dropout", "odd", "a user's step"}
+LOSS = WHOLE - {"a user's step"}
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -63,7 +64,7 @@ def test_steps_by_hand_are_those_of_autograd_bit_for_bit(name: str, tmp_path: Pa
     by_hand = ByHand()
     way = by_hand.way(ours, "shape")
     assert bool(way.why_not) is (name in NOT)
-    assert way.whole is (name in WHOLE)
+    assert (way.whole, way.loss) == (name in WHOLE, name in LOSS)
     for _ in range(2):
         with by_hand.of(ours, "shape") as step:
             assert (step == ours.step) is (name in NOT)
@@ -87,7 +88,7 @@ def test_all_tasks_with_and_without_categories(task: Task, categories: bool, tmp
     job = make_job(tmp_path, plan, spec=spec, train=rows)
     one, other = (PackedTrial(job, plan, make_keeper(job, plan), as_tensors(rows), lambda epoch: "") for _ in range(2))
     by_hand = ByHand()
-    assert by_hand.way(one, "shape").whole
+    assert by_hand.way(one, "shape").loss
     with by_hand.of(one, "shape") as step:
         one.train_alone(Event(), step)
     other.train_alone(Event())
@@ -192,6 +193,36 @@ def test_a_step_that_is_another_one_by_hand_goes_through_autograd(
     for name in ("dropout", "a user's layers"):
         trial = trials_of(tmp_path, CASES[name])[0]
         assert ByHand().way(trial, shape_of(trial)).why_not == "its loss or gradient is another one by hand"
+
+
+class OwnLoss(TabularModel):
+    """The built-in network with another loss."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 2 * super().loss(output, target)
+
+
+@pytest.mark.parametrize("where", ["class", "object"])
+def test_a_loss_of_another_is_left_to_autograd(where: str, tmp_path: Path) -> None:
+    ours, theirs = trials_of(tmp_path, CASES["dropout"])
+    for trial in (ours, theirs):
+        if where == "class":
+            trial.model.__class__ = OwnLoss
+        else:
+            trial.model.loss = lambda output, target, own=trial.model.loss: 2 * own(output, target)
+    by_hand = ByHand()
+    way = by_hand.way(ours, "shape")
+    assert (way.whole, way.loss, way.why_not) == (True, False, "")
+    by_hand.train(ours, "shape", Event())
+    theirs.train_alone(Event())
+    assert all(map(torch.equal, state(ours), state(theirs)))
+
+
+def test_a_slope_that_is_another_one_is_left_to_autograd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = losses.slope
+    monkeypatch.setattr(byhand, "slope", lambda *given: (real(*given)[0], real(*given)[1] * 1.0001))
+    way = ByHand().way(trials_of(tmp_path, CASES["dropout"])[0], "shape")
+    assert (way.whole, way.loss, way.why_not) == (True, False, "")
 
 
 def test_small_trials_are_vectorised_up_to_a_size_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

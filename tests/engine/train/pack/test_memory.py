@@ -14,15 +14,15 @@ from tests.engine.train.pack.memory import FEW
 
 ROOT = Path(__file__).parents[4]
 TRIALS = 64
-SHARE = {"in turn": 1.5, "vectorised": 2.2}  # of parameters and optimizer state; measured 1.24 and 1.92
-WHOLE = 2.5  # of those of all and one copy of the rows: most of the rest is there with the first trial
+SHARE = {"in turn": 1.32, "vectorised": 1.45}  # of parameters and optimizer state; measured 1.23 and 1.34
+WHOLE = {"in turn": 1.5, "vectorised": 1.6}  # of those of all and one copy of the rows; measured 1.40 and 1.48
 
 
 @pytest.mark.parametrize(("way", "rows", "batch"), [("in turn", 8_000, 1024), ("vectorised", 330, 11)])
 def test_the_memory_of_a_further_trial_is_bounded(
     way: str, rows: int, batch: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    words = ["tests.engine.train.pack.memory", str(tmp_path), str(TRIALS), str(rows), str(batch)]
+    words = ["tests.engine.train.pack.memory", str(tmp_path), str(TRIALS), str(rows), str(batch), "0"]
     done = subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
@@ -37,4 +37,4 @@ def test_the_memory_of_a_further_trial_is_bounded(
         f"{each / found['trial']:.2f} x its parameters and optimizer state; of all {TRIALS} {whole:.2f} x",
     )
     assert each <= SHARE[way] * found["trial"]
-    assert whole <= WHOLE
+    assert whole <= WHOLE[way]
