@@ -94,10 +94,10 @@ def test_two_workers_train_a_pack_each(search: RaySearch, tmp_path: Path) -> Non
     assert [read_trial(tmp_path / "job", trial.id) for trial in trials] == list(trials)
 
 
-def test_every_pack_has_a_gpu_of_its_own_and_its_part_of_the_trials(
+def test_every_pack_has_a_gpu_of_its_own(
     patient: RaySearch, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Whole GPUs: each process sees the one that Ray gave it. Told together, so that no step is anybody's alone."""
+    """Whole GPUs: each process sees the one that Ray gave it. How trials are dealt is test_driver.py's."""
     crew, told = patient._crew, tmp_path / "told"
     assert (crew.share, len(crew.nodes), len(set(crew.nodes))) == (1.0, 2, 1)
     plans = [make_plan(i, of("Placed", told=str(told)), lr=0.05 + i / 1000, seed=i) for i in range(10)]
@@ -117,7 +117,6 @@ def test_every_pack_has_a_gpu_of_its_own_and_its_part_of_the_trials(
     assert len(set(gpus.values())) == 2
     assert [(one.size, one.packs) for one in orders] == [(ON_GPU, 2)] * 2
     steps = Counter(gpu for _, gpu in lines(told))
-    assert max(steps.values()) <= 1.25 * min(steps.values())  # five trials each
     record_property("packs on two GPUs that Ray believes in", f"steps {dict(steps)}")
 
 
