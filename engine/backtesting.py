@@ -16,7 +16,7 @@ from typing import Any
 
 from engine import archive, durable, founding, verbs
 from engine.backtest import Span, contest
-from engine.backtest.margins import block_of, margins
+from engine.backtest.margins import cosines_of, margins
 from engine.contested import Contested
 from engine.data.sources import ParquetSource
 from engine.drift import check_page
@@ -81,24 +81,19 @@ def _real(config: Config, composer: Composer, console: Console) -> Contested:
         if not models.kept.made:
             console.note("every model and figure was there: nothing was trained")
     lines = contest(past, config.decide, span, conf.policies, earlier, conf.degraded)
-    block = block_of(span.last - span.first + 1)
+    played = span.last - span.first + 1
     return Contested(
         past=config.loop.name,
         names=past.names[span.first : span.last + 1],
         first=span.first,
         tuned_on=past.names[earlier.first : earlier.last + 1] if earlier else (),
         unit="windows",
-        units=span.last - span.first + 1,
-        block=block,
+        units=played,
+        freedom=cosines_of(played),
         confidence_level=conf.confidence_level,
         currency=config.decide.currency,
         lines=lines,
-        margins=margins(
-            lines[1:],
-            block=block,
-            total=True,
-            level=conf.confidence_level,
-        ),
+        margins=margins(lines[1:], windows=True, level=conf.confidence_level),
         pictured=lines,
         left_out=tuple(left_out),
         remarks=(*REMARKS, *_of_actions(config)),

@@ -231,10 +231,14 @@ def _sweep(decision: Decision, job: SweepJob, recipe: Recipe) -> Sweep:
 
 def _devices(train: TrainConf) -> float:
     """GPUs of a trial, or its CPUs where it trains on none; of all its processes."""
-    from engine.train.fit import accelerator  # torch: Ray starts meanwhile
-
-    on_gpu = train.accelerator == "gpu" or accelerator(train) == "gpu"
+    on_gpu = train.accelerator == "gpu" or (train.accelerator != "cpu" and _has_gpu(train))
     return train.workers * ((train.gpus or 1.0) if on_gpu else float(train.threads))
+
+
+def _has_gpu(train: TrainConf) -> bool:
+    from engine.train.inference import accelerator  # torch: Ray starts meanwhile
+
+    return accelerator(train) == "gpu"
 
 
 def _clusters(table: pa.Table, data: DataConf) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from engine.evaluate.conf import EvaluateConf
 from engine.gate import COLD, GateConf, RuleConf
 from engine.promote.conf import PromoteConf
 from engine.records import Task
-from engine.scores import check_metric, direction
+from engine.scores import GREATER_IS_BETTER, check_metric, direction, says_something
 from engine.train.conf import SearchConf
 from engine.train.population import check_space as check_population
 from engine.train.search_space import Space
@@ -29,6 +29,9 @@ OF_THE_ROWS = ("train.windows", "train.validation")  # keys of them that every t
 
 def check_metrics(task: Task, evaluate: EvaluateConf, search: SearchConf) -> None:
     """Every metric says something about the task, and the search looks for the better end of its own."""
+    if evaluate.primary in GREATER_IS_BETTER and not says_something(evaluate.primary, task):
+        what = f"{evaluate.primary!r} is no metric of a {task.value} model"  # the groups were left at their default
+        raise ConfigError("evaluate.primary", what, f"add evaluate={task.value} gate={task.value}")
     for metric in evaluate.metrics:
         check_metric(metric, task, "evaluate.metrics")
     check_metric(search.metric, task, "search.metric")

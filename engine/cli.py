@@ -78,6 +78,7 @@ examples:
   tidegate submit loop experiment=flights cluster=slurm --dry-run | sbatch
 
 every verb takes: key=value overrides, --json, --cfg job (show the config), --config-dir DIR (your own conf/), --help
+what keys mean:   tidegate help decide.point_value, tidegate help decide, or of a verb: tidegate help validate
 completion in bash: eval "$(tidegate completion)\""""
 # Hydra's flags that we pass on; the next word is the value of these ...
 WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """One command; its exit code."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv or argv[0] in ("-h", "--help") or argv == ["help"]:
         print(usage())
         return 0
     if argv[0] == "-V" or "--version" in argv:
@@ -168,9 +169,11 @@ def run(argv: list[str]) -> int:
         print(COMPLETION.format(verbs=" ".join(VERBS)))
         return 0
     verb, rest = argv[0], argv[1:]
-    if verb not in VERBS:
+    if verb not in (*VERBS, "help"):
         return _refuse(f"command line:{verb[:80]}: no such verb - {_nearest(INSTEAD.get(verb, verb), list(VERBS))}")
     try:
+        if verb == "help":
+            return _manual(rest)
         ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
         flags, overrides = split([word for word in rest if word not in ours])
         overrides = [spelled(verb, word) for word in placed(verb, overrides)]
@@ -183,6 +186,18 @@ def run(argv: list[str]) -> int:
         return 0
     except Exception as error:
         return _explain(error)
+
+
+def _manual(asked: Sequence[str]) -> int:
+    """`tidegate help WORD`: a verb with its keys, the keys of a group, or one key."""
+    from engine.keys import manual
+
+    for word in asked:
+        if word in VERBS:
+            print(f"tidegate {word} [key=value ...]: {VERBS[word]}\n")
+            print(HELP.get(word, ""), end="\n" * (word in HELP))
+        print(manual(word, VERBS))
+    return 0
 
 
 def usage() -> str:
@@ -239,6 +254,10 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
         if verb in HELP:
             print(HELP[verb])
+        from engine.keys import of_verb
+
+        if own := of_verb(verb):
+            print("keys of this verb:\n\n" + "\n".join(key.text("  ") for key in own) + "\n")
     asked = _asked_for_config(flags) if verb in SEARCHING else None
     found = _compose(verb, asked.others if asked else flags, overrides)
     if found is None:  # Hydra has shown what was asked for

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from engine.estimates import record
 
 ORACLE = "oracle"
@@ -29,7 +31,7 @@ class Line:
 
 @record
 class Margin:
-    """What a policy cost more than the cheapest one, with the bounds of an interval."""
+    """What a policy cost more than the cheapest one, with the bounds of an interval; NaN where none can be told."""
 
     policy: str
     more: float
@@ -41,6 +43,11 @@ class Margin:
         """Is it more than noise. A bound that is not finite tells nothing apart."""
         return self.low > 0
 
+    @property
+    def undecidable(self) -> bool:
+        """Is there no interval."""
+        return not (math.isfinite(self.low) and math.isfinite(self.high))
+
 
 @record
 class Contested:
@@ -50,9 +57,9 @@ class Contested:
     names: tuple[str, ...]  # the windows that were played, in the order of time
     first: int  # place in time of the first of them
     tuned_on: tuple[str, ...]  # the windows on which parameters were chosen; empty: they are those of the config
-    unit: str  # what the intervals resample: "windows" or "pasts"
+    unit: str  # what the intervals are over: "windows" or "pasts"
     units: int
-    block: int  # windows that are drawn together; 1 of pasts
+    freedom: int  # degrees of freedom of the intervals; 0: there are too few windows for any
     confidence_level: float  # of all margins together
     currency: str
     lines: tuple[Line, ...]  # the oracle, then the cheapest first

@@ -117,11 +117,20 @@ def _mapper(config: Config) -> Iterator[shards.Mapper]:
         yield ray_map
 
 
+def _same_table(old: pa.Table, new: pa.Table, names: tuple[str, str]) -> str:
+    """What to do where two tables share no column; a CSV with other separators is read as one wide column."""
+    for table, name in ((old, names[0]), (new, names[1])):
+        for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if table.num_columns == 1 and separator in table.column_names[0]:
+                return f"write {name} with commas: its columns are separated by {called}"
+    return "compare files of the same table"
+
+
 def _kinds(config: Config, old: pa.Table, new: pa.Table, is_constant: Callable[[str], bool] | None = None) -> Kinds:
     """What the columns are: by the command line, by the data config where there is one, else guessed."""
     names = str(config.reference), str(config.live)
     if not set(old.column_names) & set(new.column_names):
-        raise ConfigError("live", f"shares no column with {names[0]}", "compare files of the same table")
+        raise ConfigError("live", f"shares no column with {names[0]}", _same_table(old, new, names))
     roles = [name for name in (config.prediction, config.label) if name]
     there = {*old.column_names, *new.column_names}
     for key in ("prediction", "label"):

@@ -17,7 +17,7 @@ from kernels.resample import BootstrapResult, MetricOptions, bootstrap, delong
 
 NORMAL = NormalDist()
 MIN_CLUSTERS = 5  # so few resampled units give replicates of a handful of values, and no interval that covers
-MIN_CLASS_ROWS = 20  # of either class, for an AUROC interval in closed form
+MIN_CLASS_ROWS = 20  # of either class, for an interval of an AUROC; of the one that is sought, of an average precision
 
 
 class IntervalConf(Protocol):
@@ -75,7 +75,7 @@ def compare(
     A metric of counts is resampled by cells of both models then, so that the intervals of one model come from other
     draws than those of `estimate`; all others are equal to its bits.
     """
-    if _undecidable(metric, rows, champion, challenger) or (_exact(metric, rows) and _few(rows)):
+    if _undecidable(metric, rows, champion, challenger) or _few(metric, rows):
         old, new = (estimate(metric, rows, prediction, conf) for prediction in (champion, challenger))
         return difference(metric, rows, champion, challenger, conf), old, new
     if _exact(metric, rows):
@@ -113,11 +113,11 @@ def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | N
     reason = _undecidable(metric, rows, first, second)
     if reason:
         return _estimate(metric, rows, conf, math.nan, math.nan, math.nan, "", reason)
+    if few := _few(metric, rows):
+        value = score(metric, rows.task, rows.target, first if second is None else second)
+        value -= 0.0 if second is None else score(metric, rows.task, rows.target, first)
+        return _estimate(metric, rows, conf, value, math.nan, math.nan, "", few)
     if _exact(metric, rows):
-        if few := _few(rows):
-            value = score(metric, rows.task, rows.target, first if second is None else second)
-            value -= 0.0 if second is None else score(metric, rows.task, rows.target, first)
-            return _estimate(metric, rows, conf, value, math.nan, math.nan, "", few)
         truth = as_truth(rows.task, rows.target)
         exact = delong(truth, first, second, confidence_level=conf.confidence_level)
         return _estimate(metric, rows, conf, exact.estimate, exact.low, exact.high, "DeLong")
@@ -131,9 +131,16 @@ def _exact(metric: str, rows: Rows) -> bool:
     return metric == "roc_auc_score" and rows.task is Task.BINARY and rows.cluster is None
 
 
-def _few(rows: Rows) -> str:
-    """Why the closed form says nothing; DeLong's normal law rejects too often: 10 % instead of 2.5 % at two rows."""
-    few = min(np.bincount(as_truth(rows.task, rows.target), minlength=2))
+def _few(metric: str, rows: Rows) -> str:
+    """Why an interval of a ranking says nothing, where a class has few rows; empty where it may.
+
+    Of two equal models the challenger is seen to be better in 10 % instead of 2.5 %: by DeLong's normal law at two rows
+    of a class, by resampled average precisions at three rows of 300 (3.5 % at ten).
+    """
+    if rows.task is not Task.BINARY or metric not in ("roc_auc_score", "average_precision_score"):
+        return ""
+    counts = np.bincount(as_truth(rows.task, rows.target), minlength=2)
+    few = int(counts[1]) if metric == "average_precision_score" else int(counts.min())
     return f"too few rows of a class ({few} of {MIN_CLASS_ROWS})" if few < MIN_CLASS_ROWS else ""
 
 

@@ -30,20 +30,28 @@ class Loop:
 
     def run(self) -> Iterator[Cycle]:
         """Every cycle in the order of time, as it ends; those that the ledger knows are handed on as they are."""
-        first = self.confs.loop.founding_windows - 1
-        names = self.steps.names
         self.steps.acting.deliver()  # what a kill left
-        for name in names[first:]:
-            if name not in self.steps.late:
-                yield self.window(name)
-            if name == self.confs.loop.until:
-                break
+        for name in self._names():
+            yield self.window(name)
+
+    def left(self) -> list[str]:
+        """The windows that `run` has yet to decide on."""
+        return [name for name in self._names() if self.ports.ledger.find(self._id(name)) is None]
 
     def window(self, name: str) -> Cycle:
         """The cycle of one window; the one that the ledger knows, where it does."""
-        id, index = digest("cycle", self.confs.loop.name, name), self.steps.at(name)
+        id, index = self._id(name), self.steps.at(name)
         known = self.steps.recorded(Cycle, id)
         return known or self.cycle(id, index, founding=index == self.confs.loop.founding_windows - 1)
+
+    def _id(self, name: str) -> str:
+        return digest("cycle", self.confs.loop.name, name)
+
+    def _names(self) -> list[str]:
+        """The windows that are decided on, in the order of time, to the one where the loop is told to stop."""
+        names, until = self.steps.names, self.confs.loop.until
+        end = None if until is None else names.index(until) + 1
+        return [name for name in names[self.confs.loop.founding_windows - 1 : end] if name not in self.steps.late]
 
     def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
         """One window, from its rows to what must happen because of it."""

@@ -123,6 +123,19 @@ class Risk:
         """Up to which the risk may go: that of the hold-out, and the tolerance."""
         return self.source.high + self.tolerance
 
+    @property
+    def moved(self) -> bool:
+        """Do the losses no longer have one mean: it has left the bounds that would hold it at any time looked.
+
+        The test goes on, for it asks for no such mean; the bounds say nothing any more.
+        """
+        return _left(self.risk)
+
+
+def _left(estimate: Estimate) -> bool:
+    """Does a value that is known lie outside of its own bounds."""
+    return math.isfinite(estimate.value) and not estimate.low <= estimate.value <= estimate.high
+
 
 @record
 class ExpectedRisk:
@@ -147,6 +160,11 @@ class ExpectedRisk:
     windows: tuple[str, ...] = ()  # that entered, oldest first
     bets: tuple[float, ...] = ()
     bounds: tuple[float, ...] = ()
+
+    @property
+    def moved(self) -> bool:
+        """As of `Risk`."""
+        return _left(self.risk)
 
 
 @record

@@ -8,8 +8,8 @@ loads the artifact in a fresh process without any state of the training code, pr
 bad requests (engine/infra.py) and prints one JSON object: the largest difference to the recorded predictions, how long
 it took, the answers, and what the process needed; with --measure also latencies.
 
-Torch and Lightning (four seconds) are imported where a model is first made, not with this file: Ray and its workers
-start meanwhile.
+Torch (two seconds) is imported where a model is first made, not with this file: Ray and its workers start meanwhile.
+Lightning, which takes as long again, is not needed for a network of ours.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Predictor:
 
     def predict(self, table: pa.Table) -> np.ndarray:
         """Float64 predictions of raw rows: (N,) probability or value, (N, C) probabilities."""
-        from engine.train.fit import predict
+        from engine.train.inference import predict
 
         return predict(self.model, self.encoder.transform(table, labelled=False), self.task)
 
     def raw(self, table: pa.Table) -> np.ndarray:
         """Float64 outputs of the network alone, (N,) or (N, C): no map behind it, and no link."""
-        from engine.train.fit import predict
+        from engine.train.inference import predict
         from engine.train.scaled import unscaled
 
         rows = self.encoder.transform(table, labelled=False)
@@ -91,7 +91,7 @@ def pack(
     ArtifactError where the weights do not belong to the model, or where it predicts no finite number for a probe row.
     """
     from engine.train import weights as weights_file
-    from engine.train.fit import build
+    from engine.train.inference import build
 
     network = build(model, encoder.spec, train, trusted)
     weights_file.load(network, weights, "weights.safetensors")
@@ -119,7 +119,7 @@ def load(store: Store, artifact: str, trusted: tuple[str, ...] = ()) -> Predicto
         ConfigError: its model class is not trusted here, or cannot be imported.
     """
     from engine.train import weights as weights_file
-    from engine.train.fit import build
+    from engine.train.inference import build
 
     with _understood(f"{artifact[:12]}/encoder.json"):
         encoder = Encoder.from_dict(_parsed(store, artifact, "encoder.json"))

@@ -127,8 +127,8 @@ def _validation(inputs: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[
 
 
 def _decision(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without `planned` is of a release that decided otherwise."""
-    conf = from_plain(DecideConf, {"planned": False, **inputs["conf"]})
+    """A config without `planned` or `incurable` is of a release that decided otherwise."""
+    conf = from_plain(DecideConf, {"planned": False, "incurable": 0.0, **inputs["conf"]})
     plain: dict[str, Any] = to_plain(decide(from_plain(Evidence, inputs["evidence"]), conf))
     return plain
 

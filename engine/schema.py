@@ -191,7 +191,8 @@ class Config:
 def register() -> None:
     """Put the types where the `schema` entries of conf/ find them, once."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    of_the_gate = SearchConf(metric="${evaluate.primary}")  # what a model is judged by, unless a search names another
+    store.store(name="schema", node=Config(search=of_the_gate))
     store.store(group="model", name="tabular_schema", node=TabularConf)
     store.store(group="model", name="resnet_schema", node=ResidualConf)
 

@@ -55,9 +55,18 @@ EVERY_CLASS = frozenset({"roc_auc_score", "average_precision_score", "expected_c
 BY_ROW = frozenset({"log_loss", "brier_score_loss"})
 
 
+def _of(task: Task) -> Mapping[str, bool]:
+    return _REGRESSION if task is Task.REGRESSION else _CLASSIFICATION
+
+
+def says_something(metric: str, task: Task) -> bool:
+    """Is this a metric of models of that task."""
+    return metric in _of(task)
+
+
 def check_metric(metric: str, task: Task, key: str) -> None:
     """ConfigError where `metric` is unknown or says nothing about this task; `key` is where it was named."""
-    allowed = _REGRESSION if task is Task.REGRESSION else _CLASSIFICATION
+    allowed = _of(task)
     if metric not in allowed:
         cure = f"choose one of {', '.join(sorted(allowed))}"
         raise ConfigError(key, f"{metric!r} is no metric of a {task.value} model", cure)

@@ -32,6 +32,7 @@ from engine.setting import Confs, Ports
 from engine.telling import make_outbox
 from engine.timing import Stopwatch
 from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep, unsent
+from engine.track.told import name_of
 from engine.train.registry import described, resolve, trusted_packages
 from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
@@ -63,18 +64,34 @@ def loop(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     watch.laps["start"] = _since_process_start()
     watch.began -= watch.laps["start"]
     console = make_console(quiet, config.evaluate.primary)
+    cycles: list[Cycle] = []
     with opened(config, composer, console, watch, alone=True) as (confs, ports):
         runner = Loop(confs, ports)
         console.header(config.loop.name, len(runner.steps.names), config.folder)
         ports.tracker.start(config.loop.name, confs.plain)
-        with watch.lap("other"):
-            cycles = [reviewed(cycle, ports, confs.plain, config.promote.owner) for cycle in runner.run()]
+        left = runner.left()
+        if left:  # else nothing may ever be trained: Ray would only be waited for
+            ports.search.start()
+            if config.search.backend == "ray":
+                console.note("Ray starts beside this; the first training waits for it, some seconds or a minute")
+        try:
+            with watch.lap("other"):
+                for cycle in runner.run():
+                    cycles.append(reviewed(cycle, ports, confs.plain, config.promote.owner))
+        except KeyboardInterrupt:
+            if cycles:  # reviewers see how far it came
+                with watch.lap("track"):
+                    published(config, ports, cycles)
+            raise
         with watch.lap("track"):
             page = published(config, ports, cycles)
+        if not left and cycles:
+            console.note(f"nothing is left to do: every window up to {cycles[-1].window} is decided on")
     totals = shown(watch)
     console.timings(totals, watch.wall)
     champion = cycles[-1].champion_after if cycles else ""
-    console.note(f"in production: {champion[:12] or 'nothing'}; the report is {page}")
+    held = champion[:12] or "nothing, for no model has passed its gates"
+    console.note(f"in production: {held}; the report is {page}")
     answer = {
         "loop": config.loop.name,
         "windows": len(cycles),
@@ -93,13 +110,17 @@ def published(config: Config, ports: Ports, cycles: Sequence[Cycle]) -> Path:
     for fault in card.write_all(ports.ledger, ports.store, config.folder, owner=config.promote.owner):
         ports.console.warn(fault)
     page = pages.write_report(config, ports.ledger, cycles)
-    ports.tracker.page(page.read_text())
+    html = page.read_text()
+    if not ports.tracker.knows(digest(html)):
+        ports.tracker.page(html)
     return page
 
 
 def reviewed(cycle: Cycle, ports: Ports, plain: dict[str, Any], owner: str) -> Cycle:
-    """Show a cycle on the terminal and to the tracker."""
+    """Show a cycle on the terminal, and to the tracker where no command has shown it before."""
     ports.console.cycle(cycle)
+    if ports.tracker.knows(name_of(cycle)):
+        return cycle
     with ports.watch.lap("track"):
         sweep = sweep_of(cycle, plain)
         if sweep is not None and cycle.candidate is not None:
@@ -168,20 +189,22 @@ def opened(
             checked, foreign = check(config, composer, trusted)
             for remark in store.remarks():
                 console.warn(remark)
-            if not alone:  # Ray comes up while classes are imported; who may wait for a lease would only keep it idle
-                _start(search, watch, stack)
-            if foreign:
-                check_models(checked, lambda target: resolve(target, trusted))
+            if not alone:  # Ray comes up, torch is imported; a loop may wait for others, or have nothing to do
+                _end(search, watch, stack)
+                search.start()
         confs = confs_of(config, checked.space, trusted)
         if not archive.ledger_exists(config):
             with watch.lap("read"):
                 _check_founding(confs, source, names)
+        if foreign:
+            with watch.lap("start"):
+                check_models(checked, lambda target: resolve(target, trusted))
         ledger = stack.enter_context(Ledger.open(config.ledger_url, config.loop.name))
         if alone:
             with watch.lap("wait"):
                 lease = ledger.leased(config.loop.lease, wait=config.loop.wait, say=console.note)
                 stack.enter_context(lease)
-            _start(search, watch, stack)
+            _end(search, watch, stack)
         tracker = make_tracker(config.track, config.folder, warn=console.warn)
         stack.callback(_finish, tracker, watch, config, console)
         if checked.space.domains and not alone:  # a loop may never come to search
@@ -217,15 +240,14 @@ def _finish(tracker: Tracker, watch: Stopwatch, config: Config, console: Console
         console.note(line)
 
 
-def _start(search: Search, watch: Stopwatch, stack: ExitStack) -> None:
-    """Start what the search needs, to be ended with the stack."""
+def _end(search: Search, watch: Stopwatch, stack: ExitStack) -> None:
+    """What the search has started ends with the stack."""
 
     def close() -> None:
         with watch.lap("ray"):
             search.close()
 
     stack.callback(close)
-    search.start()
 
 
 def check(config: Config, composer: Composer, trusted: Sequence[str]) -> tuple[Checked, bool]:
@@ -330,6 +352,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
             first=made.params if made else None,
             watch=ports.look_on,
         )
+        ports.search.let_go()  # Ray ends while the model is judged
         answer = sweeps.answer(candidate) | {"space": {"keys": confs.space.texts, "points": confs.space.size}}
         sweeps.show(console, candidate)
         if not candidate.model:

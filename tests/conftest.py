@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.memory import in_memory
+
+ROOT = Path(__file__).parent
+LONGEST = ROOT / "longest.txt"  # test files that take more than a few seconds, the longest first
+
+# Every run tries the same examples, however slow the machine is.
+settings.register_profile(
+    "tidegate", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tidegate")
 
 if place := in_memory():  # the root of every tmp_path
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
@@ -20,6 +33,23 @@ def ctrl_c_is_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, the longest before all: in the end no process is left alone with one of them."""
+    places = {ROOT / name: place for place, name in enumerate(LONGEST.read_text().splitlines())}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What draws from a generator of the whole process draws the same in every test, alone or after any other."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

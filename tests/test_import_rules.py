@@ -35,6 +35,7 @@ DOORS = {
         "engine.train.crew.",
         "engine.train.helper.",
         "engine.train.home.",
+        "engine.train.lost.",
         "engine.train.pack.driver.",
         "engine.train.pack.worker.",
         "engine.train.tune.",

@@ -32,7 +32,7 @@ from engine.records import FeatureSpec, Task
 from engine.train.conf import TrainConf
 
 
-class Scored(Net):
+class Scored(Net, lightning.LightningModule):
     """The network with the validation step of Lightning's documentation."""
 
     def __init__(self, **params: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from engine.decide.conf import POLICY_NAMES
 from engine.errors import ConfigError
 
-KINDS = ("abrupt", "gradual", "seasonal", "benign", "mixed", "still")  # of simulated pasts
+KINDS = ("abrupt", "gradual", "seasonal", "benign", "mixed", "still", "harder", "partly")  # of simulated pasts
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,7 +29,8 @@ class BacktestConf:
     """Points below the best model from which on a window counts as degraded."""
     streams: list[str] = field(default_factory=list)
     """Simulated pasts with known truth instead of the windows of data: abrupt, gradual, seasonal, benign (features
-    move, nothing is harmed), mixed, still."""
+    move, nothing is harmed), mixed, still, harder (labels become noisier, which no model cures), partly
+    (abrupt and harder, each at times of its own)."""
     seeds: int = 20
     """Pasts of each kind of stream."""
     windows: int = 60

@@ -42,16 +42,11 @@ def simulated(kind: str, decide: DecideConf, conf: BacktestConf) -> Contested:
         tuned_on=names[earlier.first : earlier.last + 1],
         unit="pasts",
         units=conf.seeds,
-        block=1,
+        freedom=conf.seeds - 1,
         confidence_level=conf.confidence_level,
         currency=decide.currency,
         lines=lines,
-        margins=margins(
-            lines[1:],
-            block=1,
-            total=False,
-            level=conf.confidence_level,
-        ),
+        margins=margins(lines[1:], windows=False, level=conf.confidence_level),
         pictured=first,
         remarks=("every number is a mean over the pasts; parameters are chosen in each past anew",),
     )

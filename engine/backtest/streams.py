@@ -6,7 +6,8 @@
 
 What is measured on n rows is the truth plus its own sampling error: the residuals are normal, so a mean squared error
 has variance 2 risk^2 / n, and the paired difference of two models 2 (a^2 + b^2 - 2 c^2) / n with c the covariance of
-their residuals. v_t wanders from window to window: some windows are harder for every model, which is no drift.
+their residuals. v_t wanders from window to window: some windows are harder for every model, which is no drift. Where
+the labels become noisier (harder, partly) it jumps and stays: what is lost then no model brings back.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class StreamConf:
     rows: int = 5000  # a window
     features: int = 8
     training: int = 3  # windows that a model is trained on
-    jump: float = 0.1  # abrupt: risk that a jump of the concept adds, for a noise of variance 1
-    every: float = 12.0  # abrupt, benign: windows between two jumps, on average
+    jump: float = 0.1  # abrupt, harder: risk that a jump of the concept, or of the noise, adds to a noise of variance 1
+    every: float = 12.0  # abrupt, benign, harder: windows between two jumps, on average
     season: float = 24.0  # seasonal: windows of a year
     step: float = 0.035  # gradual: way of the concept a window
     swing: float = 0.17  # seasonal: radius of its circle
@@ -69,8 +70,8 @@ class Stream:
         fitted = rng.standard_normal((n, f)) / math.sqrt(conf.training * conf.rows)
         self.models = fitted + np.stack([self.concept[max(0, i + 1 - conf.training) : i + 1].mean(0) for i in range(n)])
         self.off = self.models[:, None, :] - self.concept[None, :, :]  # (model, window, f)
-        self.noise = noise
-        self.risk = noise + (self.off**2).sum(2) + np.einsum("iwf,wf->iw", self.off, self.centre) ** 2
+        self.noise = noise + _harder(conf, seed)
+        self.risk = self.noise + (self.off**2).sum(2) + np.einsum("iwf,wf->iw", self.off, self.centre) ** 2
         self._seen, self._paired = rng.standard_normal((n, n)), rng.standard_normal((n, n))
         self._moved = rng.standard_normal((n, n, f)) * math.sqrt(1 / conf.rows + 1 / (conf.rows * conf.training))
 
@@ -129,7 +130,7 @@ def _concept(conf: StreamConf, rng: np.random.Generator) -> np.ndarray:
     """w_t, (windows, features)."""
     n, f = conf.windows, conf.features
     still: np.ndarray = np.tile(rng.standard_normal(f), (n, 1))
-    if conf.kind in ("abrupt", "mixed"):
+    if conf.kind in ("abrupt", "mixed", "partly"):
         still += _jumps(rng, n, f, conf.every, lambda: _unit(rng, f) * math.sqrt(conf.jump))
     if conf.kind == "gradual":
         ways = np.cumsum(0.3 * rng.standard_normal((n, f)), axis=0) + rng.standard_normal(f)
@@ -151,6 +152,15 @@ def _centre(conf: StreamConf, rng: np.random.Generator) -> np.ndarray:
         return conf.shift * np.where(rng.permutation(f) < max(1, f // 3), rng.choice([-1.0, 1.0], f), 0.0)
 
     return _jumps(rng, n, f, conf.every, jump)
+
+
+def _harder(conf: StreamConf, seed: int) -> np.ndarray:
+    """What lastingly adds to v_t, (windows,): it jumps up or down, and never below 0."""
+    if conf.kind not in ("harder", "partly"):
+        return np.zeros(conf.windows)
+    rng = np.random.default_rng([seed, KINDS.index(conf.kind), 1])
+    path = _jumps(rng, conf.windows, 1, conf.every, lambda: rng.choice([-conf.jump, conf.jump], 1))
+    return np.asarray(np.abs(path[:, 0]))
 
 
 def _jumps(rng: np.random.Generator, n: int, f: int, every: float, jump: Callable[[], np.ndarray]) -> np.ndarray:

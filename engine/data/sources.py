@@ -19,6 +19,7 @@ from engine.records import Window
 
 SUFFIX = ".parquet"
 UNFINISHED = (".tmp", ".part", ".partial", ".inprogress")  # endings that writers give a name until they are done
+TABLES = (".csv", ".csv.gz", ".tsv", ".feather", ".arrow", ".pq")  # what people have where Parquet is expected
 MIN_ROWS = 2  # one row has no spread: no statistic, no interval, no split is defined on it
 INLINE = "data.label, or name the folder of label files in data.labels"  # how a label comes to its window
 
@@ -39,6 +40,8 @@ class ParquetSource:
         names = sorted(e.base_name.removesuffix(SUFFIX) for e in entries if _is_window(e))
         if not names:
             cure = f"run `{self.conf.prepare}`" if self.conf.prepare else "set data.path, or put windows there"
+            if tables := sum(str(e.base_name).endswith(TABLES) for e in entries):
+                cure = f"the {tables} other tables there must be Parquet: pyarrow.parquet.write_table(table, path)"
             raise DataError(self.conf.path, "no windows (*.parquet) there", cure)
         return names
 

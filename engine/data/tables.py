@@ -39,7 +39,10 @@ def numeric_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         return _cast(column, pa.float64(), where)
     if pa.types.is_null(kind):
         return column.cast(pa.float64())
-    raise DataError(where, f"is {kind}, not a number", "store numbers, or move it to data.categorical")
+    cure = "store numbers, or move it to data.categorical"
+    if pa.types.is_temporal(kind):
+        cure = "store a number made of it, such as days before data.time, or a category such as the weekday"
+    raise DataError(where, f"is {kind}, not a number", cure)
 
 
 def categorical_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
@@ -91,8 +94,11 @@ def id_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) -> pa.ChunkedArray:
     """A column of labels: int64 class codes or float64 numbers, null where unknown; DataError for other
     values."""
+    top = 1 if task is Task.BINARY else classes - 1
+    codes_cure = "store 0 and 1" if task is Task.BINARY else f"store codes 0..{top}"
     if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        raise DataError(where, f"is {column.type}, not a number", "store class codes from 0 (classes) or numbers")
+        cure = "store numbers" if task is Task.REGRESSION else f"{codes_cure}, one for each class"
+        raise DataError(where, f"is {column.type}, not a number", cure)
     column = numeric_column(column, where)
     if task is Task.REGRESSION:
         column = column.cast(pa.float64())
@@ -103,11 +109,11 @@ def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) 
         codes = column.cast(pa.int64())
     except pa.ArrowInvalid:
         raise DataError(where, "holds a fraction, not class codes", "store whole numbers from 0") from None
-    top = 1 if task is Task.BINARY else classes - 1
     extremes = pc.min_max(codes).as_py()
     if extremes["min"] is not None and (extremes["min"] < 0 or extremes["max"] > top):
         wrong = extremes["min"] if extremes["min"] < 0 else extremes["max"]
-        cure = "store 0 and 1" if task is Task.BINARY else f"store codes 0..{top}, or set data.classes"
+        more = f", or set data.classes={wrong + 1}" if task is Task.MULTICLASS and wrong > top else ""
+        cure = codes_cure + more
         raise DataError(where, f"holds the label {wrong}", cure)
     return codes
 

@@ -15,6 +15,12 @@ counts. This is the exact filter for one change point (Adams and MacKay, arXiv:0
 2007), with the stories that end merged by moments, and the least likely ones dropped. What the last change did before
 it was cured is forgotten with it.
 
+A change may also be one that no training cures, because labels became noisier or a column is gone: then the level
+rises, or falls, by what a change would bring, and no attempt wins it back. In windows both look alike. Attempts tell
+them apart, for what a change left is part of the gain that is awaited of each: one that was cured wins its size, one
+that stays wins nothing. How often the latter is so begins at `incurable`, and is learned from changes that were tried.
+So after few attempts that won nothing the plan waits, until a window looks like another change.
+
 All in points, more is worse. Cost: the windows in view times at most STORIES updates of three numbers, milliseconds.
 """
 
@@ -22,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from engine.decide.conf import DecideConf
@@ -31,7 +37,9 @@ from engine.decide.evidence import Evidence
 from engine.records import Estimate
 
 VIEW = 80  # labelled windows that are looked back on
-STORIES, LEAST = 8, 0.002  # as many stories are kept, of at least this weight
+STORIES, MORE, LEAST = 8, 4, 0.002  # as many stories are kept, and more where levels rise, of at least this weight
+TRIED = 2.0  # attempts that the prior of what no training cures is worth
+RECENT = 2  # windows: stories whose levels have risen at different times before these are told together
 AGEING = 0.5  # prior that age costs anything
 CHANGES, HORIZONS = 0.5, 2.0  # prior of the hazard: so many changes in so many horizons
 SIZE, DEAR = 8.0, 2.5  # of a change: so many staleness_std, or what loses so many reviews in a window, if that is more
@@ -55,6 +63,9 @@ class Story:
     covariance: tuple[float, float, float, float, float, float]  # ll, ls, lr, ss, sr, rr
     changes: float = 0.0  # counted so far
     sizes: float = 0.0  # and the sum of their sizes
+    risen: int | None = None  # the window in which the level last rose or fell, whatever is trained
+    cured: float = 0.0  # changes that an attempt had the rows to cure, counted so far
+    stayed: float = 0.0  # and rises that an attempt was made after
 
     def update(self, x: tuple[float, float, float], seen: float, noise: float) -> float:
         """Take in `seen = x . (level, size, rate) + noise` of this variance; the log likelihood, up to a constant."""
@@ -144,11 +155,12 @@ def believed(evidence: Evidence, conf: DecideConf) -> Belief:
     spread = conf.staleness_std
     noise = _noise(windows, conf)
     stories = _prior(windows[0].points, windows[0].error, conf) if windows else _prior(0.0, 0.0, conf)
-    now = first
+    now, tried = first, -1
     told_of: list[_Window | _Gain] = [*windows, *_gains(evidence, conf, mature, first)]
     for seen in sorted(told_of, key=_order):
         for window in range(now + 1, seen.at + 1):
-            stories += _changed(stories, window, window - first, conf)
+            since = window - first
+            stories += [*_changed(stories, window, since, conf), *_risen(stories, window, since, conf)]
         now = max(now, seen.at)
         for story in stories:
             if isinstance(seen, _Window):
@@ -161,8 +173,13 @@ def believed(evidence: Evidence, conf: DecideConf) -> Belief:
                 awaited = story.size * cured + story.rate * aged
                 apart = ALIKE * ALIKE * (spread * spread + awaited * awaited)
                 told = story.update((0.0, cured, aged), seen.points, seen.error * seen.error + apart)
+                if story.since is not None and tried < story.since <= seen.model:
+                    story.cured += 1
+                if story.risen is not None and tried < story.risen <= seen.at:
+                    story.stayed += 1
             story.weight = math.log(story.weight) + told if story.weight > 0 else -math.inf
-        stories = _kept(stories)
+        tried = seen.at if isinstance(seen, _Gain) else tried
+        stories = _kept(stories, now, STORIES + (MORE if conf.incurable else 0))
     changes = sum(story.weight * story.changes for story in stories)
     return Belief(
         stories=tuple(stories),
@@ -207,35 +224,104 @@ def _changed(stories: Sequence[Story], window: int, windows: int, conf: DecideCo
         shares = [part / total for part in parts]
         for story, part in zip(kind, parts, strict=True):
             story.weight -= part
-        level = sum(s * story.level for s, story in zip(shares, kind, strict=True))
-        rate = sum(s * story.rate for s, story in zip(shares, kind, strict=True))
-        ll = lr = rr = changes = sizes = 0.0
-        for s, story in zip(shares, kind, strict=True):
-            up, on = story.level - level, story.rate - rate
-            ll += s * (story.covariance[0] + up * up)
-            lr += s * (story.covariance[2] + up * on)
-            rr += s * (story.covariance[5] + on * on)
-            changes += s * story.changes
-            sizes += s * (story.sizes + (max(0.0, story.size) if story.since is not None else 0.0))
-        size = (_size(conf) * SIZE_WEIGHT + sizes) / (SIZE_WEIGHT + changes)
-        broad = max(conf.staleness_std, SIZE_SPREAD * size)
+        before = _merged([replace(story, sizes=story.sizes + _ended(story)) for story in kind], shares)
+        size, broad = _next_size(before.sizes, before.changes, conf)
+        ll, _, lr, _, _, rr = before.covariance
         covariance = (ll, 0.0, lr, broad * broad, 0.0, rr)
-        found.append(Story(total, window, ageing, level, size, rate, covariance, changes + 1, sizes))
+        changes = before.changes + 1
+        found.append(
+            replace(
+                before,
+                weight=total,
+                since=window,
+                size=size,
+                covariance=covariance,
+                changes=changes,
+                risen=None,
+            )
+        )
     return found
 
 
-def _kept(stories: list[Story]) -> list[Story]:
-    """The likeliest stories, their log weights made weights again."""
+def _ended(story: Story) -> float:
+    """Size of the change that ends with this story."""
+    return max(0.0, story.size) if story.since is not None else 0.0
+
+
+def _merged(stories: Sequence[Story], shares: Sequence[float]) -> Story:
+    """One story with the moments of several, whose shares sum to 1."""
+    rows = [(s.level, s.size, s.rate, s.changes, s.sizes, s.cured, s.stayed) for s in stories]
+    level, size, rate, changes, sizes, cured, stayed = (
+        sum(share * value for share, value in zip(shares, column, strict=True)) for column in zip(*rows, strict=True)
+    )
+    found = [0.0] * 6
+    for share, story in zip(shares, stories, strict=True):
+        up, on, away = story.level - level, story.size - size, story.rate - rate
+        for place, apart in enumerate((up * up, up * on, up * away, on * on, on * away, away * away)):
+            found[place] += share * (story.covariance[place] + apart)
+    a, b, c, d, e, f = found
+    return replace(
+        stories[0],
+        level=level,
+        size=size,
+        rate=rate,
+        covariance=(a, b, c, d, e, f),
+        changes=changes,
+        sizes=sizes,
+        cured=cured,
+        stayed=stayed,
+    )
+
+
+def _risen(stories: Sequence[Story], window: int, windows: int, conf: DecideConf) -> list[Story]:
+    """The stories in which the level rises or falls at this window, whatever is trained; what they take is taken away.
+    By as much as a change would bring: what they look like until an attempt tells them apart.
+    """
+    found = []
+    for story in stories:
+        share = (conf.incurable * TRIED + story.stayed) / (TRIED + story.stayed + story.cured)
+        part = story.weight * min(0.5, share / max(1 - share, 0.1) * _hazard(story.changes, windows, conf)) / 2
+        if not part > 0:
+            continue
+        size, broad = _next_size(story.sizes + _ended(story), story.changes, conf)
+        covariance = (story.covariance[0] + broad * broad, *story.covariance[1:])
+        for way in (size, -size):
+            found.append(replace(story, weight=part, level=story.level + way, covariance=covariance, risen=window))
+            story.weight -= part
+    return found
+
+
+def _next_size(sizes: float, changes: float, conf: DecideConf) -> tuple[float, float]:
+    """Of another change, after so many whose sizes sum to `sizes`: mean and spread."""
+    size = (_size(conf) * SIZE_WEIGHT + sizes) / (SIZE_WEIGHT + changes)
+    return size, max(conf.staleness_std, SIZE_SPREAD * size)
+
+
+def _kept(stories: list[Story], now: int, room: int) -> list[Story]:
+    """The likeliest stories, their log weights made weights again; those that differ by old rises alone are one."""
     most = max(story.weight for story in stories)
     for story in stories:  # where all are impossible, none is told from another
         story.weight = math.exp(story.weight - most) if math.isfinite(most) else 1.0
-    stories.sort(key=lambda story: -story.weight)
+    alike: dict[tuple[bool, int | None, int | None], list[Story]] = {}
+    for story in stories:
+        recent = story.risen is not None and now - story.risen < RECENT
+        alike.setdefault((story.ageing, story.since, story.risen if recent else None), []).append(story)
+    stories = sorted(map(_one, alike.values()), key=lambda story: -story.weight)
     total = sum(story.weight for story in stories)
-    kept = [story for story in stories[:STORIES] if story.weight > LEAST * total]
+    kept = [story for story in stories[:room] if story.weight > LEAST * total]
     total = sum(story.weight for story in kept)
     for story in kept:
         story.weight /= total
     return kept
+
+
+def _one(alike: list[Story]) -> Story:
+    """Stories that say the same of the last change, merged; `risen` of the likeliest."""
+    total = sum(story.weight for story in alike)
+    if len(alike) == 1 or not total > 0:
+        return alike[0]
+    alike.sort(key=lambda story: -story.weight)
+    return replace(_merged(alike, [story.weight / total for story in alike]), weight=total)
 
 
 def _mature(evidence: Evidence) -> int:

@@ -71,6 +71,9 @@ class DecideConf:
     planned: bool = True
     """cost_aware: once two attempts were measured, weigh plans over what the ledger tells of changes; false: as earlier
     releases did, for replay."""
+    incurable: float = 0.1
+    """cost_aware: share of the changes that no training cures, as is believed until attempts tell (labels that become
+    noisier, a column that is lost); 0: there are none, as earlier releases decided."""
     recalibrate: bool = False
     """cost_aware: weigh, beside attempts that train, to keep the network and to map its scores anew (RECALIBRATE). What
     that wins is measured on rows that the network has not seen; of a ranking it wins nothing."""
@@ -120,6 +123,8 @@ class DecideConf:
         for name in ("confidence", "recovered"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"decide.{name}", f"{getattr(self, name)} is not a share", "choose one up to 1")
+        if not 0 <= self.incurable <= 1:
+            raise ConfigError("decide.incurable", f"{self.incurable} is not a share", "choose one from 0 to 1")
         for name in ("drift_share", "quantile"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(

@@ -22,6 +22,7 @@ class Expected:
     chance: Money  # probability that a challenger passes its gate
     gain: Money  # what acting brings back, its chance to fail included
     changed: float | None = None  # of a plan: probability that the world has changed and the champion not learned it
+    stays: float = 0.0  # of a plan: probability that what is lost or won since stays whatever is trained
 
 
 def expected(evidence: Evidence, conf: DecideConf) -> Expected:
@@ -29,7 +30,14 @@ def expected(evidence: Evidence, conf: DecideConf) -> Expected:
     if plan.plans(evidence, conf):
         told = plan.outlook(evidence, conf)
         loss = _at_least_nothing(told.saved)
-        return Expected(points=told.points, waiting=loss, chance=told.chance, gain=told.gained, changed=told.changed)
+        return Expected(
+            points=told.points,
+            waiting=loss,
+            chance=told.chance,
+            gain=told.gained,
+            changed=told.changed,
+            stays=told.stays,
+        )
     scale = conf.point_value * conf.horizon
     if conf.learned:
         points, passing = learning.predicted(evidence, conf), learning.passing(evidence, conf)

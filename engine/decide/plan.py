@@ -50,9 +50,10 @@ class Outlook:
     gained: Money  # the same, its chance to fail included
     chance: Money  # that it passes its gate: a probability, without spread
     changed: float  # probability that the world has changed and the champion has not learned it
+    stays: float  # that the level has risen or fallen since the champion was trained, whatever is trained
 
 
-NOTHING_KNOWN = Outlook(points=UNKNOWN, saved=UNKNOWN, gained=UNKNOWN, chance=UNKNOWN, changed=math.nan)
+NOTHING_KNOWN = Outlook(points=UNKNOWN, saved=UNKNOWN, gained=UNKNOWN, chance=UNKNOWN, changed=math.nan, stays=math.nan)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def outlook(evidence: Evidence, conf: DecideConf) -> Outlook:
         gained=_mixed([(p.weight, p.saved * p.passes * chance, p.saved * _relative(p)) for p in parts]),
         chance=Money(mean=chance * _mixed([(p.weight, p.passes, 0.0) for p in parts]).mean, std=0.0),
         changed=_mixed([(p.weight, float(p.changed), 0.0) for p in parts]).mean,
+        stays=sum(s.weight for s in belief.stories if s.risen is not None and s.risen > belief.champion),
     )
 
 

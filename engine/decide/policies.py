@@ -114,7 +114,9 @@ def _told(value: Any) -> dict[str, Any]:
     for field in dataclasses.fields(value):
         if field.name in LATER[type(value)] and getattr(value, field.name) == field.default:
             del plain[field.name]
-    if plain.get("planned") is False:  # as releases without this field decided
+    if plain.get("incurable") == 0 or plain.get("planned") is False:  # as releases without these fields decided
+        plain.pop("incurable", None)
+    if plain.get("planned") is False:
         del plain["planned"]
     for seen in (*plain.get("track", ()), *plain.get("past", ())):
         if not seen["age"]:

@@ -13,6 +13,7 @@ from engine.decide.scope import cost_now
 from engine.records import Action, Money, Option
 
 NOTHING = Money(mean=0.0, std=0.0)
+SAID = 0.5  # from which probability on it is said that a loss stays
 
 
 def cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
@@ -24,6 +25,8 @@ def cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
         return False, f"what waiting costs is undecidable: {_unknown(evidence)}"
     probability = probability_of_paying(known.gain, cost)
     since = f", the world has changed since with {known.changed:.2f}" if planned else ""
+    if known.stays >= SAID and points_lost(evidence, conf).mean > 0:
+        since += f"; that training does not bring back what was lost, with {known.stays:.2f}"
     sentence = (
         f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points "
         f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old{since}); "

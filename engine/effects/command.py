@@ -56,8 +56,7 @@ class Command:
         try:
             return self._wait(process, json.dumps(message.plain()).encode(), deadline)
         finally:
-            with contextlib.suppress(OSError):  # what it left behind, too
-                os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
             process.wait()
             for pipe in (process.stdin, process.stderr):
                 with contextlib.suppress(OSError):
@@ -90,11 +89,18 @@ class Command:
             return Sent(ok=False, said="timed out, and was ended")
         if code == 0:
             return Sent(ok=True, said="exit 0")
-        reader.join(0.5)  # something that it started may still hold the other end
+        _end(process)  # what it left behind may hold the other end
+        reader.join(5.0)
         lines = bytes(tail).decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
         said = f"exit {code}" if code > 0 else f"ended by signal {-code}"
         return Sent(ok=False, said=one_line(redact_text(f"{said}: {last}" if last else said), SHOWN))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The program, and what it has left behind in its group."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _keep_end(pipe: IO[bytes], tail: bytearray) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.contested import Contested, Line, Margin
 from engine.report import words
 
-FEW = 20  # windows or pasts: with fewer, a bootstrap is rough
+FEW = 20  # pasts: with fewer, an interval is rough
 
 
 def headline(found: Contested) -> str:
@@ -25,6 +25,8 @@ def verdict(found: Contested) -> str:
         return "it was alone"
     second = found.margins[0]
     said = f"{second.policy}, the next, would have cost {more(second, found)}"
+    if not found.freedom:
+        return f"{said}; whether that is more than noise cannot be told"
     apart = [margin.policy for margin in found.margins if margin.told_apart]
     equal = [margin.policy for margin in found.margins if not margin.told_apart]
     if not apart:
@@ -42,6 +44,7 @@ def configured(found: Contested, policy: str) -> str:
     if margin is None:
         return ""
     sure = "more than noise" if margin.told_apart else "no more than noise"
+    sure = "whether that is more than noise cannot be told" if margin.undecidable else sure
     return f"{policy}, the policy of this config, would have cost {more(margin, found)}: {sure}"
 
 
@@ -50,11 +53,12 @@ def promise(found: Contested) -> str:
     level = f"{words.percent(found.confidence_level)} for all of them together"
     if found.unit == "pasts":
         few = "; with so few pasts they are rough" if found.units < FEW else ""
-        return f"intervals: paired bootstrap over {found.units} simulated pasts, {level}{few}"
-    blocks = f"blocks of {found.block}" if found.block > 1 else "single windows"
-    said = f"intervals: paired bootstrap over {found.units} windows of one past in {blocks}, {level}"
-    few = "; with so few windows they are rough" if found.units < FEW else ""
-    return f"{said}; what another past would have made the policies do is not in them{few}"
+        return f"intervals: paired, Student's t over {found.units} simulated pasts, {level}{few}"
+    if not found.freedom:
+        return f"intervals: none, {found.units} windows of one past are too few to tell noise by"
+    told = f"{found.freedom} degrees of freedom, alike as windows are in time"
+    said = f"intervals: paired, Student's t over {found.units} windows of one past with {told}, {level}"
+    return f"{said}; what another past would have made the policies do is not in them"
 
 
 def aside(found: Contested) -> list[str]:
@@ -73,12 +77,14 @@ def more(margin: Margin, found: Contested) -> str:
     """`310 EUR more [-120, 740]`; as much, where nothing separates them anywhere."""
     if margin.more == margin.low == margin.high == 0:
         return "as much"
+    if margin.undecidable:
+        return f"{money(margin.more, found)} more"
     return f"{money(margin.more, found)} more {bounds(margin)}"
 
 
 def bounds(margin: Margin) -> str:
-    """`[-120, 740]`."""
-    return f"[{words.number(margin.low, 0)}, {words.number(margin.high, 0)}]"
+    """`[-120, 740]`; nothing where there are none."""
+    return "" if margin.undecidable else f"[{words.number(margin.low, 0)}, {words.number(margin.high, 0)}]"
 
 
 def money(value: float, found: Contested) -> str:

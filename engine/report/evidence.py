@@ -83,7 +83,7 @@ def sweeps(cycles: Sequence[Cycle]) -> Markup:
 def timings(cycles: Sequence[Cycle]) -> Markup:
     """Where the wall time of the pipeline went; small stages are drawn as one."""
     totals = _seconds(cycle.timings for cycle in cycles)
-    largest = sorted(totals, key=lambda stage: -totals[stage])[:MOST_STAGES]
+    largest = sorted(totals, key=lambda stage: (-totals[stage], stage))[:MOST_STAGES]
     drawn_as = {stage: stage if stage in largest else REST for stage in totals}
     spent = [_seconds([{drawn_as[s]: t} for s, t in cycle.timings.items()]) for cycle in cycles]
     stages = [*largest, *([REST] if len(totals) > MOST_STAGES else [])]

@@ -28,7 +28,7 @@ def table(cycles: Sequence[Cycle], primary: str) -> Markup | None:
         known = came.get((made.window, made.model))
         rows.append((
             made.window,
-            words.NONE if found.reason else words.interval(found),
+            words.NONE if found.reason else parts.whole(words.interval(found)),
             words.number(known.realised, 3) if known else words.NONE,
             words.NONE if known is None else ("yes" if known.inside else "no"),
             found.reason,

@@ -158,7 +158,10 @@ def decisions(cycles: Sequence[Cycle]) -> Markup:
             parts.typeset(words.money(d.acting)),
             words.percent(d.probability),
             d.policy,
-            (d.reason, *((tag("br"), tag("small", d.counterfactual, class_="soft")) if d.counterfactual else ())),
+            (
+                words.brief(d.reason),
+                *((tag("br"), tag("small", words.brief(d.counterfactual), class_="soft")) if d.counterfactual else ()),
+            ),
         )
         for d in made.values()
     ]

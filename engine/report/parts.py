@@ -27,7 +27,7 @@ def table(
     caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Sequence[str] = ()
 ) -> Markup:
     """A table that scrolls by itself where the page is narrow. Cells are children as `tag` takes them."""
-    sides = ["number" if column in numeric else None for column in columns]
+    sides = ["number" if column in numeric else "whole" if column == "window" else None for column in columns]
     head = [tag("th", column, scope="col", class_=side) for column, side in zip(columns, sides, strict=True)]
     body = [tag("tr", [tag("td", cell, class_=side) for cell, side in zip(row, sides, strict=True)]) for row in rows]
     return tag(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from engine.measured import LASTING, Gain, Measure, PipelineMetrics
@@ -35,6 +35,12 @@ def section(cycles: Sequence[Cycle]) -> Markup:
         _stages(told[-1]),
         _gains([one.gain for one in told if one.gain is not None]),
     )
+
+
+def attention(cycle: Cycle) -> Iterator[str]:
+    """What a person should look at."""
+    if cycle.pipeline is not None and cycle.pipeline.degraded_windows > 0:
+        yield f"{cycle.window}: the model in production is below the floor of its own gate."
 
 
 def sentences(told: Sequence[PipelineMetrics]) -> list[str]:
@@ -207,7 +213,7 @@ def _stages(last: PipelineMetrics) -> Markup | None:
             _known(flow.rows_per_second, lambda rate: words.number(rate, 0)),
             _known(flow.bytes_per_second / 1e6, lambda rate: words.number(rate)),
         )
-        for stage, flow in last.flows.items()
+        for stage, flow in sorted(last.flows.items())  # as the ledger will give them
     ]
     columns = ("stage", "time", "rows", "rows a second", "MB a second")
     return (

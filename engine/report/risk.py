@@ -26,7 +26,7 @@ def section(cycles: Sequence[Cycle]) -> Markup:
         f"{words.number(newest.tolerance)} allow. A model that stays below it has a chance of at most "
         f"{words.percent(newest.delta)} of ever an alarm. Diamonds are no labels: they are what the rows of a window "
         "let expect while labels are missing, as long as labels follow from rows as they did. They see no change of "
-        "what labels mean."
+        "what labels mean. Where the risk has moved since, no one interval holds it; the test of the bound goes on."
     )
     keys = [("dot", "by labels, all windows so far"), ("inconclusive", "expected in a window, no labels")]
     return parts.section("risk", "Risk", lead, parts.legend(keys), _picture(cycles), _table(told))
@@ -58,7 +58,9 @@ def _picture(cycles: Sequence[Cycle]) -> Markup | None:
     known = [(i, _risk(c)) for i, c in enumerate(cycles) if c.monitor is not None and c.monitor.risk is not None]
     ahead = [(i, found) for i, c in enumerate(cycles) if (found := _expected(c)) and math.isfinite(found.newest)]
     place = {cycle.window: i for i, cycle in enumerate(cycles)}
-    values = [v for _, r in known for v in (r.bound, r.risk.value, *(_ends(r.risk) if r.risk.n else ()))]
+    values = [
+        v for _, r in known for v in (r.bound, r.risk.value, *(_ends(r.risk) if r.risk.n and not r.moved else ()))
+    ]
     values += [v for _, e in ahead for v in (e.newest, e.newest + e.error, e.newest - e.error)]
     scale = spread(values, bottom, top)
     if scale is None:
@@ -78,6 +80,11 @@ def _picture(cycles: Sequence[Cycle]) -> Markup | None:
         bars,
         window_names(columns, bottom + 20),
     )
+
+
+def _so_far(risk: Risk) -> str:
+    """The mean loss with its bounds; without them where it has left them."""
+    return f"{words.number(risk.risk.value, 4)}, has moved" if risk.moved else words.interval(risk.risk)
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:
@@ -102,14 +109,15 @@ def _labelled(columns: Band, scale: Scale, column: int, risk: Risk) -> Markup:
     x, y = columns.middle(column) - min(9.0, columns.step * 0.2), scale(risk.risk.value)
     alarm = risk.outcome is RiskOutcome.ALARM
     said = (
-        f"{columns.names[column]}: risk so far {words.interval(risk.risk)} by labels, {risk.outcome.value}; "
+        f"{columns.names[column]}: risk so far {_so_far(risk)} by labels, {risk.outcome.value}; "
         f"{words.number(risk.newest, 4)} in this window, {risk.risk.n:,} {risk.unit}s in all"
     )
     class_ = "fail" if alarm else "champion"
     mark = tag("circle", cx=x, cy=y, r=4.5, class_="dot fail" if alarm else "dot")
     low, high = map(scale, _ends(risk.risk))
+    bar = None if risk.moved else _bar(x, low, high, class_)
     bell = text(x, y - 9, "\u25b2", anchor="middle", class_="alarm") if alarm else None
-    return tag("g", tag("title", said), _bar(x, low, high, class_), mark, bell)
+    return tag("g", tag("title", said), bar, mark, bell)
 
 
 def _ahead(columns: Band, scale: Scale, column: int, found: ExpectedRisk) -> Markup:
@@ -141,7 +149,7 @@ def _table(cycles: Sequence[Cycle]) -> Markup:
         rows.append((
             parts.whole(cycle.window),
             risk.windows[-1] if risk.windows else words.NONE,
-            parts.whole(words.interval(risk.risk)) if risk.risk.n else words.NONE,
+            parts.whole(_so_far(risk)) if risk.risk.n else words.NONE,
             words.number(risk.bound, 4),
             parts.badge(risk.outcome.value),
             words.number(expected.newest, 4) if expected and math.isfinite(expected.newest) else words.NONE,

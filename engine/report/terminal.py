@@ -78,6 +78,10 @@ class Console:
         ahead = cycle.monitor.expected_risk if cycle.monitor is not None else None
         if ahead is not None and ahead.outcome is RiskOutcome.ALARM:
             self.note(f"  risk expected too high since {ahead.since}: {ahead.reason}")
+        if cycle.pipeline is not None and (lasts := cycle.pipeline.degraded_windows) > 0:
+            self.note(
+                f"  below the floor of its own gate for {words.many(round(lasts), 'window')}: the model in production"
+            )
         for item in cycle.actions:
             if not item.event.told:  # nothing new: `tidegate alerts` lists what is open
                 continue
@@ -86,6 +90,8 @@ class Console:
             self.note(f"  {item.severity} {item.rule}{event}: {item.message} -> {done}, {item.owner}")
         for acted in cycle.acted:
             self.note(f"  {acted.rule}: {said(acted)}")
+        for line in words.refusals(cycle.verdicts):
+            self.note(f"  {line}")
 
     @contextmanager
     def sweep(self, sweep: Sweep, total: int, budget: float | None = None) -> Iterator[Board]:

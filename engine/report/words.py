@@ -131,8 +131,17 @@ def bound(result: RuleResult) -> str:
 
 
 def brief(text: str) -> str:
-    """Text in which whole ids are cut to their heads."""
-    return re.sub(r"\b[0-9a-f]{64}\b", lambda found: short(found[0]), text)
+    """Recorded text, which stays as it is in the ledger, for people: whole ids cut to their heads, one window no
+    `1 windows`.
+    """
+    one = re.sub(r"\b1 windows\b", "1 window", text)
+    return re.sub(r"\b[0-9a-f]{64}\b", lambda found: short(found[0]), one)
+
+
+def refusals(verdicts: Iterable[Verdict]) -> list[str]:
+    """Why gates did not open, a line each: `gate offline fail: floor: ...`; a gate that looks again later is none."""
+    shut = [v for v in verdicts if v.outcome is not Outcome.PASS and not v.waiting]
+    return [f"gate {v.gate} {v.outcome.value}: {brief(v.reason)}" for v in shut]
 
 
 def short(model: str) -> str:

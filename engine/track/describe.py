@@ -199,8 +199,9 @@ def _risk_numbers(monitor: MonitorReport) -> Iterable[tuple[str, float]]:
             yield f"{prefix}/evidence", found.evidence
             yield f"{prefix}/alarm", found.outcome.number
             yield f"{prefix}/mean", found.risk.value
-            yield f"{prefix}/mean/low", found.risk.low
-            yield f"{prefix}/mean/high", found.risk.high
+            if not found.moved:  # else they hold nothing
+                yield f"{prefix}/mean/low", found.risk.low
+                yield f"{prefix}/mean/high", found.risk.high
 
 
 def _intervals(prefix: str, estimates: Iterable[Estimate]) -> Iterable[tuple[str, float]]:

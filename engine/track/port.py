@@ -79,6 +79,9 @@ class Tracker(Protocol):
     def sweep(self, sweep: Sweep) -> AbstractContextManager[SweepTracker]:
         """A sweep begins, alone or within a cycle that is told later: one run, and one a trial."""
 
+    def knows(self, what: str) -> bool:
+        """Was this, a cycle by `name_of` or a page by its digest, told in full by an earlier command of this loop."""
+
     def cycle(self, cycle: Cycle) -> None:
         """One run: config, metric intervals, drift table, gate verdicts with reasons, money, timings."""
 
@@ -104,6 +107,10 @@ class NullTracker:
     def sweep(self, sweep: Sweep) -> Iterator[SweepTracker]:
         """Nothing."""
         yield _Nobody()
+
+    def knows(self, what: str) -> bool:
+        """Nothing was ever told."""
+        return False
 
     def cycle(self, cycle: Cycle) -> None:
         """Nothing."""

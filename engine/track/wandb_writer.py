@@ -10,6 +10,7 @@ a sweep alone, where it is followed live, has the system metrics of the machine 
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import time
@@ -57,7 +58,7 @@ class Writer:
     def __init__(self, conf: TrackConf, folder: Path, warn: Callable[[str], None]) -> None:
         self._conf, self._root, self._warn = conf, folder.resolve() / "wandb", warn
         self._mode: Mode = chosen_mode(conf.mode)
-        self._warned = False
+        self.complained = False  # was anything left out, in this session
         self._open: dict[str, _Open] = {}
         self._folders: dict[str, list[Path]] | None = None  # run id -> its folders
         self._written: set[str] = set()
@@ -121,10 +122,10 @@ class Writer:
 
     def complain(self, what: str) -> None:
         """The one line of a session."""
-        if not self._warned:
+        if not self.complained:
             tail = "the work goes on, later faults are not repeated, `tidegate resync` tells all again"
             self._warn(f"W&B: {redact_text(what)}; {tail}")
-        self._warned = True
+        self.complained = True
 
     def _write_whole(self, run: Run) -> None:
         tries = 0
@@ -143,6 +144,7 @@ class Writer:
     def _init(self, run: Run, *, stats: bool = False) -> Any:
         import wandb
 
+        logging.raiseExceptions = False  # a full disk is told of once, not with a traceback for each line of its log
         stage(self._staging(run.id))
         opened = wandb.init(
             entity=self._conf.entity,

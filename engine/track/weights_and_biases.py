@@ -15,13 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.plain import digest
 from engine.records import Cycle, Epoch, Sweep, Trial
 from engine.redact import redact
 from engine.track.background import Background, Job
 from engine.track.describe import steps_of
 from engine.track.port import BEST, SweepTracker, TrackConf
 from engine.track.runs import Artifact, Run, cycle_run, page_run, run_id, running_trial, sweep_run, trial_run
-from engine.track.settings import own_folders
+from engine.track.settings import chosen_mode, own_folders
+from engine.track.told import Told, name_of
 from engine.track.wandb_writer import Writer
 
 PATIENCE = 20.0  # seconds that the end of a command waits for what has not been written
@@ -55,6 +57,10 @@ class WandbTracker:
         self._last_artifacts: tuple[Artifact, ...] = ()
         self._sweep: _Sweep | None = None  # the last one, until its own run is complete
         self._told: set[str] = set()  # run ids of trials and sweeps that are complete
+        self._new: list[str] = []  # cycles that were told since the start
+        self._page = ""  # the page that was, by its digest
+        place = (self._loop, self._conf.project, self._conf.entity or "", chosen_mode(self._conf.mode))
+        self._known = Told(self._folder / "wandb", *place)
 
     def start(self, loop: str, config: Mapping[str, Any]) -> None:
         """The loop of that name begins; nothing is written before its first sweep or cycle."""
@@ -75,9 +81,14 @@ class WandbTracker:
             self._submit(self._writer.close)
             raise
 
+    def knows(self, what: str) -> bool:
+        """Was it told in full, to the same project in the same mode."""
+        return what in self._known
+
     def cycle(self, cycle: Cycle) -> None:
         """One run of job type `cycle`, with the artifacts that were told since the cycle before."""
         self._complete_sweep()
+        self._new.append(name_of(cycle))
         self._last, self._last_artifacts, self._waiting = cycle, tuple(self._waiting), []
         self._write_last()
 
@@ -96,6 +107,7 @@ class WandbTracker:
 
     def page(self, html: str) -> None:
         """One run of job type `report` that holds the page."""
+        self._page = digest(html)
         self._write(page_run(self._loop, self._config, html))
 
     def finish(self) -> None:
@@ -112,6 +124,9 @@ class WandbTracker:
         for artifact in self._waiting:
             writer.complain(f"artifact {artifact.model[:12]} ({artifact.stage}) belongs to no cycle, not shown")
         self._waiting, self._last, self._last_artifacts = [], None, ()
+        if not writer.complained:
+            self._known.add(self._new, self._page)
+        self._new, self._page = [], ""
 
     def _complete_sweep(self, artifact: Artifact | None = None) -> None:
         """Write the run of the last sweep itself, which was kept open for its best model."""

@@ -104,11 +104,13 @@ class Crew:
         accelerator: str = "auto",
         members: int = 1,
         kind: type[Any] = Worker,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """`most` workers; 0: as many as the CPUs and GPUs allow. threads, gpus, accelerator, members: of one trial, as
-        in TrainConf. `kind` of worker: one that takes a trial, or a pack.
+        in TrainConf. `kind` of worker: one that takes a trial, or a pack. `meanwhile`: what the driver does while new
+        workers come up.
         """
-        self.kind = kind
+        self.kind, self._meanwhile = kind, meanwhile
         self.threads, self.paths, self.most, self.members = threads, paths, most, members
         self.gpus, self.accelerator = gpus, accelerator
         self.workers: list[Any] = []
@@ -140,8 +142,7 @@ class Crew:
         if any(gang[0] != here for gang in wanted) and self._home is None:
             self._home = _pinned(Home, here, name=self._name).remote()
         started = [self._start(gang, here, share) for gang in wanted]
-        import engine.train.tune_trial  # noqa: F401 - a second of imports, while the workers have theirs
-
+        self._meanwhile()
         coming = [actor for _, worker, helpers in started for actor in (worker, *helpers)]
         _come_up([*([self._home] if self._home is not None else []), *coming], abandoned)
         all_of_them = kept + started

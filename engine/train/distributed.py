@@ -67,7 +67,7 @@ def led(share: Share, train: Dataset, validation: Dataset, members: Members) -> 
 
 def autocast(conf: TrainConf, device: torch.device) -> Any:
     """What Lightning's mixed precision is around a step."""
-    from engine.train.fit import precision
+    from engine.train.inference import precision
 
     mixed = precision(conf, "gpu" if device.type == "cuda" else "cpu") == "bf16-mixed"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)

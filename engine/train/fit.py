@@ -12,14 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
-import math
 import signal
 import threading
-import time
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -29,91 +24,16 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
-from engine.errors import ArtifactError, ConfigError
-from engine.records import Dataset, Epoch, FeatureSpec, Task, from_plain, to_plain
-from engine.scores import score
-from engine.train import distributed, sharded, weights
+from engine.errors import ArtifactError
+from engine.records import Dataset, Epoch, Task
+from engine.train import distributed, sharded
 from engine.train.checkpoint import Checkpoint, Keeper
-from engine.train.conf import ModelConf, TrainConf
-from engine.train.loader import TensorLoader, as_tensor, as_tensors
-from engine.train.members import GO, KEEP, OVER, PASS, STATE, STOP, Members, Part, Share, Spawned
-from engine.train.model import link
-from engine.train.registry import resolve
-
-PREDICT_ROWS = 65_536  # rows of one forward pass when predicting on a GPU
-CACHED_ROWS = 512  # on a CPU: their activations stay in its cache, and in little memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """What a trial leaves behind."""
-
-    curve: tuple[Epoch, ...]
-    best_epoch: int  # 0 where no epoch gave a finite value
-    value: float
-    weights: bytes  # of best_epoch; of the last one where best_epoch is 0
-
-
-def build(model: ModelConf, spec: FeatureSpec, train: TrainConf, trusted: tuple[str, ...] = ()) -> Any:
-    """The LightningModule that the config names, with weights drawn from `train.seed`.
-
-    ConfigError where the class is not trusted or refuses its keys; what its own code raises otherwise is let through.
-    """
-    params = {key: value for key, value in model.items() if key != "_target_"}
-    cls = resolve(str(model["_target_"]), trusted)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(train.seed)
-        try:
-            return cls(spec=spec, train=train, **params)
-        except TypeError as error:
-            raise ConfigError(
-                "model", f"{cls.__name__} refuses {sorted(params)} ({error})", "check the keys"
-            ) from error
-
-
-def predict(model: Any, data: Dataset, task: Task | None) -> np.ndarray:
-    """Predictions float64: (N,) probability or value, (N, C) probabilities; (0,) without rows. No task: raw outputs.
-
-    The model is put in eval mode meanwhile; each of its modules is back in its own mode afterwards.
-    """
-    if not len(data):
-        return np.empty(0)
-    device = next(model.parameters()).device
-    outputs, rows = [], CACHED_ROWS if device.type == "cpu" else PREDICT_ROWS
-    with _evaluating(model), torch.inference_mode():
-        for start in range(0, len(data), rows):
-            part = slice(start, start + rows)
-            output = model(*(as_tensor(side[part], device) for side in (data.numeric, data.categorical)))
-            outputs.append((output.double() if task is None else link(task, output)).cpu())
-    return torch.cat(outputs).numpy()
-
-
-@contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Eval mode; a frozen part of a user's model stays frozen when training goes on."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def accelerator(conf: TrainConf) -> str:
-    """cpu or gpu; ConfigError where a GPU is asked for and there is none."""
-    has_gpu = torch.cuda.is_available()
-    if conf.accelerator == "gpu" and not has_gpu:
-        raise ConfigError("train.accelerator", "no GPU was found", "use auto or cpu, or start where there is one")
-    return "gpu" if has_gpu and conf.accelerator != "cpu" else "cpu"
-
-
-def precision(conf: TrainConf, device: str) -> Any:
-    """Lightning's name of the precision: bf16 by default on a GPU that has it."""
-    wanted = conf.precision
-    if wanted == "auto":
-        wanted = "bf16" if device == "gpu" and torch.cuda.is_bf16_supported() else "32"
-    return {"bf16": "bf16-mixed", "32": "32-true"}[wanted]
+from engine.train.conf import TrainConf
+from engine.train.inference import accelerator, precision
+from engine.train.loader import TensorLoader, as_tensors
+from engine.train.members import Members, Part, Share, Spawned
+from engine.train.module import in_lightning
+from engine.train.scorer import Fitted, Scorer, known_warnings, quieten
 
 
 def fit(
@@ -154,7 +74,7 @@ def fit(
     device = accelerator(conf)
     torch.set_num_threads(conf.threads)
     keeper = keeper or Keeper(None, "")
-    scorer = Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction, keeper)
+    scorer = _Scorer(validation, task, (metric, *others), mode, on_epoch, on_prediction, keeper)
     kept = keeper.newest()
     if kept is not None and not scorer.recall(kept):
         return scorer.fitted(None)
@@ -172,7 +92,7 @@ def fit(
         callbacks = [*part.callbacks, scorer]
         trainer = make_trainer(conf, device, callbacks, memory, scorer.rest, part.strategy)
         try:
-            trainer.fit(model, loader, ckpt_path="the checkpoint" if kept else None)
+            trainer.fit(in_lightning(model), loader, ckpt_path="the checkpoint" if kept else None)
         except Exception as error:
             if kept is None or scorer.begun:
                 raise
@@ -235,6 +155,10 @@ def make_trainer(
     return trainer
 
 
+class _Scorer(Scorer, Callback):
+    """The scorer as Lightning calls it."""
+
+
 class _Loop(_FitLoop):
     """Lightning's loop over epochs, with a rest after each.
 
@@ -277,178 +201,6 @@ class Memory(CheckpointIO):
         return state
 
 
-class Scorer(Callback):
-    """Order of rows before an epoch; loss, metric, best weights after it; then a checkpoint and the caller's verdict.
-
-    Its own part of a checkpoint is the curve, the best weights so far, and the states of the random generators.
-    """
-
-    state_key = "_Scorer"  # the name of that part in checkpoints that lie on disk
-
-    def __init__(
-        self,
-        validation: Dataset,
-        task: Task,
-        metrics: tuple[str, ...],
-        mode: str,
-        on_epoch: Callable[[Epoch], bool],
-        on_prediction: Callable[[np.ndarray], None],
-        keeper: Keeper,
-    ) -> None:
-        self.validation, self.task, self.metrics = validation, task, metrics
-        self.on_epoch, self.on_prediction, self.keeper = on_epoch, on_prediction, keeper
-        self.sign = 1.0 if mode == "max" else -1.0
-        self.curve: list[Epoch] = []
-        self.best, self.best_epoch, self._weights = math.nan, 0, b""
-        self.begun = False  # an epoch of this fit has begun: what was restored fitted
-        self._generators: dict[str, Any] = {}
-        self._losses: list[torch.Tensor] = []
-        self._began = 0.0
-        self.say: Callable[[str], None] = lambda word: None  # to processes that train beside this one
-
-    def recall(self, kept: Checkpoint) -> bool:
-        """Take the curve of a checkpoint and tell the caller of it; False where it stops the trial there."""
-        for epoch in kept.state["callbacks"][self.state_key]["curve"]:
-            self._note(from_plain(Epoch, epoch))
-            if not self.on_epoch(self.curve[-1]):
-                return False
-        return True
-
-    def _note(self, epoch: Epoch) -> bool:
-        """Add an epoch to the curve; True where it is the best so far. NaN is never best."""
-        self.curve.append(epoch)
-        if not math.isfinite(epoch.value) or self.sign * epoch.value <= self.sign * self.best:
-            return False
-        self.best, self.best_epoch = epoch.value, epoch.epoch
-        return True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Our part of a checkpoint."""
-        return {
-            "curve": to_plain(self.curve),
-            "weights": self._weights,
-            **self.generators(),
-        }
-
-    def generators(self) -> dict[str, Any]:
-        """The states of the random generators."""
-        return {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-
-    def restore(self, states: dict[str, Any]) -> None:
-        """Put the random generators back where they stood."""
-        torch.set_rng_state(states["cpu"])
-        if torch.cuda.device_count() == len(states["cuda"]):
-            torch.cuda.set_rng_state_all(states["cuda"])
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take our part back; the curve has been recalled before."""
-        self._weights, self._generators = state_dict["weights"], state_dict
-
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """A trial that goes on from another one's state keeps its own hyperparameters."""
-        kept = self.keeper.found
-        if kept is not None and kept.adopted:
-            keep_hyperparameters(trainer, kept.state)
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        trainer.train_dataloader.set_epoch(trainer.current_epoch)
-        if self._generators:
-            self.restore(self._generators)
-            self._generators = {}
-        self.begun = True
-        self._losses, self._began = [], time.perf_counter()
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        self._losses.append(loss.detach())  # stays on the device: no synchronisation inside the epoch
-
-    def trained(self, seconds: float) -> None:
-        """The steps of this epoch took so many seconds: of a trial that shared them with others."""
-        self._began = time.perf_counter() - seconds
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        loss = float(torch.stack(self._losses).double().mean()) if self._losses else math.nan
-        self._losses = []
-        value, *others = self._values(pl_module)
-        seconds = time.perf_counter() - self._began
-        number = trainer.current_epoch + 1
-        best = self._note(Epoch(epoch=number, train_loss=loss, value=value, seconds=seconds, others=tuple(others)))
-        self.say(KEEP if best else PASS)
-        if best:
-            self._weights = weights.dump(pl_module)
-
-    def rest(self, trainer: Any, memory: Memory) -> None:
-        """Between two epochs: a checkpoint where one is due, and the caller's verdict."""
-        try:
-            self._verdict(trainer, memory)
-        except BaseException:
-            self.say(OVER)
-            raise
-        self.say(STOP if trainer.should_stop else GO)
-
-    def _verdict(self, trainer: Any, memory: Memory) -> None:
-        epoch = self.curve[-1]
-        if not math.isfinite(epoch.train_loss):  # a diverged trial cannot recover
-            trainer.should_stop = True
-            return
-
-        def state() -> Any:
-            self.say(STATE)
-            return memory.current(trainer)
-
-        last = trainer.should_stop or epoch.epoch >= trainer.max_epochs
-        self.keeper.rest(epoch.epoch, state, last=last)
-        try:
-            if not self.on_epoch(epoch):
-                trainer.should_stop = True
-        except BaseException:  # Ctrl-C, say: what was trained is not lost
-            self.keeper.keep()
-            raise
-        finally:
-            self.keeper.going_on()
-
-    def _values(self, model: Any) -> list[float]:
-        """All metrics, the first of which chooses the epoch."""
-        target = self.validation.target
-        assert target is not None  # the caller splits labelled rows
-        prediction = predict(model, self.validation, self.task)
-        self.on_prediction(prediction)
-        if not np.isfinite(prediction).all():
-            return [math.nan for _ in self.metrics]
-        return [score(metric, self.task, target, prediction) for metric in self.metrics]
-
-    def fitted(self, model: Any) -> Fitted:
-        """What the trial leaves: the weights of its best epoch, or the last ones of `model` where none was usable."""
-        kept = self._weights or (b"" if model is None else weights.dump(model))
-        return Fitted(curve=tuple(self.curve), best_epoch=self.best_epoch, value=self.best, weights=kept)
-
-
-def keep_hyperparameters(trainer: Any, state: dict[str, Any]) -> None:
-    """Put the fresh optimizers' hyperparameters into a state that is about to be restored.
-
-    What a schedule has made of the learning rate so far is kept, as the factor that it is.
-    """
-    for optimizer, old in zip(trainer.optimizers, state["optimizer_states"], strict=True):
-        for group, kept in zip(optimizer.param_groups, old["param_groups"], strict=True):
-            factor = kept["lr"] / kept["initial_lr"] if kept.get("initial_lr") else 1.0
-            rate = group.get("initial_lr", group["lr"]) * factor
-            kept.update({key: value for key, value in group.items() if key != "params"}, lr=rate)
-    for config, old in zip(trainer.lr_scheduler_configs, state["lr_schedulers"], strict=True):
-        if "base_lrs" in old:
-            old["base_lrs"] = list(config.scheduler.base_lrs)
-
-
-def quieten() -> None:
-    """Stop Lightning's own log lines and advertisements; importing it had switched them on."""
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.setLevel(logging.ERROR)
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C be a KeyboardInterrupt: Lightning would ignore every further one and leave with exit code 1."""
@@ -462,16 +214,3 @@ def _interruptible() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread() and handler is not None:
             signal.signal(signal.SIGINT, handler)
-
-
-@contextlib.contextmanager
-def known_warnings() -> Iterator[None]:
-    """Silence the warnings that are true and of no use: we choose one process without workers on purpose."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
-        warnings.filterwarnings("ignore", message=".*number of training batches.*")
-        warnings.filterwarnings("ignore", message=".*lr_scheduler.step\\(\\)` before `optimizer.step.*")
-        yield

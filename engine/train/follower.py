@@ -17,9 +17,12 @@ from lightning.pytorch.callbacks import Callback
 
 from engine.records import Dataset
 from engine.train.distributed import seed_of
-from engine.train.fit import Memory, keep_hyperparameters, make_trainer, predict, quieten
+from engine.train.fit import Memory, make_trainer
+from engine.train.inference import predict
 from engine.train.loader import TensorLoader, as_tensors
 from engine.train.members import KEEP, OVER, STATE, STOP, Share, hear
+from engine.train.module import in_lightning
+from engine.train.scorer import keep_hyperparameters, quieten
 from engine.train.sharded import Mean, Sharded, joined, put_together
 
 
@@ -43,11 +46,11 @@ def follow(share: Share, store: Any, train: Dataset, validation: Dataset) -> Non
         warnings.simplefilter("ignore")  # the leader has the same ones
         device = "gpu" if share.gpu else "cpu"
         trainer = make_trainer(conf, device, [Mean(), echo], Memory(kept), echo.rest, Sharded(share))
-        trainer.fit(model, loader, ckpt_path="the checkpoint" if kept else None)
+        trainer.fit(in_lightning(model), loader, ckpt_path="the checkpoint" if kept else None)
 
 
 class _Echo(Callback):
-    """Does with the model what the leader's scorer (fit.py) does, when it does it."""
+    """Does with the model what the leader's scorer (scorer.py) does, when it does it."""
 
     def __init__(self, share: Share, words: Iterator[str], validation: Dataset) -> None:
         self.share, self.words, self.validation = share, words, validation

@@ -28,9 +28,11 @@ class HelperActor:
 
     def __init__(self, threads: int, paths: list[str], gpus: float | None = None) -> None:
         """As the worker's (worker.py)."""
-        from engine.train.worker import prepare
+        from engine.train.worker import preparing
 
-        prepare(threads, paths, gpus)
+        with preparing(threads, paths, gpus):
+            import engine.train.fit  # noqa: F401 - slow
+
         self._busy = False
 
     def ready(self) -> bool:

@@ -5,15 +5,17 @@ A model is a LightningModule built as `Class(spec=FeatureSpec, train=TrainConf, 
 Its training_step gets the batch `(numeric, categorical, target)`. Subclassing `Model` leaves only `forward` to write;
 any other LightningModule that keeps this contract works as well.
 
+The built-in networks are a `Network`: `Model` without Lightning, which takes longer to import than torch does. Only a
+trial that trains alone needs it, and makes LightningModules of them (module.py).
+
 Shape letters: N rows of a batch, P numeric features, Q categorical features, C classes.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,12 +23,25 @@ from torch.nn import functional as F
 from engine.errors import ConfigError
 from engine.records import FeatureSpec, Task
 from engine.train.conf import TrainConf
+from engine.train.optimizer import AdamW
+
+if TYPE_CHECKING:
+    from engine.train.module import Model as Model
 
 Batch = tuple[Tensor, Tensor, Tensor]
 FINAL_LR = 0.05  # of the peak, where the cosine schedule ends
 
 
-class Model(lightning.LightningModule):
+def __getattr__(name: str) -> Any:
+    """`Model` is a LightningModule: Lightning is imported for who wants it, and not for the built-in networks."""
+    if name != "Model":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from engine.train.module import Model
+
+    return Model
+
+
+class Network(nn.Module):
     """Loss, optimizer and schedule for a network that only has to define `forward`."""
 
     def __init__(self, *, spec: FeatureSpec, train: TrainConf) -> None:
@@ -50,9 +65,7 @@ class Model(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate changes once an epoch, so that a step costs no Python for it."""
         fused = next(self.parameters()).device.type in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.conf.lr, weight_decay=self.conf.weight_decay, fused=fused
-        )
+        optimizer = AdamW(self.parameters(), lr=self.conf.lr, weight_decay=self.conf.weight_decay, fused=fused)
         if self.conf.schedule == "constant":
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._cosine)
@@ -98,7 +111,7 @@ class Dropout(nn.Module):
         return kept.to(dtype).mul_(65_536 / (65_536 - self.dropped))
 
 
-class EmbeddingModel(Model):
+class EmbeddingModel(Network):
     """What both built-in networks share: one row of numbers a sample on the way in, the task's units on the way out.
 
     All Q categorical features share one embedding table (one lookup a batch); row 0 of each feature is the unknown or

@@ -9,6 +9,8 @@ rest: machines that come and go for ever.
 
 from __future__ import annotations
 
+LAST_NOTES = 8  # of what was done to a trial, that its record keeps
+
 
 class Patience:
     """With one trial, within one command."""

@@ -53,25 +53,33 @@ def described(target: str, trusted: Iterable[str], foreign: set[str]) -> type[An
 
 
 def resolve(target: str, trusted: Iterable[str] = ()) -> type[Any]:
-    """The LightningModule class that `target` ("package.module.Class") names.
+    """The class of a model that `target` ("package.module.Class") names: a Network of ours, or a LightningModule.
 
-    Raises ConfigError where the name is not allowed, does not exist, cannot be imported, or is no LightningModule.
+    Raises ConfigError where the name is not allowed, does not exist, cannot be imported, or is neither.
     Nothing is imported before the name is allowed.
     """
     where = f"model._target_:{target}"
     trusted = tuple(trusted)
     module_name, _, class_name = target.rpartition(".")
     check_allowed(target, trusted)
-    import lightning
-
     found = getattr(_import(module_name, where), class_name, None)
     if found is None:
         raise ConfigError(where, f"{module_name} has no {class_name!r}", "check the spelling")
-    if not (isinstance(found, type) and issubclass(found, lightning.LightningModule)):
+    if not (isinstance(found, type) and _is_model(found)):
         raise ConfigError(where, "this is not a LightningModule", "name a subclass of lightning.LightningModule")
     if target not in OURS and not _inside(found.__module__, trusted):
         raise ConfigError(where, f"the class really lives in {found.__module__}", CURE)
     return found
+
+
+def _is_model(found: type[Any]) -> bool:
+    from engine.train.model import Network
+
+    if issubclass(found, Network):
+        return True
+    import lightning
+
+    return issubclass(found, lightning.LightningModule)
 
 
 def _inside(module: str, packages: tuple[str, ...]) -> bool:

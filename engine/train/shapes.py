@@ -28,7 +28,7 @@ def check_shapes(population: Population, first: TrialPlan, spec: FeatureSpec, tr
 
 
 def _shapes(plan: TrialPlan, spec: FeatureSpec, trusted: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    from engine.train.fit import build
+    from engine.train.inference import build
 
     weights = build(plan.model, spec, plan.train, trusted).state_dict()
     return {name: tuple(tensor.shape) for name, tensor in weights.items()}

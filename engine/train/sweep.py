@@ -38,14 +38,15 @@ from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.fault import fault_of
 from engine.train.naming import index_of
 from engine.train.usage import Meter
+from engine.train.warmup import Warmup
 
 if TYPE_CHECKING:
     import numpy as np
 
     from engine.train.checkpoint import Keeper
-    from engine.train.fit import Fitted
     from engine.train.members import Members
     from engine.train.pack.run import Asked
+    from engine.train.scorer import Fitted
     from engine.train.search_space import Domain
     from engine.train.searchers import Searcher
 
@@ -141,8 +142,11 @@ class Search(Protocol):
         for are not among them.
         """
 
+    def let_go(self) -> None:
+        """Nothing is run any more: what `start` began may end. Must not block for long."""
+
     def close(self) -> None:
-        """End what `start` began."""
+        """End what `start` began, and wait for it."""
 
     @property
     def startup_seconds(self) -> float:
@@ -168,12 +172,18 @@ class LocalSearch:
 
     def __init__(self, conf: SearchConf) -> None:
         self.conf = conf
+        self._warmup = Warmup("engine.train.fit")
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Let torch and Lightning be imported while windows are read."""
+        self._warmup.start()
+
+    def let_go(self) -> None:
+        """Nothing to end."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Nothing runs any more."""
+        self._warmup.close()
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
         """Run the trials in order."""
@@ -246,8 +256,8 @@ def run_trial(
         InputError: the record cannot be written.
         BaseException: KeyboardInterrupt and Interrupted leave no record.
     """
-    from engine.train.fit import Fitted
     from engine.train.paired import influence
+    from engine.train.scorer import Fitted
 
     keeper = keeper or make_keeper(job, plan)
     stopped = False
@@ -342,7 +352,7 @@ def _fitted(
 
 def built(job: SweepJob, plan: TrialPlan) -> Any:
     """The model of a trial before its first step: drawn anew, or warm from the champion."""
-    from engine.train.fit import build
+    from engine.train.inference import build
 
     model = build(plan.model, job.spec, plan.train, job.trusted)
     if job.warm_start:

@@ -66,14 +66,22 @@ class RaySearch:
         self._connection = Connection(cluster or ClusterConf(), capacity.cpus())
         self.members = members
         kind: type[Any] = Worker
+        meanwhile = _import_tune
         if conf.pack != "none":
             from engine.train.pack.worker import PackWorker
 
-            kind = PackWorker
+            kind, meanwhile = PackWorker, _import_packs
             what = f"a trial of train.workers={members} processes is not packed"
             require(members == 1, "search.pack", what, "choose none, or train.workers=1")
         self._crew = Crew(
-            threads, list(paths), conf.workers, gpus=gpus, accelerator=accelerator, members=members, kind=kind
+            threads,
+            list(paths),
+            conf.workers,
+            gpus=gpus,
+            accelerator=accelerator,
+            members=members,
+            kind=kind,
+            meanwhile=meanwhile,
         )
         self._startup = 0.0
         self._thread: threading.Thread | None = None
@@ -103,7 +111,7 @@ class RaySearch:
             self._fault = error
         self._up.set()
         if self._fault is None and not self._closing.is_set():
-            import engine.train.fit  # noqa: F401 - slow; while the workers train, before this process packs a model
+            import engine.train.inference  # noqa: F401 - slow; while the workers train, before this process asks a model
         while not self._down.wait(LOOK_SECONDS) and not self._died:
             self._died = watchdog.dead() if self._connection.ours and self._fault is None else ""
         if self._died and not self._left.is_set():
@@ -280,15 +288,29 @@ class RaySearch:
             raise KeyboardInterrupt  # Tune returns as if nothing had happened when it is interrupted
         return watch.away
 
-    def close(self) -> None:
-        """End the workers, and Ray where we started it."""
+    def let_go(self) -> None:
+        """End the workers, and let Ray end in the background where we started it: that takes it a second or two."""
         if self._thread is None:
             return
         self._closing.set()
         self._up.wait()
         self._crew.dismiss()
         self._down.set()
-        self._thread.join()
+
+    def close(self) -> None:
+        """End the workers, and Ray where we started it."""
+        self.let_go()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _import_tune() -> None:
+    import engine.train.tune_course
+    import engine.train.tune_trial  # noqa: F401 - a second of imports
+
+
+def _import_packs() -> None:
+    import engine.train.pack.driver  # noqa: F401 - without Tune
 
 
 def _handed(job: SweepJob) -> tuple[SweepJob, Any]:

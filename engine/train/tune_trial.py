@@ -11,25 +11,16 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import (
-    ActorUnschedulableError,
-    GetTimeoutError,
-    NodeDiedError,
-    OutOfMemoryError,
-    RayActorError,
-    WorkerCrashedError,
-)
+from ray.exceptions import GetTimeoutError, OutOfMemoryError
 
 from engine.records import Epoch, Trial, TrialState
 from engine.train.crew import reached
-from engine.train.patience import Patience
+from engine.train.lost import LOST
+from engine.train.patience import LAST_NOTES, Patience
 from engine.train.sweep import SweepJob, TrialPlan
-from engine.train.worker import LostLease
 
 CLAIM_SECONDS = 120.0  # a worker is free long before: this only bounds a wait that nothing would end
 ANSWER_SECONDS = 5.0  # a worker answers in milliseconds, unless its process is being started
-LAST_NOTES = 8  # that are kept
-LOST = (RayActorError, OutOfMemoryError, NodeDiedError, WorkerCrashedError, ActorUnschedulableError, LostLease)
 
 
 def new_owner(plan: TrialPlan) -> str:

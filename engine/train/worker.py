@@ -16,6 +16,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from engine.train.sweep import (
     read_trial,
     run_trial,
 )
+from engine.train.warmup import resting_collector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,7 +164,9 @@ class Worker:
         none. `home` names the actor that files go to from a machine that is not the driver's; empty on that one.
         `helpers` names the actors (helper.py) that share this worker's trials.
         """
-        prepare(threads, paths, gpus)
+        with preparing(threads, paths, gpus):
+            import engine.train.fit  # noqa: F401 - the slow import, before the first trial needs it
+
         self._helpers = helpers
         self._lock = threading.Lock()
         self._owner = ""
@@ -311,19 +316,19 @@ class Worker:
             self._last_call = time.monotonic()
 
 
-def prepare(threads: int, paths: list[str], gpus: float | None) -> None:
-    """A process for training: its packages, its share of a GPU (none at 0), its CPUs, and the slow import."""
+@contextmanager
+def preparing(threads: int, paths: list[str], gpus: float | None) -> Iterator[None]:
+    """A process for training: its packages, its share of a GPU (none at 0), its CPUs; it imports the rest inside."""
     import os
     import sys
 
     sys.path.extend(path for path in paths if path not in sys.path)
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    import torch
+    with resting_collector():
+        import torch
 
-    if gpus and gpus < 1 and torch.cuda.is_available():  # a trial that wants more fails alone
-        torch.cuda.set_per_process_memory_fraction(gpus)
-
-    import engine.train.fit  # noqa: F401 - the slow import, before the first trial needs it
-
-    torch.set_num_threads(threads)
+        if gpus and gpus < 1 and torch.cuda.is_available():  # a trial that wants more fails alone
+            torch.cuda.set_per_process_memory_fraction(gpus)
+        yield
+        torch.set_num_threads(threads)

@@ -31,9 +31,9 @@ from kernels.drift.columns import (
     quartiles,
     spread,
 )
-from kernels.drift.partition import Side, cut, intervals, ranges, split
 from kernels.drift.passes import Scan, host_column, joined
 from kernels.drift.quantiles import quantile_bins, quantile_edges
+from kernels.drift.ranges import Side, cut, intervals, ranges, split
 from kernels.drift.stream import LiveCounts
 from kernels.errors import OptionError, ProfileError
 from kernels.sums import OrderStatistics, SortedColumns

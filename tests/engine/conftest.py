@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,19 @@ import pytest
 from engine.data.tables import write_parquet
 from tests.engine.promote import servers
 from tests.engine.world import LAST, YOUNG, Answer, World, make_world
+from tests.patience import ENOUGH
+
+
+@pytest.fixture(autouse=True, scope="session")
+def processes_of_wandb_end() -> Iterator[None]:
+    """It leaves them to the garbage collector, which complains of each that nobody waited for."""
+    yield
+    if "wandb" not in sys.modules:
+        return
+    sys.modules["wandb"].teardown()
+    for found in gc.get_objects():
+        if type(found) is subprocess.Popen and "wandb-core" in str(found.args):  # isinstance would ask proxies
+            found.wait(ENOUGH)
 
 
 @pytest.fixture(scope="session")

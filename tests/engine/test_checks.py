@@ -49,6 +49,14 @@ def test_the_direction_follows_from_the_metric() -> None:
         checks.check_metrics(Task.BINARY, EvaluateConf(), unknown)
 
 
+def test_groups_that_were_left_at_their_default_are_named() -> None:
+    with pytest.raises(ConfigError) as error:
+        checks.check_metrics(Task.REGRESSION, EvaluateConf(), SearchConf())
+    assert str(error.value) == (
+        "evaluate.primary: 'roc_auc_score' is no metric of a regression model - add evaluate=regression gate=regression"
+    )
+
+
 def test_paired_needs_a_metric_of_rows() -> None:
     checks.check_metrics(Task.BINARY, EvaluateConf(), SearchConf(scheduler="paired"))
     with pytest.raises(ConfigError, match=r"^search\.metric: f1_score of a binary model cannot be held row by row, "):

@@ -95,6 +95,10 @@ def test_drift_between_folders_and_globs(pair: tuple[Path, Path], capsys: pytest
     [
         ({"z": [1.0, 2.0]}, "live: shares no column with {old} - compare files of the same table"),
         (
+            {"x;word": ["1;a", "2;b"]},
+            "live: shares no column with {old} - write {new} with commas: its columns are separated by semicolons",
+        ),
+        (
             {"when": pa.array([1, 2], pa.timestamp("us"))},
             "live: there is no column to compare (",
         ),

@@ -260,3 +260,40 @@ def test_one_pass_hides_nothing_that_one_model_alone_can_say() -> None:
     part = rows.take(np.array(few))
     for found in compare("roc_auc_score", part, good[few], good[few] ** 2, CONF):
         assert undecidable(found) == "too few rows of a class (5 of 20)"
+
+
+@pytest.mark.parametrize("clusters", [0, 60])
+def test_a_ranking_of_few_rows_that_are_sought_has_no_interval(clusters: int) -> None:
+    """Its value stays. An average precision does not ask how many rows of the other class there are."""
+    n = 300
+    for metric, ones, decidable in (
+        ("average_precision_score", 19, False),
+        ("average_precision_score", 20, True),
+        ("average_precision_score", 290, True),
+        ("roc_auc_score", 19, False),
+        ("roc_auc_score", 290, False),
+        ("roc_auc_score", 20, True),
+    ):
+        rng = np.random.default_rng(ones)
+        target = (np.arange(n) < ones).astype(np.int64)
+        cluster = np.arange(n) % clusters if clusters else None
+        rows = Rows(task=Task.BINARY, target=target, ids=np.arange(n), cluster=cluster)
+        old, new = rng.random((2, n))
+        for found in (estimate(metric, rows, new, CONF), *compare(metric, rows, old, new, CONF)):
+            assert math.isfinite(found.value)
+            if decidable:
+                assert found.low < found.high
+            else:
+                assert undecidable(found) == f"too few rows of a class ({min(ones, n - ones)} of 20)"
+
+
+def test_equal_models_are_rarely_told_apart_by_average_precision_where_few_rows_are_sought() -> None:
+    """Fewest rows that have an interval, of many: one-sided 2.5 %, and three standard errors of the simulation."""
+    pasts, hits = 300, 0
+    rng = np.random.default_rng(8)
+    for number in range(pasts):
+        target = (np.arange(300) < 20).astype(np.int64)
+        rows = Rows(task=Task.BINARY, target=target, ids=np.arange(300) + 300 * number, cluster=None)
+        old, new = 1 / (1 + np.exp(2.5 - 1.5 * target - rng.standard_normal((2, 300))))
+        hits += difference("average_precision_score", rows, old, new, Conf(n_resamples=400, seed=number)).low > 0
+    assert hits / pasts < 0.025 + 3 * math.sqrt(0.025 * 0.975 / pasts)

@@ -16,7 +16,7 @@ from engine.predictor import PROBE_ROWS, Predictor, cold_check, load, pack
 from engine.promote.store import Store
 from engine.records import Answer, Task
 from engine.train import weights
-from engine.train.fit import build
+from engine.train.inference import build
 from tests.engine.tides import MODEL, TRAIN, make_conf, make_encoder, make_window
 
 

@@ -31,7 +31,7 @@ from engine.track.describe import describe_cycle
 from engine.track.port import sweep_of
 from engine.train import weights
 from engine.train.conf import SearchConf
-from engine.train.fit import build
+from engine.train.inference import build
 from engine.train.scaling import fit
 from engine.train.sweep import LocalSearch
 from tests.engine.tides import (

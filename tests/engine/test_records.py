@@ -65,7 +65,7 @@ def strategy(hint: Any) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("kind", [Estimate, Decision, DriftReport, Verdict, StageChange, ValidationReport, ActionItem])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_record_comes_back(kind: type[Any], data: st.DataObject) -> None:
     made = data.draw(strategy(kind))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,10 @@ import pytest
 
 from engine import durable
 from engine.promote.chain import Row
+from tests.engine.deadly import killed
 from tests.engine.story import story
 from tests.engine.world import LAST, Answer, World, configure, make_world
+from tests.patience import ENOUGH, until
 
 ROOT = Path(__file__).parents[2]
 UNTIL = f"loop.until={LAST}"
@@ -128,10 +128,7 @@ def start(world: World) -> subprocess.Popen[bytes]:
 def kill_when(world: World, reached: Callable[[], bool]) -> None:
     """Start the loop and kill it as soon as `reached`."""
     process = start(world)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: process.poll() is not None or reached(), every=0.01)
     process.send_signal(signal.SIGKILL)
     _, err = process.communicate()
     assert process.returncode == -signal.SIGKILL, err.decode()
@@ -144,8 +141,10 @@ def trials(world: World) -> int:
 
 def test_sigkill(fresh: World, undisturbed: list[Any]) -> None:
     """In the middle of the founding sweep, and between two stages of a later window; then to the end."""
-    kill_when(fresh, lambda: trials(fresh) >= 1)
-    kill_when(fresh, lambda: rows_written(fresh.out / "ledger.db") >= 27)
+    killed(fresh, "loop", UNTIL, after=("replace", "trial.json", 1))
+    assert trials(fresh) == 1
+    killed(fresh, "loop", UNTIL, after=("commit", "ledger.db", 20))
+    assert 20 <= rows_written(fresh.out / "ledger.db") < len(undisturbed)
     assert fresh.run("loop", UNTIL) == 0
     assert story(proved(fresh)) == undisturbed
 
@@ -161,10 +160,9 @@ def test_sigkill_after_every_row(fresh: World, undisturbed: list[Any], at: int) 
 def test_sigterm_is_an_interrupt(fresh: World) -> None:
     """What a cluster's scheduler sends: the command ends in order, and says so."""
     process = start(fresh)
-    while process.poll() is None and not rows_written(fresh.out / "ledger.db"):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    until(lambda: process.poll() is not None or rows_written(fresh.out / "ledger.db"), every=0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=ENOUGH)
     assert process.returncode == 130
     assert out == b""
     assert err.decode().endswith("interrupted - the same command goes on where it stopped\n")
@@ -174,7 +172,7 @@ def test_sigterm_is_an_interrupt(fresh: World) -> None:
 def test_two_at_once_write_one_story(fresh: World, undisturbed: list[Any]) -> None:
     """A scheduler that starts a command again while the first still runs: both end, and one story is told."""
     both = [start(fresh), start(fresh)]
-    answers = [process.communicate(timeout=240)[1].decode() for process in both]
+    answers = [process.communicate(timeout=ENOUGH)[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], answers
     assert story(proved(fresh)) == undisturbed
 

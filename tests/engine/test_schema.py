@@ -21,6 +21,20 @@ def test_a_point_may_choose_a_group_and_a_number() -> None:
     assert (train.lr, model["_target_"], model["width"]) == (0.125, "engine.train.model.TabularModel", 128)
 
 
+@pytest.mark.parametrize(
+    ("words", "metric"),
+    [
+        (["evaluate=regression", "gate=regression", "data.task=regression"], "mean_absolute_error"),
+        (["evaluate=multiclass", "gate=multiclass", "data.task=multiclass"], "accuracy_score"),
+        (["search.metric=log_loss"], "log_loss"),
+        (["search=pareto"], "roc_auc_score"),
+        ([], "roc_auc_score"),
+    ],
+)
+def test_a_search_looks_for_what_models_are_judged_by(words: list[str], metric: str) -> None:
+    assert compose_config([*FLIGHTS, *words]).search.metric == metric
+
+
 def test_a_model_of_a_users_own_brings_no_keys_of_ours() -> None:
     own = ["model=custom", "model._target_=shop.net.Net", "+model.hidden=64", "search=none"]
     config = compose_config([*FLIGHTS, *own])

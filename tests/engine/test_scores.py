@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 import engine
 import engine.evaluate.report
 import engine.intervals
-import engine.train.fit
+import engine.train.scorer
 import kernels.metrics
 import kernels.resample
 from engine.errors import ConfigError
@@ -162,7 +162,7 @@ def test_scores_come_from_the_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> 
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             roots = {name.partition(".")[0] for name in names}
             assert not roots & {"sklearn", "torchmetrics", "torcheval", "scipy", "statsmodels"}, (path, names)
-    assert engine.train.fit.score is score
+    assert engine.train.scorer.score is score
     assert engine.evaluate.report.estimate is engine.intervals.estimate
     assert engine.evaluate.report.compare is engine.intervals.compare
     assert engine.intervals.bootstrap is kernels.resample.bootstrap
@@ -170,4 +170,4 @@ def test_scores_come_from_the_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> 
     for metric in sorted(GREATER_IS_BETTER):
         monkeypatch.setattr(kernels.metrics, metric, lambda *_args, **_more: 0.125)
         task = Task.REGRESSION if (Task.BINARY, metric) not in TRUTHS and metric not in EVERY_CLASS else Task.BINARY
-        assert engine.train.fit.score(metric, task, *GIVEN[task]) == 0.125
+        assert engine.train.scorer.score(metric, task, *GIVEN[task]) == 0.125

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.engine.world import World
+from tests.patience import ENOUGH
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -70,7 +71,9 @@ def say(world: World, *words: str) -> tuple[int, str]:
         "engine.cli",
         *words,
     ]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=ENOUGH
+    )
     return done.returncode, done.stdout + done.stderr
 
 

@@ -28,6 +28,7 @@ from engine.telling import make_outbox
 from engine.train.sweep import LocalSearch
 from tests.engine.story import story
 from tests.engine.world import LAST, WINDOWS, YOUNG, Answer, World, configure
+from tests.patience import ENOUGH
 
 ROOT = Path(__file__).parents[2]
 FAST = ("watch.every=1s", "watch.settle=0s", "watch.grace=0s")
@@ -187,11 +188,9 @@ def test_one_works_another_stands_by_and_takes_over(inbox: tuple[World, Callable
     assert sign(world)["pid"] == second.pid
     doctor = world.ask("doctor")
     assert [f["state"] for f in doctor.value["findings"] if f["what"] == "watch"] == ["good"]
-    began = time.monotonic()
     second.send_signal(signal.SIGTERM)
-    _, err = second.communicate(timeout=30)
+    _, err = second.communicate(timeout=ENOUGH)
     assert second.returncode == 0, err
-    assert time.monotonic() - began < 10
     assert "Traceback" not in err
     assert "told to end" in err
     assert sign(world)["state"] == "ended"
@@ -206,7 +205,7 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(inbox: tuple[World, Callable
     process = start(world)
     until(process, "idle")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=ENOUGH)
     assert process.returncode == 130
     assert err.endswith("interrupted - the same command goes on where it stopped\n")
     deliver("2026-05")

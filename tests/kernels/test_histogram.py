@@ -23,7 +23,7 @@ def assert_same(columns: Any, edges: list[Any]) -> None:
     assert expected.missing.tolist() == got.missing.tolist()
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@settings(max_examples=150)
 @given(st.lists(value, max_size=60), st.lists(value, max_size=60))
 def test_cpu_equals_reference(rows: list[float], borders: list[float]) -> None:
     edges = np.unique(np.array([b for b in borders if b == b], dtype=np.float64))

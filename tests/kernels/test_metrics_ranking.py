@@ -92,7 +92,7 @@ def test_ndcg_is_scikit_learns(backend: Backend) -> None:
     np.testing.assert_allclose(get(got), expected, rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([*SPECIAL, 2.0, 3.0])), min_size=1, max_size=40))
 def test_auroc_counts_every_pair(rows: list[tuple[bool, float]]) -> None:
     label, score = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])

@@ -48,7 +48,7 @@ unsigned = columns(np.uint64, st.integers(2**64 - 3, 2**64 - 1))
 
 @pytest.mark.parametrize("kind", [floats, singles, integers, unsigned], ids=["f64", "f32", "i64", "u64"])
 def test_cpu_equals_reference(kind: st.SearchStrategy[Any]) -> None:
-    @settings(max_examples=120, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=120)
     @given(kind, kind)
     def check(x: Any, y: Any) -> None:
         assert_same(x, y)

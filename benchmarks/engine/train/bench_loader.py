@@ -27,9 +27,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from engine.records import Dataset, Epoch, FeatureSpec, Task
 from engine.train.conf import ModelConf, TrainConf
-from engine.train.fit import build, fit, quieten
+from engine.train.fit import fit
+from engine.train.inference import build
 from engine.train.loader import TensorLoader, as_tensors
 from engine.train.model import TabularModel
+from engine.train.scorer import quieten
 
 ROWS, NUMERIC, LEVELS, BATCH, EPOCHS, TURNS = 100_000, 20, (20, 10, 100, 5), 1024, 3, 5
 FLOOR = 2.5  # epochs of Lightning with a DataLoader, in epochs of ours

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.train.optimizer import AdamW
 from engine.train.pack import mapped
 from engine.train.pack.pointwise import descend
 
@@ -22,7 +23,7 @@ PLAIN = ("amsgrad", "maximize", "capturable", "differentiable")
 
 def can(optimizer: Any, parameters: Sequence[Tensor]) -> bool:
     """Is this an Adam or AdamW over exactly these parameters, in this order, with one set of hyperparameters."""
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, AdamW) or len(optimizer.param_groups) != 1:
         return False
     (group,) = optimizer.param_groups
     same = len(group["params"]) == len(parameters) and all(map(_is, group["params"], parameters))

@@ -79,11 +79,17 @@ class ByHand:
     def way(self, trial: PackedTrial, shape: Any) -> Way:
         """How networks of this shape take their steps."""
         if shape not in self._ways:
-            for whole, loss in ((True, True), (True, False), (False, False)):
-                self._ways[shape] = Way(whole, loss, _why_not(trial, whole, loss))
-                if not self._ways[shape].why_not:
-                    break
+            self._ways[shape] = _first(trial)  # whole or not at all: other threads read it
         return self._ways[shape]
+
+
+def _first(trial: PackedTrial) -> Way:
+    """The first way that is the same; where none is, the last, and why."""
+    for whole, loss in ((True, True), (True, False), (False, False)):
+        way = Way(whole, loss, _why_not(trial, whole, loss))
+        if not way.why_not:
+            break
+    return way
 
 
 def _why_not(trial: PackedTrial, whole: bool, loss: bool) -> str:

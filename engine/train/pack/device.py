@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.records import Dataset, DeviceUse
 from engine.train.conf import TrainConf
-from engine.train.fit import accelerator, precision
+from engine.train.inference import accelerator, precision
 from engine.train.loader import as_tensors
 
 TORCH = {"cpu": "cpu", "gpu": "cuda"}

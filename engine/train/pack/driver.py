@@ -23,11 +23,11 @@ import ray
 from ray.exceptions import OutOfMemoryError
 
 from engine.train.course import Course
+from engine.train.lost import LOST
 from engine.train.pack.sizes import at_once, size
 from engine.train.pack.worker import After, Next, Order, Over, Question
-from engine.train.patience import Patience
+from engine.train.patience import LAST_NOTES, Patience
 from engine.train.sweep import SweepJob, TrialPlan
-from engine.train.tune_trial import LAST_NOTES, LOST
 
 AGAIN_SECONDS = 0.5  # between two calls to a worker that is lost: its process is being started
 GONE_SECONDS = 120.0  # no worker came back for so long: the crew is counted anew

@@ -101,14 +101,8 @@ def drop(values, known, least, scale, kept):
     """
     bits = np.empty(SEGMENT // 4, dtype=np.int64)
     for start in range(0, values.size, SEGMENT):
-        count = min(SEGMENT, values.size - start)
-        some = bits[: -(-count // 4)]
-        _draw(known, some)
-        draws = some.view(np.int16)
-        for i in range(count):
-            keeps = draws[i] >= least
-            kept[start + i] = keeps
-            values[start + i] = values[start + i] * (scale if keeps else F(0))
+        some = values[start : start + SEGMENT]
+        _drop(some, known, bits[: -(-some.size // 4)], least, scale, kept[start : start + SEGMENT])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -116,14 +110,21 @@ def silu_drop(x, known, least, scale, kept, out):
     """`drop` of SiLU of x (n,), into `out` (n,)."""
     bits = np.empty(SEGMENT // 4, dtype=np.int64)
     for start in range(0, x.size, SEGMENT):
-        count = min(SEGMENT, x.size - start)
-        some = bits[: -(-count // 4)]
-        _draw(known, some)
-        draws = some.view(np.int16)
-        for i in range(count):
-            keeps = draws[i] >= least
-            kept[start + i] = keeps
-            out[start + i] = silu(x[start + i]) * (scale if keeps else F(0))
+        given, some = x[start : start + SEGMENT], out[start : start + SEGMENT]
+        for i in range(given.size):
+            some[i] = silu(given[i])
+        _drop(some, known, bits[: -(-some.size // 4)], least, scale, kept[start : start + SEGMENT])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _drop(values, known, bits, least, scale, kept):
+    """Loops of few kinds of numbers each, which share vector instructions."""
+    _draw(known, bits)
+    draws = bits.view(np.int16)
+    for i in range(kept.size):
+        kept[i] = draws[i] >= least
+    for i in range(values.size):
+        values[i] = values[i] * (scale if draws[i] >= least else F(0))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -136,5 +137,8 @@ def drop_again(values, scale, kept):
 @njit(cache=True, nogil=True, error_model="numpy")
 def silu_drop_backward(x, scale, kept, gradient):
     """From the gradient (n,) of what `silu_drop` gave to that of x (n,), in place."""
-    for i in range(x.size):
-        gradient[i] = silu_backward(x[i], gradient[i] * (scale if kept[i] else F(0)))
+    for start in range(0, x.size, SEGMENT):
+        given, some = x[start : start + SEGMENT], gradient[start : start + SEGMENT]
+        drop_again(some, scale, kept[start : start + SEGMENT])
+        for i in range(given.size):
+            some[i] = silu_backward(given[i], some[i])

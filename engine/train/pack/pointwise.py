@@ -126,12 +126,14 @@ def descend(weights, first, second, start, gradients, numbers):
             numbers[row, 7],
             numbers[row, 8],
         )
-        for i in range(gradients.shape[1]):
-            k = start + i
-            weight = weights[row, k]
-            gradient = gradients[row, i] + coupled * weight
-            m = beta1 * first[row, k] + rest1 * gradient
-            v = beta2 * second[row, k] + rest2 * gradient * gradient
-            first[row, k] = m
-            second[row, k] = v
-            weights[row, k] = weight * remains - rate * (m / (math.sqrt(v) / root + eps))
+        slopes = gradients[row]
+        own = weights[row, start : start + slopes.size]  # an index that is a sum could be negative: no vectors
+        means, squares = first[row, start : start + slopes.size], second[row, start : start + slopes.size]
+        for i in range(slopes.size):
+            weight = own[i]
+            gradient = slopes[i] + coupled * weight
+            m = beta1 * means[i] + rest1 * gradient
+            v = beta2 * squares[i] + rest2 * gradient * gradient
+            means[i] = m
+            squares[i] = v
+            own[i] = weight * remains - rate * (m / (math.sqrt(v) / root + eps))

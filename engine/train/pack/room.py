@@ -18,11 +18,11 @@ from typing import Any
 
 from engine.records import Dataset
 from engine.train.checkpoint import Keeper
-from engine.train.fit import known_warnings
 from engine.train.pack import gauge
 from engine.train.pack.together import Together
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial
 from engine.train.pack.vector import out_of_memory
+from engine.train.scorer import known_warnings
 from engine.train.sweep import SweepJob
 
 FEW = 2  # trials of the first rehearsal: one alone would not be vectorised

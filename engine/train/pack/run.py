@@ -17,11 +17,11 @@ import numpy as np
 from engine.errors import TidegateError
 from engine.records import Epoch, Trial, TrialState
 from engine.train.fault import fault_of
-from engine.train.fit import known_warnings, quieten
 from engine.train.pack import device
 from engine.train.pack.room import Room
 from engine.train.pack.together import Again, Together
 from engine.train.pack.trial import Alone, PackedTrial
+from engine.train.scorer import known_warnings, quieten
 from engine.train.sweep import LocalSearch, SweepJob, TrialPlan, failed_trial, make_keeper, write_trial
 
 

@@ -10,11 +10,9 @@ from engine.records import Trial
 from engine.train import capacity
 from engine.train.conf import SearchConf
 from engine.train.course import Course
-from engine.train.pack.device import on_gpu
-from engine.train.pack.run import Pack
 from engine.train.pack.sizes import size
-from engine.train.pack.together import Together
 from engine.train.sweep import LocalSearch, OnEpoch, OnTrial, SweepJob
+from engine.train.warmup import Warmup
 
 
 class PackSearch:
@@ -24,15 +22,25 @@ class PackSearch:
 
     def __init__(self, conf: SearchConf) -> None:
         self.conf = conf
+        self._warmup = Warmup("engine.train.pack.run")
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Let torch and the kernels be imported while windows are read."""
+        self._warmup.start()
+
+    def let_go(self) -> None:
+        """Nothing to end."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Nothing runs any more."""
+        self._warmup.close()
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
         """Run the trials that have not ended yet."""
+        from engine.train.pack.device import on_gpu
+        from engine.train.pack.run import Pack
+        from engine.train.pack.together import Together
+
         course = Course(self.conf, job, on_epoch, on_trial)
         together = Together(self.conf.workers or capacity.cpus())
         try:

@@ -6,9 +6,9 @@ hyperparameters, which nobody reads back.
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
-
-import lightning
 
 if TYPE_CHECKING:
     from engine.train.pack.trial import PackedTrial
@@ -21,13 +21,18 @@ def state_of(trial: PackedTrial) -> dict[str, Any]:
     return {
         "epoch": epochs,
         "global_step": standing.global_step,
-        "pytorch-lightning_version": lightning.__version__,
+        "pytorch-lightning_version": _version(),
         "state_dict": trial.model.state_dict(),
         "loops": loops(epochs, batches, standing.global_step, trial.schedule_steps),
         "callbacks": {trial.scorer.state_key: trial.scorer.state_dict()},
         "optimizer_states": [trial.optimizer.state_dict()],
         "lr_schedulers": [trial.schedule.state_dict()] if trial.schedule is not None else [],
     }
+
+
+@cache
+def _version() -> str:
+    return metadata.version("lightning")
 
 
 def take(trial: PackedTrial, state: dict[str, Any]) -> None:

@@ -15,10 +15,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.errors import ArtifactError
 from engine.records import Epoch, Trial, TrialState
@@ -26,12 +25,12 @@ from engine.train.budget import of_the_budget
 from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
 from engine.train.fault import fault_of
-from engine.train.fit import Fitted, Memory, Scorer, known_warnings
 from engine.train.loader import TensorLoader
 from engine.train.pack import counted, device, state, streams
 from engine.train.pack.aside import Aside
 from engine.train.pack.bare import bare
 from engine.train.paired import influence
+from engine.train.scorer import Fitted, Scorer, known_warnings
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, record_trial
 
 HOOKS = (
@@ -327,11 +326,10 @@ class PackedTrial:
         vars(self).pop("scorer", None)
 
 
-class _Memory(Memory):
+class _Memory:
     """The state of a packed trial, asked for as Lightning's is."""
 
     def __init__(self, trial: PackedTrial) -> None:
-        super().__init__(None)
         self._trial = trial
 
     def current(self, trainer: Any) -> Any:
@@ -347,10 +345,12 @@ def check_conf(conf: TrainConf) -> None:
 
 def check_model(model: Any) -> None:
     """Alone where Lightning would call code of this model that a packed trial does not."""
-    if not model.automatic_optimization:
+    if not getattr(model, "automatic_optimization", True):
         raise Alone("it optimizes by hand (automatic_optimization=False)")
+    bases = [base for base in type(model).__mro__ if base.__name__ == "LightningModule"]
+    base = bases[-1] if bases else nn.Module  # a network of ours is none, and whatever it has of these is its own
     for name in HOOKS:
-        if getattr(type(model), name, None) is not getattr(lightning.LightningModule, name, None):
+        if getattr(type(model), name, None) is not getattr(base, name, None):
             raise Alone(f"it has a hook of its own, {name}")
 
 

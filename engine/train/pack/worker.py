@@ -21,7 +21,7 @@ from engine.records import Dataset, Epoch
 from engine.train.conf import SearchConf
 from engine.train.home import Place
 from engine.train.sweep import Interrupted, LocalSearch, SweepJob, TrialPlan
-from engine.train.worker import LostLease, prepare
+from engine.train.worker import LostLease, preparing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,8 +151,8 @@ class PackWorker:
         helpers: tuple[str, ...] = (),
     ) -> None:
         """As of Worker; a trial of several processes is not packed, so there are no helpers."""
-        prepare(threads, paths, gpus)
-        import engine.train.pack.run  # noqa: F401 - slow as well
+        with preparing(threads, paths, gpus):
+            import engine.train.pack.run  # noqa: F401 - slow: torch and the kernels, and no Lightning
 
         self._home = home
         self._key = ""

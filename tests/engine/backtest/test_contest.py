@@ -26,6 +26,8 @@ BEATEN = {
     "benign": (),
     "mixed": ("calendar", "drift", "cusum"),
     "still": (),
+    "harder": (),
+    "partly": ("calendar", "drift", "cusum"),
 }
 
 

@@ -52,7 +52,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         for window in range(model + 1, 40)
         for found in [stream.measured(model, window)]
     ]
-    assert len(hits) == 3996
+    assert len(hits) == 666 * len(KINDS)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.015)
 
 
@@ -92,3 +92,18 @@ def test_the_same_seed_is_the_same_past() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^backtest\.kind: 'sudden' is unknown - choose one of abrupt, gradual"):
         StreamConf(kind="sudden")
+
+
+def test_noise_that_rises_is_lost_by_every_model_and_old_pasts_are_the_same() -> None:
+    """The best model loses it as well as the oldest, and neither passes for it."""
+    conf = replace(CONF, kind="harder", hardness=0.0, rows=10**7)
+    stream = Stream(conf, 5)
+    levels = np.unique(np.round(stream.noise, 6))
+    assert len(levels) > 1
+    assert levels == pytest.approx(1 + conf.jump * np.arange(len(levels)))
+    assert np.ptp(stream.risk[:, 5:], axis=0).max() < 1e-5
+    noisy = Stream(replace(CONF, kind="harder"), 5)
+    assert sum(noisy.passes(model, 5) for model in range(8, 39)) <= 2  # of 31, by luck
+    partly = Stream(replace(CONF, kind="partly"), 5)
+    assert len(np.unique(partly.concept[:, 0])) > 1
+    assert not np.allclose(partly.noise, Stream(replace(CONF, kind="abrupt"), 5).noise)

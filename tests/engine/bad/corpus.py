@@ -8,18 +8,17 @@ test_command_lines.py and test_bad_input.py.
 
 from __future__ import annotations
 
-import os
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InputError, LedgerError
 from engine.explain import one_line
+from tests.patience import timed
 
 SHAPE = re.compile(r"^\S.*?: .+ - .+$")
-PATIENCE = 10.0  # seconds of a core of one's own; who waits longer calls it a hang
+PATIENCE = 10.0  # seconds; who waits longer, each time, calls it a hang
 LONGEST = 700  # characters of a line that a person still reads
 
 
@@ -37,20 +36,13 @@ def wrong(cases: Iterable[Case], folder: Path | None = None) -> tuple[int, list[
     before = snapshot(folder)
     for case in cases:
         count += 1
-        began = time.monotonic()
-        fault = fault_of(answer(case.attempt))
-        if time.monotonic() - began > PATIENCE * shared():
-            fault = f"took {time.monotonic() - began:.0f} s"
+        said, seconds = timed(lambda case=case: answer(case.attempt), PATIENCE)  # type: ignore[misc]
+        fault = f"took {seconds:.0f} s" if seconds > PATIENCE else fault_of(said)
         if fault:
             faults.append(f"{case.name}: {fault}")
     if snapshot(folder) != before:
         faults.append(f"{folder} was written to")
     return count, faults
-
-
-def shared() -> float:
-    """By how many processes a core is shared just now, at least one."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def answer(attempt: Callable[[], object]) -> str:

@@ -10,7 +10,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,11 @@ from engine.errors import InputError
 from engine.schema import register, to_config
 from tests.engine.bad.corpus import PATIENCE, Case, fault_of, wrong
 from tests.engine.world import World
+from tests.patience import ENOUGH, timed
 
 Record = Callable[[str, object], None]
 ROOT = Path(__file__).parents[3]
+LONG = 3 * PATIENCE  # of a process of its own, which imports much
 
 WORDS = [
     *(["\0"], ["\ud800"], ["loop\n"], ["x" * 5000], ["loop", "-"], ["loop", "---x"], ["loop", "--=x"]),
@@ -172,9 +173,8 @@ ENVIRONMENTS: list[tuple[str, dict[str, str], list[str]]] = [
 def test_environments(fresh: World, size: int, record_property: Record) -> None:
     """Each is a process of its own, which takes seconds: CI tries the first."""
     for name, changes, words in ENVIRONMENTS[:size]:
-        began = time.monotonic()
-        done = command(fresh.words(*words), changes)
-        assert time.monotonic() - began < 3 * PATIENCE, "on a loaded machine, too"
+        done, seconds = timed(lambda words=words, changes=changes: command(fresh.words(*words), changes), LONG)  # type: ignore[misc]
+        assert seconds < LONG, name
         assert (done.returncode, done.stdout) == (2, ""), f"{name}: {done.stderr}"
         assert not fault_of(done.stderr.rstrip("\n")), name
     record_property("bad input: environments", f"{size} of {size} one line, exit 2")
@@ -189,7 +189,7 @@ def command(words: list[str], changes: dict[str, str]) -> subprocess.CompletedPr
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
-        timeout=60,
+        timeout=ENOUGH,
     )
 
 

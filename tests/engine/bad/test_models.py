@@ -18,7 +18,7 @@ from engine.errors import InputError
 from engine.predictor import cold_check, load, pack
 from engine.promote.store import Store
 from engine.train import weights
-from engine.train.fit import build
+from engine.train.inference import build
 from tests.engine.bad.corpus import Case, fault_of, wrong
 from tests.engine.tides import MODEL, TRAIN, make_encoder, make_window
 

@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.patience import until
+from tests.ports import free_port
+
 RAY = str(Path(sys.executable).with_name("ray"))
-PATIENCE = 60.0  # seconds for a node to come up
 
 
 @dataclass
@@ -101,22 +102,12 @@ def cluster(*, dashboard: bool = False, cpus: int = 1) -> Iterator[Cluster]:
 
 def wait_for(port: int) -> None:
     """Until something answers on a port of this machine."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
+    def answers() -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", port)) == 0
 
-def free_port() -> int:
-    """A port of this machine on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
+    until(answers, f"nothing listens on {port}")
 
 
 def descendants(pid: int) -> list[int]:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from engine.cluster.request import make_request
 from engine.cluster.slurm import script
 from tests.engine.cluster.nodes import clean
 from tests.engine.world import World
+from tests.patience import ENOUGH, until
+from tests.ports import free_port
 
 SRUN = """\
 #!/bin/bash
@@ -32,13 +33,13 @@ RAY = """\
 echo "ray $*" >> "$NOTES"
 echo "ray token ${#RAY_AUTH_TOKEN} ${RAY_AUTH_TOKEN:0:8} $RAY_AUTH_MODE loopback=$RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" \\
   >> "$NOTES"
-[[ "$*" == *--head* ]] || exec sleep 60
+[[ "$*" == *--head* ]] || exec sleep 600
 port=$(sed 's/.*--port=\\([0-9]*\\).*/\\1/' <<< "$*")
 ip=$(sed 's/.*--node-ip-address=\\([0-9.]*\\).*/\\1/' <<< "$*")
 exec "$PYTHON" -c "
 import socket, sys, time
 listening = socket.create_server((sys.argv[1], int(sys.argv[2])))
-time.sleep(60)" "$ip" "$port"
+time.sleep(600)" "$ip" "$port"
 """
 TIDEGATE = """\
 #!/bin/bash
@@ -87,16 +88,15 @@ class Job:
 
     def wait_for(self, word: str) -> None:
         """Until a program has said this."""
-        deadline = time.monotonic() + 30
-        while not any(word in line for line in self.notes()):
-            assert time.monotonic() < deadline, self.notes()
-            time.sleep(0.02)
+        until(lambda: any(word in line for line in self.notes()), self.notes)
+
+
+JOB = str(free_port())  # the script takes the port of this number
 
 
 def variables(nodes: int) -> dict[str, str]:
     """What Slurm tells a batch script."""
-    job = str(10_000 + os.getpid() % 9_000)
-    return {"SLURM_JOB_ID": job, "SLURM_JOB_NUM_NODES": str(nodes), "SLURMD_NODENAME": "node1"}
+    return {"SLURM_JOB_ID": JOB, "SLURM_JOB_NUM_NODES": str(nodes), "SLURMD_NODENAME": "node1"}
 
 
 def text_of(words: list[str] | None = None, **values: Any) -> str:
@@ -129,7 +129,7 @@ def test_bash_reads_it(values: dict[str, Any]) -> None:
 
 def test_one_machine_stays_on_loopback_and_the_exit_code_is_handed_on(tmp_path: Path) -> None:
     job = Job(tmp_path, text_of(env={"A": "it's $x"}))
-    assert job.start(code="3").wait(timeout=30) == 3
+    assert job.start(code="3").wait(timeout=ENOUGH) == 3
     said = "\n".join(job.notes())
     port = 20_000 + int(variables(1)["SLURM_JOB_ID"]) % 20_000
     assert f"--head --node-ip-address=127.0.0.1 --port={port} --include-dashboard=false" in said
@@ -142,7 +142,7 @@ def test_one_machine_stays_on_loopback_and_the_exit_code_is_handed_on(tmp_path: 
 
 def test_the_machines_of_a_job_share_a_token_that_no_argument_shows(tmp_path: Path) -> None:
     job = Job(tmp_path, text_of(nodes=3, cpus=2, gpus=1), nodes=3)
-    assert job.start(code="0").wait(timeout=30) == 0
+    assert job.start(code="0").wait(timeout=ENOUGH) == 0
     said = "\n".join(job.notes())
     tokens = re.findall(r"ray token (\d+) (\w+) (\w+) loopback=(\S*)$", said, re.MULTILINE)
     assert len(tokens) == 2
@@ -160,7 +160,7 @@ def test_a_job_that_is_told_to_end_ends_its_command_first(tmp_path: Path, word: 
     process = job.start()
     job.wait_for("tidegate sweep")
     process.send_signal(word)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=ENOUGH) == 130
     assert job.notes()[-2 if again else -1] == "tidegate told"
     assert (job.notes()[-1] == f"scontrol requeue {variables(1)['SLURM_JOB_ID']}") is again
 
@@ -190,12 +190,10 @@ def test_a_real_sweep_whose_time_is_up_goes_on_in_the_next_job(fresh: World) -> 
         return subprocess.Popen(["bash", "-c", script(request)], env=environment, cwd=folder)
 
     first = start()
-    deadline = time.monotonic() + 600
-    while not (ended := list(fresh.out.rglob("trial.json"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: list(fresh.out.rglob("trial.json")))
+    ended = list(fresh.out.rglob("trial.json"))
     first.send_signal(signal.SIGUSR1)
-    assert first.wait(timeout=300) == 130
+    assert first.wait(timeout=ENOUGH) == 130
     assert f"scontrol requeue {variables(1)['SLURM_JOB_ID']}" in (folder / "notes").read_text()
     written = {path: path.stat().st_mtime_ns for path in ended}
     assert 1 <= len(list(fresh.out.rglob("trial.json"))) < 6

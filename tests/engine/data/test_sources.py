@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,6 +105,10 @@ def test_an_empty_folder_names_itself_and_the_cure(tmp_path: Path, make_conf: Co
     windows.mkdir()
     with pytest.raises(DataError, match=r"no windows \(\*\.parquet\) there - set data\.path, or put windows there"):
         ParquetSource(make_conf()).names()
+    (windows / "w1.csv").write_text("id,at\n")
+    (windows / "notes.txt").write_text("no table")
+    with pytest.raises(DataError, match=r"there - the 1 other tables there must be Parquet: pyarrow\.parquet"):
+        ParquetSource(make_conf()).names()
 
 
 def test_labels_that_lie_elsewhere_are_asked_for(folder: Path, make_conf: Conf) -> None:
@@ -135,6 +140,11 @@ WINDOW_FAULTS = {
     "text for a number": (
         swap("size", ["big"] * 40),
         "w1.parquet:size: is string, not a number - store numbers, or move it to data.categorical",
+    ),
+    "a day for a number": (
+        swap("size", [dt.date(2026, 1, 1)] * 40),
+        "w1.parquet:size: is date32[day], not a number - store a number made of it, such as days before data.time, "
+        "or a category such as the weekday",
     ),
     "fractions for a category": (
         swap("shop", np.zeros(40)),

@@ -69,12 +69,12 @@ def test_times_are_utc_microseconds() -> None:
         (
             Task.MULTICLASS,
             chunked([0, 3]),
-            "f:y: holds the label 3 - store codes 0..2, or set data.classes",
+            "f:y: holds the label 3 - store codes 0..2, or set data.classes=4",
         ),
         (
             Task.MULTICLASS,
             chunked([-1, 1]),
-            "f:y: holds the label -1 - store codes 0..2, or set data.classes",
+            "f:y: holds the label -1 - store codes 0..2",
         ),
         (
             Task.BINARY,
@@ -84,7 +84,12 @@ def test_times_are_utc_microseconds() -> None:
         (
             Task.BINARY,
             chunked(["no", "yes"]),
-            "f:y: is string, not a number - store class codes from 0 (classes) or numbers",
+            "f:y: is string, not a number - store 0 and 1, one for each class",
+        ),
+        (
+            Task.MULTICLASS,
+            chunked(["no", "yes"]),
+            "f:y: is string, not a number - store codes 0..2, one for each class",
         ),
         (
             Task.REGRESSION,

@@ -11,11 +11,12 @@ from scipy import stats
 
 from engine.backtest.streams import Stream, StreamConf
 from engine.decide import DecideConf, Evidence, Seen
-from engine.decide.changes import CHI_SQUARE_MEDIAN, Belief, Story, believed, left, staleness
+from engine.decide.changes import CHI_SQUARE_MEDIAN, Belief, Story, _merged, believed, left, staleness
 from engine.decide.plan import outlook
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence, tracked
 
 CONF = DecideConf()
+CURABLE = DecideConf(incurable=0.0)  # every change is cured by rows of its own
 
 
 def served(past: Stream, champion: int, newest: int) -> Evidence:
@@ -89,7 +90,7 @@ def test_an_update_is_that_of_matrices() -> None:
 def test_the_odds_of_a_change_are_those_of_two_linear_models() -> None:
     """A hold-out and two windows after it: no change against one at the first of them, without ageing, in matrices."""
     seen = tracked(0.80, 0.74, 0.75, age=2)
-    belief = believed(seen, CONF)
+    belief = believed(seen, CURABLE)
     weight = {story.since: story.weight for story in belief.stories if not story.ageing}
     noise = 0.2**2 + (3 + 2 * max(0, np.median([6.0**2, 1.0**2]) / (2 * CHI_SQUARE_MEDIAN) - 0.2**2)) / 5
     y, level = np.array([-80.0, -74.0, -75.0]), 20.0**2
@@ -99,6 +100,47 @@ def test_the_odds_of_a_change_are_those_of_two_linear_models() -> None:
     # Half a change in six windows and those that have passed; after a change there is one more.
     odds = (one.pdf(y) * (0.5 / 7) * (1 - 1.5 / 8)) / (none.pdf(y) * (1 - 0.5 / 7) * (1 - 0.5 / 8))
     assert weight[9] / weight[None] == pytest.approx(odds, rel=1e-6)
+
+
+def test_the_odds_of_what_stays_against_what_is_cured_are_stated_until_an_attempt_tells() -> None:
+    """Two windows that a change explains as well as a level that rose: their odds are those of `incurable`, 0.1 to 0.9.
+    Then two attempts on rows of after the change; of one alone another change in its hold-out may be the reason.
+    """
+    seen = tracked(0.80, 0.74, 0.75, age=2)
+    rose, changed_ = (told_by(seen, kind) for kind in ("rose", "changed"))
+    before = rose / changed_
+    # Half of what stays is a fall. Windows of the changes may differ, each with a hazard of its own.
+    assert before == pytest.approx(0.5 * 0.1 / 0.9, rel=0.25)
+    later = tracked(0.80, 0.74, 0.75, 0.74, 0.75, 0.74, 0.75, age=6)
+    for gain, least, most in ((0.0, 10.0, math.inf), (0.06, -1.0, 0.02)):
+        both = [attempt(at, gain=estimate(gain, 0.003), age=at - 4, passed=False) for at in (8, 9)]
+        tried = replace(later, attempts=tuple(both))
+        assert least < told_by(tried, "rose") / max(1e-12, told_by(tried, "changed")) < most
+
+
+def told_by(seen: Evidence, kind: str) -> float:
+    """Weight of the stories without ageing in which the level rose and nothing changed, or the other way."""
+    stories = [story for story in believed(seen, CONF).stories if not story.ageing]
+    if kind == "rose":
+        return sum(story.weight for story in stories if story.risen is not None and story.since is None)
+    return sum(story.weight for story in stories if story.since is not None and story.risen is None)
+
+
+def test_stories_that_are_merged_keep_their_moments() -> None:
+    rng = np.random.default_rng(4)
+    stories, means, seconds = [], [], []
+    for _ in range(3):
+        root, mean = rng.standard_normal((3, 3)), rng.standard_normal(3)
+        full = root @ root.T
+        stories.append(Story(0.1, 3, True, *mean, tuple(full[np.triu_indices(3)])))
+        means.append(mean)
+        seconds.append(full + np.outer(mean, mean))
+    shares = [0.5, 0.3, 0.2]
+    found = _merged(stories, shares)
+    mean = np.average(means, axis=0, weights=shares)
+    assert (found.level, found.size, found.rate) == pytest.approx(mean)
+    second = np.average(seconds, axis=0, weights=shares) - np.outer(mean, mean)
+    assert found.covariance == pytest.approx(second[np.triu_indices(3)])
 
 
 def test_what_a_change_costs_is_seen_after_two_windows_and_nothing_before() -> None:

@@ -11,13 +11,14 @@ import pytest
 from engine.backtest.play import Span, play, policy
 from engine.backtest.streams import Stream, StreamConf
 from engine.backtest.tuning import grid
-from engine.decide import DecideConf, plan
+from engine.decide import DecideConf, decide, plan
 from engine.decide.changes import Belief, Story
 from engine.decide.expected import gain, waiting
-from engine.records import Money
+from engine.records import Action, Money
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence, tracked
 
 CONF = DecideConf()
+CURABLE = DecideConf(incurable=0.0)  # every change is cured by rows of its own
 FLAT = (1.0, 0.0, 0.0, 1.0, 0.0, 1.0)
 
 
@@ -51,9 +52,9 @@ def test_an_attempt_whose_rows_are_not_in_saves_nothing_and_a_window_later_it_do
     """Twenty points lost in the newest labelled window, which is the hold-out; then one of them can be trained on."""
     fresh = tracked(0.80, 0.80, 0.80, 0.80, 0.60, age=4)
     seen = tracked(0.80, 0.80, 0.80, 0.60, 0.60, age=4)
-    assert plan.outlook(fresh, CONF).changed > 0.95
-    assert plan.outlook(fresh, CONF).saved.mean < 60
-    assert plan.outlook(seen, CONF).saved.mean > 1000
+    assert plan.outlook(fresh, CURABLE).changed > 0.95
+    assert plan.outlook(fresh, CURABLE).saved.mean < 60
+    assert plan.outlook(seen, CURABLE).saved.mean > 1000
 
 
 def test_a_model_made_in_the_middle_of_a_change_is_known_to_be_worth_another() -> None:
@@ -76,13 +77,13 @@ def test_what_brings_nothing_new_saves_nothing() -> None:
 def test_other_gates_that_stop_better_challengers_lower_the_chance() -> None:
     """(1 + passed) / (1 + better ones): one that won too little to tell is not counted."""
     seen = tracked(0.80, 0.80, 0.60, 0.60, 0.60, age=4)
-    free = plan.outlook(seen, CONF).chance.mean
+    free = plan.outlook(seen, CURABLE).chance.mean
     stopped = [attempt(2, passed=False, gain=estimate(0.05), age=1), attempt(4, passed=False)]
     doubtful = attempt(5, passed=False, gain=estimate(0.001), age=1)
     pending = attempt(6, passed=None, gain=estimate(0.05), age=1)
     for count, attempts in ((0, (doubtful, pending)), (1, stopped[:1]), (2, stopped)):
         told = replace(seen, attempts=tuple(attempts))
-        assert plan.outlook(told, CONF).chance.mean == pytest.approx(free / (1 + count), rel=0.03)
+        assert plan.outlook(told, CURABLE).chance.mean == pytest.approx(free / (1 + count), rel=0.03)
 
 
 @pytest.mark.parametrize("unknown", [{"realised": None}, {"baseline": UNKNOWN}, {"realised": estimate(math.inf)}])
@@ -103,7 +104,7 @@ def test_waiting_is_never_a_gain() -> None:
 
 def test_what_a_map_saves_grows_with_its_points_up_to_what_an_attempt_would() -> None:
     seen = tracked(0.80, 0.80, 0.60, 0.60, 0.60, age=4)
-    saved = [plan.worth_of(points, seen, CONF) for points in (0.0, 1.0, 2.0, 19.0)]
+    saved = [plan.worth_of(points, seen, CURABLE) for points in (0.0, 1.0, 2.0, 19.0)]
     assert saved[0] == pytest.approx(0)
     assert saved == sorted(saved)
     assert saved[1] == pytest.approx(100, rel=0.1)  # the champion is replaced a window later, so it serves one
@@ -132,3 +133,33 @@ def test_the_first_attempts_are_made_as_the_config_believes() -> None:
         assert plan.plans(told, CONF) is plans
         assert (waiting(told, CONF) == waiting(told, old)) is not plans
         assert not plan.plans(told, old)
+
+
+def test_where_attempts_won_nothing_the_plan_waits_and_says_why() -> None:
+    """Six points were lost and stayed lost through two attempts that had the rows to cure them."""
+    useless = tuple(attempt(at, gain=estimate(0.0, 0.003), age=at - 6, passed=False) for at in (10, 11))
+    seen = tracked(0.80, 0.80, 0.74, 0.74, 0.74, 0.74, 0.74, index=12, age=6, attempts=useless, training=3)
+    decision = decide(seen, CONF)
+    assert decision.action is Action.KEEP
+    assert "that training does not bring back what was lost, with 0.9" in decision.reason
+    hopeful = replace(seen, attempts=tuple(replace(one, gain=estimate(0.06, 0.003)) for one in useless))
+    assert plan.outlook(hopeful, CONF).gained.mean > 5 * plan.outlook(seen, CONF).gained.mean
+    assert "does not bring back" not in decide(hopeful, CONF).reason
+
+
+def test_where_nothing_helps_it_attempts_less_and_where_something_does_as_often() -> None:
+    """Labels that became noisier, for good; and jumps of the concept. Against a belief in cures alone."""
+    span, spent, costs = Span(first=4, last=63), {}, {}
+    for conf in (CONF, CURABLE):
+        known = conf.incurable
+        harder, abrupt = (
+            [
+                play(Stream(StreamConf(kind=kind, windows=64), seed), conf, span, policy(conf))
+                for seed in range(200, 202)
+            ]
+            for kind in ("harder", "abrupt")
+        )
+        spent[known] = sum(one.spent for one in harder)
+        costs[known] = sum(one.cost for one in abrupt)
+    assert spent[0.1] < 0.75 * spent[0.0]
+    assert costs[0.1] < 1.1 * costs[0.0]

@@ -166,7 +166,7 @@ def test_money_of_a_decision_is_that_of_the_attempt_it_would_make() -> None:
 def test_it_acts_when_the_probability_reaches_the_confidence(confidence: float) -> None:
     """After what was lost in two windows, of which a model made now has seen one."""
     worse = [tracked(0.80, 0.80, 0.80, *[0.80 - lost / 100] * 2, age=4, attempts=TWICE) for lost in range(21)]
-    decisions = [decide(seen, DecideConf(confidence=confidence)) for seen in worse]
+    decisions = [decide(seen, DecideConf(confidence=confidence, incurable=0.0)) for seen in worse]
     probabilities = [d.probability for d in decisions]
     assert np.diff(probabilities).min() > -0.001
     assert [d.action is not Action.KEEP for d in decisions] == [p >= confidence for p in probabilities]
@@ -201,6 +201,15 @@ def test_a_dearer_attempt_a_cheaper_point_and_failed_gates_hold_it_back() -> Non
     assert less.probability < decide(BAD, DecideConf()).probability
 
 
+@pytest.mark.parametrize("confidence", [0.1, 0.5, 0.9])
+def test_it_goes_on_acting_where_more_is_lost_though_a_loss_may_stay(confidence: float) -> None:
+    """With the default belief, in which some changes are cured by nothing."""
+    worse = [tracked(0.80, 0.80, 0.80, *[0.80 - lost / 100] * 2, age=4, attempts=TWICE) for lost in range(41)]
+    acts = [decide(seen, DecideConf(confidence=confidence)).action is not Action.KEEP for seen in worse]
+    assert acts == sorted(acts)
+    assert (acts[0], acts[-1]) == (False, True)
+
+
 def test_age_alone_can_pay() -> None:
     easy = evidence(realised=estimate(0.82), age=8)
     assert decide(easy, OLD).action is Action.RETRAIN
@@ -217,7 +226,7 @@ def test_age_alone_can_pay_where_attempts_have_shown_that_it_costs() -> None:
 
 
 def test_the_reason_is_a_sentence_with_the_money() -> None:
-    decision = decide(dataclasses.replace(BAD, attempts=TWICE), DecideConf(currency="CHF"))
+    decision = decide(dataclasses.replace(BAD, attempts=TWICE), DecideConf(currency="CHF", incurable=0.0))
     assert "a retrain would win +19.7 +-" in decision.reason
     assert "(+20.0 lost, 4 windows old, the world has changed since with 1.00)" in decision.reason
     once = decide(BAD, DecideConf(currency="CHF", planned=False))

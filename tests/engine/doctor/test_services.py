@@ -22,11 +22,11 @@ def server() -> Iterator[int]:
 
 
 @pytest.fixture
-def closed(server: int) -> int:
+def closed() -> Iterator[int]:
     """A port on which nothing answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        yield nobody.getsockname()[1]
 
 
 def test_ray_without_authentication(tmp_path: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from tests.engine.promote.crash import forked, killer
 
 MESSAGES = 2
 CHANNELS = ("hook", "mail", "page")
-SOON = 20.0  # seconds
+SOON = 100.0  # seconds
 
 
 def page(folder: Path) -> Path:
@@ -42,12 +42,12 @@ def page(folder: Path) -> Path:
 def outbox(ledger: Ledger, folder: Path, http: int, smtp: int) -> Outbox:
     """An outbox with a channel of each kind."""
     confs = {
-        "hook": ChannelConf(kind="webhook", url_env="URL", hosts=[f"{NAME}:{http}"]),
+        "hook": ChannelConf(kind="webhook", timeout=SOON, url_env="URL", hosts=[f"{NAME}:{http}"]),
         "mail": ChannelConf(
-            kind="email", server="127.0.0.1", port=smtp, tls="none", networks=["127.0.0.0/8"], sender="a@b.c",
-            to=["d@e.f"],
+            kind="email", timeout=SOON, server="127.0.0.1", port=smtp, tls="none", networks=["127.0.0.0/8"],
+            sender="a@b.c", to=["d@e.f"],
         ),
-        "page": ChannelConf(kind="command", argv=[str(folder / "page")]),
+        "page": ChannelConf(kind="command", timeout=SOON, argv=[str(folder / "page")]),
     }  # fmt: skip
     environment = {"URL": f"http://{NAME}:{http}/", LIST: str(folder / "page")}
 

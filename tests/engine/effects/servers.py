@@ -6,6 +6,7 @@ import base64
 import contextlib
 import datetime
 import ipaddress
+import itertools
 import socket
 import socketserver
 import ssl
@@ -22,8 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.patience import ENOUGH
+
 NAME = "ops.example.com"  # of the certificate
-ENOUGH = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def canary() -> Iterator[Canary]:
                     return
                 bird.connections += 1
                 with connection, contextlib.suppress(OSError):
-                    connection.settimeout(1.0)
+                    connection.settimeout(ENOUGH)
                     bird.heard += connection.recv(4096)
                     connection.sendall(b"!")
 
@@ -330,7 +332,8 @@ def dripping(certificate: Certificate | None = None) -> Iterator[int]:
                 if certificate is not None:
                     connection = certificate.server().wrap_socket(connection, server_side=True)
                 with connection:
-                    for byte in HEADERS if certificate is not None else HELLO:
+                    beginning = HEADERS if certificate is not None else HELLO
+                    for byte in itertools.chain(beginning, itertools.repeat(ord("x"))):
                         connection.sendall(bytes([byte]))
                         time.sleep(0.1)
 

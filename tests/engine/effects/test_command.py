@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from engine.effects.channels import Sent, make_channels
 from engine.effects.command import LIST, SHOWN
 from engine.effects.conf import ChannelConf
 from tests.engine.effects.made import message
+from tests.patience import timed, until
 
-SOON, ENOUGH = 10.0, 10.0  # seconds
+SOON = 60.0  # seconds
 
 
 @pytest.fixture
@@ -105,29 +105,26 @@ def test_a_program_that_was_ended_by_a_signal_is_told(run: Callable[..., Sent]) 
 
 
 def test_after_its_time_it_is_ended_with_all_that_it_started(run: Callable[..., Sent], tmp_path: Path) -> None:
-    began = time.monotonic()
-    sent = run("sleep 60 & echo $! > child; sleep 60", timeout=2.0)
-    assert sent == Sent(ok=False, said="timed out, and was ended")
-    assert time.monotonic() - began < ENOUGH
-    assert gone(int((tmp_path / "child").read_text()))
+    child = tmp_path / "child"
+    for seconds in (1.0, 10.0, 60.0):  # it may be slow to begin
+        sent = run("sleep 3600 & echo $! > part; mv part child; sleep 3600", timeout=seconds)
+        assert sent == Sent(ok=False, said="timed out, and was ended")
+        if child.exists():
+            break
+    until(lambda: gone(int(child.read_text())))
 
 
 def test_what_it_leaves_behind_does_not_hold_us_up(run: Callable[..., Sent], tmp_path: Path) -> None:
-    began = time.monotonic()
-    assert run("sleep 60 & echo $! > child; exit 1").said == "exit 1"
-    assert time.monotonic() - began < ENOUGH
-    assert gone(int((tmp_path / "child").read_text()))
+    sent, seconds = timed(lambda: run("sleep 3600 & echo $! > child; exit 1"), 4.0)
+    assert sent.said == "exit 1"
+    assert seconds < 4.0
+    until(lambda: gone(int((tmp_path / "child").read_text())))
 
 
 def gone(pid: int) -> bool:
-    """Does that process end soon; what nobody has waited for yet is gone, too."""
-    ends = time.monotonic() + ENOUGH
-    while time.monotonic() < ends:
-        try:
-            os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        time.sleep(0.02)
-    return False
+    """Has that process ended; what nobody has waited for yet is gone, too."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return True

@@ -22,9 +22,10 @@ from engine.effects.webhook import Webhook
 from tests.engine.effects import servers
 from tests.engine.effects.made import message
 from tests.engine.effects.servers import NAME, Canary, Certificate, Site
+from tests.patience import ENOUGH
 
 GLOBAL = "93.184.215.14"
-SOON, ENOUGH = 20.0, servers.ENOUGH  # seconds
+SOON = 100.0  # seconds
 
 # What a URL may try. PORT is the canary's, of which the guard allows ops.example.com.
 URLS = [
@@ -328,25 +329,22 @@ def test_the_next_address_is_tried_where_one_does_not_answer(canary: Canary) -> 
 
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for() -> None:
-    forever = threading.Event()
+    forever, answered = threading.Event(), list[bool]()
 
     def resolve(_host: str, _port: int) -> list[str]:
-        forever.wait(ENOUGH)
+        answered.append(forever.wait(ENOUGH))
         return [GLOBAL]
 
-    began = time.monotonic()
     with pytest.raises(GuardError, match="the name was not resolved in time"):
-        Guard([NAME], resolve=resolve).open(Url("https", NAME, 443, "/"), began + 0.2)
-    assert time.monotonic() - began < ENOUGH / 2
+        Guard([NAME], resolve=resolve).open(Url("https", NAME, 443, "/"), time.monotonic() + 0.2)
+    assert answered == []
     forever.set()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["handshake", "answer"])
 def test_a_server_that_drips_is_cut_off(tls: bool, inside: Callable[..., Guard], certificate: Certificate) -> None:
     with servers.dripping(certificate if tls else None) as port:
-        began = time.monotonic()
-        sent = hook(inside, port)(message(), 1.0)
-        assert time.monotonic() - began < ENOUGH / 2
+        sent = hook(inside, port)(message(), 1.0)  # it would go on for hours
         assert (sent.ok, sent.said, sent.unreachable) == (False, "timed out", True)
 
 

@@ -15,7 +15,7 @@ from tests.engine.effects import servers
 from tests.engine.effects.made import message
 from tests.engine.effects.servers import NAME, Certificate, PostOffice
 
-SOON = 20.0  # seconds
+SOON = 100.0  # seconds
 HELD = {"MAIL_PASSWORD": "canary-password"}
 
 

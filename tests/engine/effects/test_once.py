@@ -21,8 +21,7 @@ from engine.promote.ledger import Ledger
 from tests.engine.effects import crash, servers
 from tests.engine.effects.servers import PostOffice, Request, Site
 from tests.memory import in_memory
-
-ENOUGH = 120.0  # seconds
+from tests.patience import ENOUGH
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from engine.errors import ConfigError
 from tests.engine.effects.made import message
 from tests.engine.effects.servers import NAME, Site
 
-SOON = 20.0  # seconds
+SOON = 100.0  # seconds
 SECRETS = {"HOOK_TOKEN": "canary-token", "HOOK_SECRET": "canary-secret"}
 
 
@@ -52,12 +52,13 @@ def test_a_url_of_the_config_is_used(send: Callable[..., Sent], site: Site) -> N
 
 
 def test_a_receiver_can_prove_who_sent_it(send: Callable[..., Sent], site: Site) -> None:
+    began = time.time()
     assert send(secret_env="HOOK_SECRET", token_env="HOOK_TOKEN").ok
     (request,) = site.got
     assert request.headers["Authorization"] == "Bearer canary-token"
     at, _, proof = request.headers["Tidegate-Signature"].partition(",v1=")
     seconds = int(at.removeprefix("t="))
-    assert abs(time.time() - seconds) < 60
+    assert began - 1 <= seconds <= time.time()
     made = hmac.new(b"canary-secret", f"{seconds}.".encode() + request.body, hashlib.sha256).hexdigest()
     assert hmac.compare_digest(proof, made)
 
@@ -108,11 +109,12 @@ def test_what_is_wrong_with_the_environment_is_told_by_the_name_alone(
 
 
 def test_who_does_not_listen_is_unreachable(inside: Callable[..., Guard]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
         port = nobody.getsockname()[1]
-    conf = ChannelConf(kind="webhook", url_env="HOOK_URL", hosts=[f"{NAME}:{port}"])
-    channel = make_channels({"ops": conf}, {"HOOK_URL": f"https://{NAME}:{port}/canary"}, inside)["ops"]
-    assert channel.send(message(), SOON) == Sent(ok=False, said="connection refused", unreachable=True)
+        conf = ChannelConf(kind="webhook", url_env="HOOK_URL", hosts=[f"{NAME}:{port}"])
+        channel = make_channels({"ops": conf}, {"HOOK_URL": f"https://{NAME}:{port}/canary"}, inside)["ops"]
+        assert channel.send(message(), SOON) == Sent(ok=False, said="connection refused", unreachable=True)
 
 
 def test_who_hangs_up_is_unreachable(send: Callable[..., Sent], site: Site) -> None:

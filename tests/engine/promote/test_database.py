@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from engine.promote.store import Store
 from engine.records import Stage
 from tests.engine.promote import servers
 from tests.engine.promote.conftest import bring, step
+from tests.patience import until
 
 # ---- SQLite settings ---------------------------------------------------------------------------------------
 
@@ -327,20 +327,25 @@ def test_a_writer_that_freezes_is_cut_off_by_the_server(
 ) -> None:
     session = [s.replace("'30s'", "'200ms'") for s in database._POSTGRESQL_SESSION]
     assert session != list(database._POSTGRESQL_SESSION)
-    monkeypatch.setattr(database, "_POSTGRESQL_SESSION", session)
-    monkeypatch.setattr(database, "PATIENCE", 0.0)
     url = postgresql.database()
-    freeze = 0.0
+    frozen = False
 
     def clock() -> datetime:
-        time.sleep(freeze)
+        if frozen:
+            with admin(url) as other:
+                until(lambda: not other.execute(idle).fetchall(), "the server lets it be")
         return datetime(2026, 1, 1, tzinfo=UTC)
 
+    idle = "SELECT pid FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()"
     with Ledger.open(url, "flights", now=clock) as slow, Ledger.open(url, "flights") as quick:
         slow.append("decision", "a", {})
-        freeze = 0.5
-        with pytest.raises(InputError):
-            slow.append("decision", "late", {})
+        frozen = True
+        slow._database.engine.dispose()  # its next connection is one that the server bears for less time
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_POSTGRESQL_SESSION", session)
+            patch.setattr(database, "PATIENCE", 0.0)
+            with pytest.raises(InputError):
+                slow.append("decision", "late", {})
         quick.append("decision", "b", {})
         assert [r.id for r in quick.rows()] == ["a", "b"]
 

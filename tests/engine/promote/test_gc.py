@@ -14,11 +14,13 @@ import pytest
 
 from engine import durable
 from engine.errors import ArtifactError
+from engine.promote import objects
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Stage
 from tests.engine.promote.conftest import bring, make
+from tests.patience import ENOUGH
 
 NOW = timedelta(0)
 DAY = timedelta(days=1)
@@ -166,20 +168,21 @@ def test_a_crash_in_the_middle_leaves_nothing_visible_and_broken(ledger: Ledger,
     store.verify(champion)
 
 
-def test_it_waits_for_puts_that_are_under_way(ledger: Ledger, store: Store) -> None:
+def test_it_waits_for_puts_that_are_under_way(ledger: Ledger, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(step: durable.Step, execute: Callable[[], None]) -> None:
         if step.operation in ("create", "upload") and step.path.parent.name == "manifests":
             inside.set()
-            assert go_on.wait(10)
+            assert go_on.wait(ENOUGH)
         execute()
 
     made: list[str] = []
     with durable.intercept(slow):
         putting = threading.Thread(target=lambda: made.append(make(store, "a")))
         putting.start()
-        assert inside.wait(10)
+        assert inside.wait(ENOUGH)
+        monkeypatch.setattr(objects, "PATIENCE", ENOUGH)
         cleaning = threading.Thread(target=lambda: collect([ledger], store, older_than=DAY))
         cleaning.start()
         cleaning.join(0.5)

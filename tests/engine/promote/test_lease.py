@@ -21,9 +21,10 @@ from engine.errors import LeaseError
 from engine.promote import lease
 from engine.promote.ledger import Ledger
 from tests.engine.promote.conftest import bring
+from tests.patience import ENOUGH
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 2.0  # of the leases below: a busy machine may hold a process up for a second
+SECONDS = 2.0  # of the leases below, where nothing hangs on a holder that is held up
 SIZES = [pytest.param(1, id="small"), pytest.param(20, id="full", marks=pytest.mark.slow)]
 Record = Callable[[str, object], None]
 
@@ -35,11 +36,14 @@ class Process:
         command = [sys.executable, "-m", "tests.engine.promote.holder", url, str(seconds), machine]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def heard(self, within: float = 60.0) -> list[object]:
+    def speaks(self, within: float = ENOUGH) -> bool:
+        """Does it say anything more in so many seconds."""
+        return bool(select.select([self.process.stdout], [], [], within)[0])
+
+    def heard(self) -> list[object]:
         """The next thing it says."""
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], within)
-        assert ready, f"nothing said in {within} s"
+        assert self.speaks(), "nothing said"
         said: list[object] = json.loads(self.process.stdout.readline())
         return said
 
@@ -102,7 +106,7 @@ def test_a_killed_holder_is_replaced_once(
     started: Callable[..., Process], machine: str, rounds: int, record_property: Record
 ) -> None:
     """Two wait; one of them gets it: at once where it can be seen that the holder is gone, else after the lease."""
-    seconds = SECONDS if machine != "here" else 5 * SECONDS  # seen to be gone long before it runs out
+    seconds = SECONDS if machine != "here" else 10 * ENOUGH  # seen to be gone long before it runs out
     machines = (f"{machine} {number}" if machine != "here" else machine for number in itertools.count())
     holder = started(next(machines), seconds)
     assert holder.heard() == ["held", 1]
@@ -115,7 +119,7 @@ def test_a_killed_holder_is_replaced_once(
         holder.signal(signal.SIGKILL)
         holder.process.wait()
         died = time.monotonic()
-        holder, generation, told = who_holds(waiting, 30)
+        holder, generation, told = who_holds(waiting, ENOUGH)
         took = time.monotonic() - died
         longest, shortest = max(longest, took), min(shortest, took)
         assert generation == turn + 2
@@ -123,10 +127,10 @@ def test_a_killed_holder_is_replaced_once(
         assert waiting == told or waiting[0].heard()[0] == "waiting", "the other one is told who was faster"
         assert holder.write(f"row {turn}") == ["wrote", f"row {turn}"]
     assert machine == "here" or shortest > seconds / 2, "a sign of life is never older than a quarter of the lease"
-    assert longest < 2 * seconds + (0 if rounds > 1 else 5), "a busy machine may be slow once"
+    assert longest < (2 * seconds if machine != "here" else 25), "it looks every second; a busy machine may be slow"
     record_property(
         f"a dead worker is replaced once ({'seen to be gone' if machine == 'here' else 'by time'})",
-        f"{rounds} of {rounds} killed, replaced within {longest / seconds:.2f} leases of {seconds:.0f} s",
+        f"{rounds} of {rounds} killed, replaced within {longest:.1f} s, by a lease of {seconds:.0f} s",
     )
 
 
@@ -141,7 +145,7 @@ def test_a_frozen_holder_is_fenced(
         holder.signal(signal.SIGSTOP)
         rival = started()
         assert rival.heard()[0] == "waiting"
-        assert who_holds([rival], 30)[1] == turn + 2
+        assert who_holds([rival], ENOUGH)[1] == turn + 2
         holder.signal(signal.SIGCONT)
         said, line = holder.write(f"late {turn}")
         assert said == "refused"
@@ -155,15 +159,19 @@ def test_a_frozen_holder_is_fenced(
 
 
 def test_a_holder_that_lives_keeps_it(started: Callable[..., Process]) -> None:
-    holder = started("elsewhere")
-    assert holder.heard() == ["held", 1]
-    rival = started("here")
-    said, line = rival.heard()
-    assert said == "waiting"
-    assert str(line).startswith(f"loop world is run by process {holder.process.pid} on ")
-    assert str(line).endswith(" UTC: waiting until it ends")
-    with pytest.raises(AssertionError, match="nothing said"):
-        rival.heard(within=2 * SECONDS)
+    for seconds in (SECONDS, 5 * SECONDS, 25 * SECONDS):  # one that is held up for a whole lease loses it
+        holder = started("elsewhere", seconds)
+        who_holds([holder], ENOUGH)
+        rival = started("here", seconds)
+        said, line = rival.heard()
+        assert said == "waiting"
+        assert str(line).startswith(f"loop world is run by process {holder.process.pid} on ")
+        assert str(line).endswith(" UTC: waiting until it ends")
+        if not rival.speaks(within=2 * seconds):
+            return
+        holder.end()
+        rival.end()
+    raise AssertionError("it was taken from a holder that lives")
 
 
 def test_a_holder_that_ends_gives_it_back(started: Callable[..., Process]) -> None:
@@ -186,13 +194,12 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_who_does_not_wait_is_told_who_runs_it(ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with ledger.leased(60, wait=0, say=pytest.fail), elsewhere(monkeypatch), Ledger.open(url, ledger.loop) as other:
-        started = time.monotonic()
+        monkeypatch.setattr(lease.time, "sleep", pytest.fail)
         with (
             pytest.raises(LeaseError, match=rf"^loop flights is run by process {os.getpid()} on .*: end it, or wait"),
             other.leased(60, wait=0, say=pytest.fail),
         ):
             pass
-        assert time.monotonic() - started < 5
         assert LeaseError.exit_code == 1
 
 

@@ -27,6 +27,7 @@ from engine.promote.store import Store
 from engine.records import Stage, canonical
 from tests.engine.promote.conftest import bring, step
 from tests.engine.test_predictor import make_files
+from tests.patience import ENOUGH
 
 MANIFEST = {
     "decision": "d" * 64,
@@ -286,10 +287,10 @@ def test_others_can_check_it_with_the_librarys_own_program(
     (tmp_path / "model.sig").write_text(json.dumps(found["bundle"]))
     command = [sys.executable, "-m", "model_signing", "verify", "key", str(folder)]
     command += ["--signature", str(tmp_path / "model.sig"), "--public_key", keys.public]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=ENOUGH, check=False)
     assert answer.returncode == 0, answer.stderr
     (folder / "manifest.json").write_bytes(b"{}")
-    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode != 0
+    assert subprocess.run(command, capture_output=True, timeout=ENOUGH, check=False).returncode != 0
 
 
 def test_the_signature_is_there_before_the_manifest_and_goes_with_it(

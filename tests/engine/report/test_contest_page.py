@@ -46,7 +46,7 @@ FOUND = Contested(
     tuned_on=(),
     unit="windows",
     units=4,
-    block=2,
+    freedom=3,
     confidence_level=0.95,
     currency="EUR",
     lines=LINES,
@@ -73,8 +73,8 @@ def test_the_sentences() -> None:
     )
     assert said.configured(FOUND, "upf") == ""
     assert said.promise(FOUND) == (
-        "intervals: paired bootstrap over 4 windows of one past in blocks of 2, 95 % for all of them together; "
-        "what another past would have made the policies do is not in them; with so few windows they are rough"
+        "intervals: paired, Student's t over 4 windows of one past with 3 degrees of freedom, alike as windows are in "
+        "time, 95 % for all of them together; what another past would have made the policies do is not in them"
     )
     assert said.aside(FOUND) == [
         "windows w2 to w5; the parameters are those of the config",
@@ -90,6 +90,21 @@ def test_what_cannot_be_told_apart_is_said_so() -> None:
     assert said.verdict(clear).endswith("; it is cheaper than every other one, by more than noise")
     undecidable = Margin(policy="drift", more=float("nan"), low=float("nan"), high=float("nan"))
     assert not undecidable.told_apart
+
+
+def test_too_few_windows_have_no_intervals_and_nothing_is_said_of_noise() -> None:
+    margins = tuple(replace(margin, low=float("nan"), high=float("nan")) for margin in FOUND.margins)
+    few = replace(FOUND, freedom=0, margins=margins)
+    assert said.verdict(few) == (
+        "cost_aware, the next, would have cost 310 EUR more; whether that is more than noise cannot be told"
+    )
+    assert said.configured(few, "drift") == (
+        "drift, the policy of this config, would have cost 2,800 EUR more: "
+        "whether that is more than noise cannot be told"
+    )
+    assert said.promise(few) == "intervals: none, 4 windows of one past are too few to tell noise by"
+    rows = [row.split() for row in plain(contest_table(few), width=220).splitlines()]
+    assert any(row[:5] == ["drift", "4,000", "3,100", "2,800", "4,000"] for row in rows)
 
 
 def test_the_table_has_a_row_a_policy() -> None:

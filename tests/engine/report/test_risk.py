@@ -45,6 +45,16 @@ def test_labels_and_what_is_expected_are_two_marks() -> None:
     assert "no labels have come in since" in page
 
 
+def test_a_risk_that_has_moved_is_shown_without_bounds_that_no_longer_hold_it() -> None:
+    """Bounds at any time looked are those of one mean; after a jump the mean so far lies outside of them."""
+    outside = estimate(0.19, "brier", low=0.175, high=0.183)
+    page = section(told("w2", "w2", RiskOutcome.NO_ALARM, None, risk=outside))
+    assert "w2: risk so far 0.1900, has moved by labels, no alarm" in page
+    assert "0.183" not in page
+    assert 'class="whisker champion"' not in page
+    assert page.count('class="dot"') == 1
+
+
 def test_an_alarm_of_either_is_said_by_its_name() -> None:
     late = told("w3", "w2", RiskOutcome.ALARM, cycles.expected_risk(), since="w2", reason="brier is above 0.17")
     ahead = cycles.expected_risk(RiskOutcome.ALARM, since="w3", reason="brier is expected above")

@@ -5,11 +5,20 @@ import math
 
 import pytest
 
+from engine.measured import PipelineMetrics
 from engine.records import Action, CheckOutcome, Route, Stage
 from engine.report.story import sentences, tell
 from tests.engine.report.fixtures import FIRST, PRIMARY, SECOND, WINDOWS, change, cycle, validation, year
 
 CYCLES = year()
+
+
+def test_a_champion_below_its_floor_is_looked_at_first() -> None:
+    """One line for the windows in a row in which it was, however long that is."""
+    measured = [PipelineMetrics(window=w, currency="EUR", degraded_windows=float(i)) for i, w in enumerate(WINDOWS[:3])]
+    below = [dataclasses.replace(c, pipeline=found) for c, found in zip(CYCLES[:3], measured, strict=True)]
+    lines = [line for line in tell(below, PRIMARY).attention if "floor" in line]
+    assert lines == [f"{WINDOWS[1]} to {WINDOWS[2]}: the model in production is below the floor of its own gate."]
 
 
 def test_the_year_in_numbers() -> None:

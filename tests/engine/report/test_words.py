@@ -157,6 +157,7 @@ def test_what_is_small_is_not_told_as_nothing() -> None:
 def test_whole_ids_are_cut_to_their_heads() -> None:
     assert words.brief(f"{FIRST} took its place") == "aaaaaaaa took its place"
     assert words.brief("a" * 63) == "a" * 63
+    assert words.brief("are 1 windows old, not 11 windows") == "are 1 window old, not 11 windows"
 
 
 @pytest.mark.parametrize(

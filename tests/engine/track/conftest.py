@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.track import wandb_writer
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """wandb leaves the temporary folder of each of its tables to the garbage collector, which says so; and so it does
@@ -20,6 +22,13 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb's own process may need a while to write its last bytes; files that did not grow for so long are whole."""
+    monkeypatch.setattr(wandb_writer, "SETTLE_PAUSE", 0.1)
+    monkeypatch.setattr(wandb_writer, "SETTLE_TIMEOUT", 60.0)
 
 
 @pytest.fixture

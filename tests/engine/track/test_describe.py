@@ -31,6 +31,14 @@ def test_both_readings_of_the_risk_are_numbers_and_facts() -> None:
     assert not [name for name in without.numbers if "risk" in name]
 
 
+def test_bounds_that_no_longer_hold_a_risk_are_not_told() -> None:
+    seen = cycles.cycle().monitor
+    assert seen is not None
+    moved = cycles.risk(risk=cycles.estimate(0.19, "brier", low=0.175, high=0.183))
+    numbers = describe_cycle(cycles.cycle(monitor=dataclasses.replace(seen, risk=moved)), {}).numbers
+    assert {name for name in numbers if name.startswith("risk/mean")} == {"risk/mean"}
+
+
 def test_the_pipelines_numbers_are_one_group_beside_the_models() -> None:
     told = pipeline(freshness_hours=7.0)
     numbers = describe_cycle(cycle(pipeline=told), {}).numbers

@@ -34,7 +34,7 @@ def test_both_trackers_keep_the_port(tmp_path: Path) -> None:
     trackers: list[Tracker] = [NullTracker(), make_tracker(TrackConf(), tmp_path)]
     assert isinstance(trackers[1], WandbTracker)
     methods = [name for name in vars(Tracker) if not name.startswith("_")]
-    assert methods == ["start", "sweep", "cycle", "artifact", "page", "finish"]
+    assert methods == ["start", "sweep", "knows", "cycle", "artifact", "page", "finish"]
     assert all(callable(getattr(tracker, name)) for tracker in trackers for name in methods)
 
 

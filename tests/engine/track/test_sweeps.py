@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from engine.track.runs import group_of, run_id
 from engine.track.weights_and_biases import WandbTracker
 from tests.engine.report.sweeps import METRIC, make_epoch, make_sweep, make_trial
 from tests.engine.track.offline import OfflineRun, read_runs
+from tests.patience import ENOUGH, until
 
 TRIALS = (
     make_trial(0, 0.7),
@@ -33,7 +35,7 @@ TRIALS = (
 
 @pytest.fixture
 def tracker(tmp_path: Path, warnings: list[str]) -> Iterator[WandbTracker]:
-    made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append)
+    made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append, patience=ENOUGH)
     assert isinstance(made, WandbTracker)
     yield made
     made.finish()
@@ -152,16 +154,19 @@ def test_the_machine_of_the_driver_is_measured_while_a_sweep_runs(
 
     monkeypatch.setattr("engine.track.wandb_writer.quiet_settings", often)
     monkeypatch.setattr("socket.gethostname", lambda: "the-name-of-this-host")
-    tracker.start("tides", {})
-    with tracker.sweep(make_sweep()) as told:
-        told.begins("trial-000", {}, {})
-        time.sleep(1.5)
-        told.ended(TRIALS[0])
-    tracker.finish()
-    measured = {run.job_type: {key for point in run.system for key in point} for run in read_runs(tmp_path / "loop")}
-    assert any(key.startswith("cpu") for key in measured["sweep"])
-    assert any("memory" in key for key in measured["sweep"])
-    assert measured["trial"] == set()
+    for seconds in (1.5, 6.0, 24.0):  # wandb's own process may take its time to begin
+        tracker.start("tides", {})
+        with tracker.sweep(make_sweep()) as told:
+            told.begins("trial-000", {}, {})
+            time.sleep(seconds)
+            told.ended(TRIALS[0])
+        tracker.finish()
+        if any(run.system for run in read_runs(tmp_path / "loop")):
+            break
+    found = {run.job_type: {key for point in run.system for key in point} for run in read_runs(tmp_path / "loop")}
+    assert any(key.startswith("cpu") for key in found["sweep"])
+    assert any("memory" in key for key in found["sweep"])
+    assert found["trial"] == set()
     files = [path for path in (tmp_path / "loop").rglob("*") if path.is_file()]
     assert not [path for path in files if b"the-name-of-this-host" in path.read_bytes()]
     assert {path.name for path in files}.isdisjoint({"requirements.txt", "wandb-metadata.json", "output.log"})
@@ -230,7 +235,7 @@ def test_an_interrupted_sweep_says_so(tracker: WandbTracker, tmp_path: Path, unh
 
 
 def service() -> int:
-    """The process of wandb that this one has started."""
+    """The process of wandb that this one has started; 0: it runs none."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             text = (entry / "stat").read_text()
@@ -239,7 +244,7 @@ def service() -> int:
         name, fields = text[text.index("(") + 1 : text.rindex(")")], text.rpartition(")")[2].split()
         if name == "wandb-core" and int(fields[1]) == os.getpid() and fields[0] != "Z":
             return int(entry.name)
-    raise AssertionError("wandb runs no process")
+    return 0
 
 
 def test_wandb_dies_in_the_middle(tracker: WandbTracker, tmp_path: Path, warnings: list[str], unhurried: None) -> None:
@@ -252,15 +257,16 @@ def test_wandb_dies_in_the_middle(tracker: WandbTracker, tmp_path: Path, warning
             told.epoch(trial.id, trial.curve[0])
         told.ended(TRIALS[0])
         settled(tracker)
+        assert service()
         os.kill(service(), signal.SIGKILL)
-        time.sleep(0.2)
+        until(lambda: service() == 0)
         for trial in TRIALS[1:]:
             for epoch in trial.curve[1:]:
                 told.epoch(trial.id, epoch)
             told.ended(trial)
     tracker.finish()
     told_again = tmp_path / "again"
-    other = make_tracker(TrackConf(project="demo"), told_again, warn=warnings.append)
+    other = make_tracker(TrackConf(project="demo"), told_again, warn=warnings.append, patience=ENOUGH)
     other.start("tides", {})
     tell_sweep(other, sweep, TRIALS)
     other.finish()
@@ -289,7 +295,17 @@ def settled(tracker: WandbTracker) -> None:
     """Wait until all that was handed over is done."""
     done = threading.Event()
     tracker._thread.submit(done.set)
-    assert done.wait(30)
+    assert done.wait(ENOUGH)
+
+
+@contextmanager
+def held_up(tracker: WandbTracker) -> Iterator[None]:
+    """For the time of the block nothing that is handed over is done: nobody may wait for it there."""
+    gate, ended = threading.Event(), list[bool]()
+    tracker._submit(lambda: ended.append(gate.wait(ENOUGH)))
+    yield
+    assert ended == []
+    gate.set()
 
 
 @pytest.fixture
@@ -308,9 +324,8 @@ def test_a_server_that_is_down_keeps_no_sweep_waiting(
     tracker: WandbTracker, tmp_path: Path, warnings: list[str], silent_server: None
 ) -> None:
     tracker.start("tides", {})
-    began = time.monotonic()
-    live(tracker, make_sweep())
-    assert time.monotonic() - began < 0.5
+    with held_up(tracker):
+        live(tracker, make_sweep())
     tracker.finish()
     (line,) = warnings
     assert line.startswith("W&B: not reachable, runs go to ")
@@ -318,18 +333,19 @@ def test_a_server_that_is_down_keeps_no_sweep_waiting(
     assert len([run for run in read_runs(tmp_path / "loop") if run.exit_code is not None]) == 5
 
 
-def test_a_command_does_not_end_later_than_it_must(
-    tmp_path: Path, warnings: list[str], silent_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.track.settings.INIT_TIMEOUT", 5.0)
+def test_a_command_does_not_end_later_than_it_must(tmp_path: Path, warnings: list[str]) -> None:
     made = make_tracker(TrackConf(), tmp_path, warn=warnings.append, patience=0.3)
+    assert isinstance(made, WandbTracker)
     made.start("tides", {})
-    tell_sweep(made, make_sweep(), TRIALS)
-    began = time.monotonic()
-    made.finish()
-    assert time.monotonic() - began < 3
-    (line,) = warnings
-    assert "runs or epochs are not sent after 0.3 s" in line
+    with held_up(made):
+        thread = made._thread._thread
+        tell_sweep(made, make_sweep(), TRIALS)
+        made.finish()
+        (line,) = warnings
+        assert "runs or epochs are not sent after 0.3 s" in line
+    assert thread is not None
+    thread.join(ENOUGH)
+    assert not list(tmp_path.iterdir()), "what was dropped is not begun later"
 
 
 def test_what_it_costs(tracker: WandbTracker, record_property: pytest.RecordProperty) -> None:
@@ -340,14 +356,14 @@ def test_what_it_costs(tracker: WandbTracker, record_property: pytest.RecordProp
     tracker.start("tides", {})
     tell_sweep(tracker, make_sweep(id="0" * 64), trials[:1])
     settled(tracker)
-    began, spent = time.perf_counter(), time.process_time()
+    began, busy, spent = time.perf_counter(), time.thread_time(), time.process_time()
     live(tracker, make_sweep(), trials)
-    driver = time.perf_counter() - began
+    driver, busy = time.perf_counter() - began, time.thread_time() - busy
     tracker.finish()
     spent = time.process_time() - spent
     figure = f"{1e3 * driver / 30:.1f} ms of the driver, {1e3 * spent / 30:.0f} ms CPU beside it, a trial of 8 epochs"
     record_property("W&B keeps no sweep waiting", figure)
-    assert driver / 30 < 0.1
+    assert busy / 30 < 0.1  # and it waits for nobody: see above
 
 
 def test_a_trial_of_a_population_has_a_table_of_its_hyperparameters() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from engine.track.runs import group_of, run_id
 from engine.track.weights_and_biases import WandbTracker
 from tests.engine.report.fixtures import FIRST, LOOP, PRIMARY, SECOND, WINDOWS, year
 from tests.engine.track.offline import OfflineRun, read_runs
+from tests.patience import ENOUGH
 
 CONFIG = {"seed": 7, "ledger": {"url": "postgresql://me:hunter2@db/gate"}, "act": {"api_key": "hunter2"}}
 CYCLES = year()
@@ -21,7 +24,7 @@ HOST, ARGUMENT = "the-name-of-this-host", "+password=on-the-command-line"
 
 @pytest.fixture
 def tracker(tmp_path: Path, warnings: list[str]) -> Iterator[WandbTracker]:
-    made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append)
+    made = make_tracker(TrackConf(project="demo"), tmp_path / "loop", warn=warnings.append, patience=ENOUGH)
     assert isinstance(made, WandbTracker)
     yield made
     made.finish()
@@ -39,7 +42,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Offli
         patch.setattr("socket.gethostname", lambda: HOST)
         patch.setattr("sys.argv", ["tidegate", ARGUMENT])
         warnings: list[str] = []
-        made = make_tracker(TrackConf(project="demo"), folder, warn=warnings.append)
+        made = make_tracker(TrackConf(project="demo"), folder, warn=warnings.append, patience=ENOUGH)
         for _ in range(2):
             resync(made, LOOP, CONFIG, CYCLES, lambda model: {"weights.safetensors": weights})
         assert warnings == []
@@ -216,6 +219,35 @@ def test_a_fault_of_wandb_is_one_line_and_nothing_else(
     assert "hunter2" not in line
 
 
+class FullDisk(logging.Handler):
+    """What the file of wandb's own log does where nothing can be written any more."""
+
+    tries = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tries += 1
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            self.handleError(record)
+
+
+def test_a_log_of_wandb_that_cannot_be_written_leaves_no_traceback(
+    tracker: WandbTracker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    full, log = FullDisk(), logging.getLogger("wandb")
+    log.addHandler(full)
+    try:
+        tracker.start(LOOP, CONFIG)
+        tracker.cycle(CYCLES[0])
+        tracker.finish()
+    finally:
+        log.removeHandler(full)
+    assert full.tries > 0
+    assert "Logging error" not in capsys.readouterr().err
+
+
 def test_a_missing_artifact_file_is_one_line(tracker: WandbTracker, tmp_path: Path, warnings: list[str]) -> None:
     tracker.start(LOOP, {})
     tracker.artifact(FIRST, {"w.bin": tmp_path / "absent.bin"}, "production")
@@ -228,7 +260,7 @@ def test_a_missing_artifact_file_is_one_line(tracker: WandbTracker, tmp_path: Pa
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, warnings: list[str]) -> None:
     (tmp_path / "loop").write_text("a file, not a folder")
-    made = WandbTracker(TrackConf(), tmp_path / "loop", warn=warnings.append)
+    made = WandbTracker(TrackConf(), tmp_path / "loop", warn=warnings.append, patience=ENOUGH)
     made.start(LOOP, {})
     made.cycle(CYCLES[0])
     made.cycle(CYCLES[1])
@@ -251,7 +283,7 @@ def test_online_that_fails_goes_on_offline(
 
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setattr(wandb, "init", unreachable)
-    made = make_tracker(TrackConf(), tmp_path, warn=warnings.append)
+    made = make_tracker(TrackConf(), tmp_path, warn=warnings.append, patience=ENOUGH)
     made.start(LOOP, {})
     made.cycle(CYCLES[0])
     made.cycle(CYCLES[1])
@@ -293,7 +325,7 @@ def test_online_only_with_a_key(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(wandb, "init", note)
-    made = make_tracker(TrackConf(mode=mode), tmp_path, warn=warnings.append)
+    made = make_tracker(TrackConf(mode=mode), tmp_path, warn=warnings.append, patience=ENOUGH)
     made.start(LOOP, {})
     made.cycle(dataclasses.replace(CYCLES[0], candidate=None))
     made.finish()

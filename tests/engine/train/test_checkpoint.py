@@ -45,7 +45,7 @@ plain = st.recursive(
 
 
 @given(plain)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plain_values_come_back_as_they_were(value: Any) -> None:
     back = through(value)
     assert back == value

@@ -52,7 +52,7 @@ class Signed(TabularModel):
 
     def on_train_epoch_start(self):
         here, killed = (self.marks.parent / "record" / name for name in ("here", "killed"))
-        for _ in range(600):  # the other node trains, until it dies
+        for _ in range(6000):  # the other node trains, until it dies
             if not here.exists() or killed.exists():
                 break
             time.sleep(0.1)

@@ -19,10 +19,12 @@ from engine.errors import ConfigError
 from engine.records import Task, TrialState
 from engine.train import distributed
 from engine.train.conf import TrainConf
-from engine.train.fit import Fitted, build, fit
+from engine.train.fit import fit
+from engine.train.inference import build
 from engine.train.loader import TensorLoader
 from engine.train.members import Spawned
 from engine.train.model import TabularModel
+from engine.train.scorer import Fitted
 from engine.train.sweep import run_trial
 from tests.engine.train.made import MODEL, make_job, make_plan, make_rows, make_spec, make_train
 

@@ -16,8 +16,10 @@ from engine.records import Dataset, Epoch, FeatureSpec, Task
 from engine.scores import score
 from engine.train import weights
 from engine.train.conf import TrainConf
-from engine.train.fit import Fitted, accelerator, build, fit, precision, predict
+from engine.train.fit import fit
+from engine.train.inference import accelerator, build, precision, predict
 from engine.train.model import TabularModel
+from engine.train.scorer import Fitted
 from tests.engine.train.made import MODEL, make_rows, make_spec, make_train
 
 METRICS = {

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from engine.errors import ConfigError
 from engine.records import Dataset, FeatureSpec, Task
 from engine.train.conf import ModelConf
-from engine.train.fit import build, predict
+from engine.train.inference import build, predict
 from engine.train.model import FINAL_LR, Dropout, TabularModel, link
 from tests.engine.train.made import MODEL, RESIDUAL, make_rows, make_spec, make_train
 
@@ -154,7 +154,7 @@ def test_predictions_of_many_chunks_are_those_of_one(task: Task, monkeypatch: py
     whole = predict(model, rows, task)
     assert whole.dtype == np.float64
     assert whole.shape == ((100, 3) if task is Task.MULTICLASS else (100,))
-    monkeypatch.setattr("engine.train.fit.PREDICT_ROWS", 33)
+    monkeypatch.setattr("engine.train.inference.CACHED_ROWS", 33)
     np.testing.assert_allclose(predict(model, rows, task), whole, rtol=1e-6)
     assert len(predict(model, make_rows(task, n=0), task)) == 0
 

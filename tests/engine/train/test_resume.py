@@ -167,7 +167,7 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
 
 def use(monkeypatch: pytest.MonkeyPatch, optimizer: Any, schedule: Any = None, base: Any = Optimized) -> None:
     chosen = type("Chosen", (base,), {"optimizer": optimizer, "schedule": staticmethod(schedule) if schedule else None})
-    monkeypatch.setattr("engine.train.fit.resolve", lambda target, trusted: chosen)
+    monkeypatch.setattr("engine.train.inference.resolve", lambda target, trusted: chosen)
 
 
 def make_other(folder: Path) -> SweepJob:
@@ -256,8 +256,7 @@ def test_seconds_are_those_of_all_its_processes(
     keeper = make_keeper(job, plan)
     now = keeper.spent()
     trial = run_trial(job, plan, lambda epoch: True, keeper)
-    assert trial.seconds > kept.seconds + now
-    assert keeper.spent() - trial.seconds < 1.0
+    assert kept.seconds + now < trial.seconds <= keeper.spent()
 
 
 def test_odd_state_falls_back_to_a_start_anew_with_one_line(

@@ -16,8 +16,10 @@ from engine.records import Epoch, Task, TrialState
 from engine.train import sharded
 from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
-from engine.train.fit import Fitted, build, fit
+from engine.train.fit import fit
+from engine.train.inference import build
 from engine.train.model import TabularModel
+from engine.train.scorer import Fitted
 from engine.train.sweep import run_trial
 from tests.engine.train.made import MODEL, RESIDUAL, make_job, make_plan, make_rows, make_spec, make_train
 

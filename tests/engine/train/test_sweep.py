@@ -15,7 +15,7 @@ from engine.records import Epoch, Trial, TrialState
 from engine.scores import score
 from engine.train import weights
 from engine.train.conf import SearchConf
-from engine.train.fit import build, predict
+from engine.train.inference import build, predict
 from engine.train.model import TabularModel
 from engine.train.sweep import Interrupted, LocalSearch, SweepJob, best, read_trial, run_trial, write_trial
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan, make_rows, make_spec
@@ -163,7 +163,7 @@ def test_a_trial_that_diverges_after_good_epochs_is_no_finished_one(tmp_path: Pa
                 with torch.no_grad():
                     self.embedding.weight.fill_(math.nan)
 
-    monkeypatch.setattr("engine.train.fit.resolve", lambda target, trusted: Late)
+    monkeypatch.setattr("engine.train.inference.resolve", lambda target, trusted: Late)
     for epochs in (3, 6):  # in its last epoch or before
         trial = run_trial(make_job(tmp_path), make_plan(max_epochs=epochs), lambda epoch: True)
         assert (trial.state, trial.reason, trial.weights) == (TrialState.FAILED, "diverged in epoch 3", "")
@@ -184,7 +184,7 @@ def test_a_model_may_end_its_own_trial(tmp_path: Path, monkeypatch: pytest.Monke
         def on_train_epoch_end(self) -> None:
             self.trainer.should_stop = self.current_epoch == 1
 
-    monkeypatch.setattr("engine.train.fit.resolve", lambda target, trusted: Patient)
+    monkeypatch.setattr("engine.train.inference.resolve", lambda target, trusted: Patient)
     trial = run_trial(make_job(tmp_path), make_plan(max_epochs=5), lambda epoch: True)
     assert (trial.state, trial.reason) == (TrialState.FINISHED, "its own model ended it after epoch 2")
 

@@ -14,6 +14,7 @@ import pytest
 from engine.train import usage
 from engine.train.conf import TrainConf
 from engine.train.usage import MISSING, Meter, Sampler
+from tests.patience import until
 
 UUID = "6ce1b2a4-1c2d-4f6a-9d3e-000000000001"
 
@@ -64,20 +65,22 @@ def burn(seconds: float) -> None:
 
 
 def test_the_cpu_is_counted_and_the_gpu_is_not_there() -> None:
+    began = time.process_time()
     with Meter(TrainConf(accelerator="cpu")) as meter:
         burn(0.2)
     assert meter.use is not None
-    assert 0.2 <= meter.use.cpu_seconds < 1.0
+    assert 0.2 <= meter.use.cpu_seconds < time.process_time() - began + 0.05
     assert meter.use.gpu_seconds == 0.0
     assert math.isnan(meter.use.gpu_utilisation)
     assert meter.use.reason == "trained on the CPU"
 
 
 def test_sleep_is_no_use() -> None:
+    began = time.process_time()
     with Meter(TrainConf(accelerator="cpu")) as meter:
         time.sleep(0.2)
     assert meter.use is not None
-    assert meter.use.cpu_seconds < 0.15
+    assert meter.use.cpu_seconds < time.process_time() - began + 0.05
 
 
 def test_what_a_trial_used_is_known_though_it_raised() -> None:
@@ -91,9 +94,7 @@ def test_a_gpu_is_sampled_until_the_end(on_gpu: None, monkeypatch: pytest.Monkey
     nvml = install(monkeypatch, Nvml([100, 50, 0]))
     sampler = Sampler(0.01)
     sampler.start()
-    deadline = time.monotonic() + 10
-    while len(nvml.busy) > 1 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until(lambda: len(nvml.busy) == 1, every=0.005)
     busy, memory, samples, reason = sampler.stop()
     assert busy == pytest.approx(1.5 / samples)  # the last value is 0, however often it was seen
     assert (memory, reason, nvml.open) == (3000.0, "", 0)
@@ -108,10 +109,9 @@ def test_gpu_seconds_are_gpus_times_wall(
     began = time.perf_counter()
     with Meter(TrainConf(gpus=gpus, workers=workers)) as meter:
         time.sleep(0.05)
-        inside = time.perf_counter() - began
+    whole = time.perf_counter() - began
     assert meter.use is not None
-    assert times * 0.05 <= meter.use.gpu_seconds
-    assert meter.use.gpu_seconds == pytest.approx(times * inside, rel=0.5)
+    assert times * 0.05 <= meter.use.gpu_seconds <= times * whole
     assert meter.use.gpu_utilisation == 0.8  # a trial shorter than a period is seen at its end
     assert meter.use.samples == 1
 
@@ -128,10 +128,10 @@ def test_without_nvml_the_time_is_known_and_why_the_rest_is_not(on_gpu: None, mo
 
 def test_a_fault_of_the_driver_ends_the_looking_and_no_trial(on_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = install(monkeypatch, Nvml([0], fault="GPU is lost"))
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Meter(TrainConf()) as meter:
         pass
     assert meter.use is not None
     assert meter.use.reason == "NVML: RuntimeError: GPU is lost"
     assert nvml.open == 0
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before

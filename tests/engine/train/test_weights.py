@@ -5,7 +5,7 @@ import torch
 
 from engine.errors import ArtifactError
 from engine.train import weights
-from engine.train.fit import build
+from engine.train.inference import build
 from tests.engine.train.made import MODEL, make_spec, make_train
 
 

@@ -25,7 +25,7 @@ from engine.predictor import cold_check, load, pack
 from engine.promote.store import Store
 from engine.schema import compose_config
 from engine.train import weights
-from engine.train.fit import build
+from engine.train.inference import build
 from engine.train.registry import resolve
 from tests.engine.tides import MODEL, TRAIN, make_encoder, make_window
 

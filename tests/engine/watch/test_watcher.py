@@ -347,7 +347,7 @@ PUT = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(PUT, min_size=4, max_size=16), st.sets(st.integers(0, 60), max_size=6), st.booleans())
 def test_each_window_is_decided_once_in_order_and_nothing_is_lost_in_silence(
     puts: list[tuple[int, int, str]], kills: set[int], told: bool

@@ -139,7 +139,7 @@ def test_one_category_on_both_sides_is_the_same() -> None:
 COUNTS = st.dictionaries(st.text(max_size=3), st.integers(1, 1000), min_size=1, max_size=30)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(COUNTS, COUNTS)
 def test_it_is_a_p_value_and_the_sides_may_change_places(p: dict[str, int], q: dict[str, int]) -> None:
     there, back = (float(homogeneity(*aligned(*sides))[0]) for sides in ((p, q), (q, p)))

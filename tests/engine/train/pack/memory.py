@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from engine.records import Dataset, FeatureSpec, Task
-from engine.train.fit import build
+from engine.train.inference import build
 from engine.train.pack import mapped, together
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import Vector

@@ -42,7 +42,7 @@ def plans_of(*models: dict[str, Any], rate: float = 0.01, **train: Any) -> list[
 
 @pytest.mark.parametrize("task", list(Task))
 def test_trials_of_one_shape_are_vectorised_and_equal_to_themselves_alone(
-    task: Task, tmp_path: Path, record_property: Callable[[str, object], None]
+    task: Task, tmp_path: Path, vectorised: list[int], record_property: Callable[[str, object], None]
 ) -> None:
     """Rates, decays, seeds and dropout differ; 104 steps."""
     metric, mode = ("mean_squared_error", "min") if task is Task.REGRESSION else ("log_loss", "min")
@@ -59,7 +59,8 @@ def test_trials_of_one_shape_are_vectorised_and_equal_to_themselves_alone(
     theirs = unpacked(make_job(tmp_path / "alone", *plans, **values))
     assert all(trial.notes == () for trial in ours)
     worst = gap(ours, theirs)
-    assert 0 < worst <= CURVE  # 0: they were not vectorised
+    assert vectorised == [3]
+    assert worst <= CURVE
     for one, other in zip(ours, theirs, strict=True):
         assert one.best_epoch == other.best_epoch
         assert one.value == pytest.approx(other.value, rel=1e-4)
@@ -75,11 +76,12 @@ def test_large_trials_take_turns_and_are_the_same_bit_for_bit(tmp_path: Path, mo
     assert [weights(t) for t in ours] == [weights(t) for t in theirs]
 
 
-def test_shapes_that_differ_make_packs_of_their_own(tmp_path: Path) -> None:
+def test_shapes_that_differ_make_packs_of_their_own(tmp_path: Path, vectorised: list[int]) -> None:
     models = [{**MODEL, "width": 8 + 8 * (i % 2)} for i in range(5)]
     plans = plans_of(*models, {**RESIDUAL, "dropout": 0.1}, {**RESIDUAL, "dropout": 0.0}, rate=0.002)
     ours = packed(make_job(tmp_path / "packed", *plans))
-    assert 0 < gap(ours, unpacked(make_job(tmp_path / "alone", *plans))) <= CURVE
+    assert sorted(vectorised) == [2, 2, 3]
+    assert gap(ours, unpacked(make_job(tmp_path / "alone", *plans))) <= CURVE
     assert {trial.notes for trial in ours} == {()}
 
 
@@ -99,7 +101,7 @@ OWN = [
 
 @pytest.mark.parametrize(("name", "params", "note"), OWN, ids=[name for name, *_ in OWN])
 def test_a_users_network_trains_as_it_would_alone_and_says_how(
-    name: str, params: dict[str, Any], note: str, tmp_path: Path
+    name: str, params: dict[str, Any], note: str, tmp_path: Path, vectorised: list[int]
 ) -> None:
     models = [of(name, weight=1.0 + i, smoothing=0.1 * i, dropout=0.2 * i, **params) for i in range(3)]
     plans = plans_of(*models, max_epochs=2)
@@ -107,7 +109,8 @@ def test_a_users_network_trains_as_it_would_alone_and_says_how(
     theirs = unpacked(make_job(tmp_path / "alone", *plans, trusted=("tests",)))
     assert {t.state for t in ours} == {TrialState.FINISHED}
     if not note:
-        assert 0 < gap(ours, theirs) <= CURVE
+        assert vectorised == [3]
+        assert gap(ours, theirs) <= CURVE
         assert {trial.notes for trial in ours} == {()}
         return
     assert outcome(ours) == outcome(theirs)

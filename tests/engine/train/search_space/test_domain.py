@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.train.search_space import Domain
@@ -36,7 +36,6 @@ def test_both_ends_of_a_whole_interval_are_as_likely_as_their_neighbours() -> No
         assert abs(drawn.count(value) - expected) < 5 * math.sqrt(expected)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-12, 1e6), st.floats(1.0001, 1e6), st.integers(0, 2**32))
 def test_a_draw_lies_within_the_interval(low: float, ratio: float, seed: int) -> None:
     rng = random.Random(seed)

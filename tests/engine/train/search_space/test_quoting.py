@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.train.search_space import parse, quote
@@ -17,7 +17,6 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_a_quoted_value_is_read_back_as_it_was(value: Any) -> None:
     domain_value = parse("k", quote(value)).values[0]

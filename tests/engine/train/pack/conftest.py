@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from engine.train.pack import together
+from engine.train.pack.trial import PackedTrial
+from engine.train.pack.vector import Vector
+
+
+@pytest.fixture
+def vectorised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many trials each vector of this process has held. (Equal bits prove nothing: some machines make them.)"""
+    sizes: list[int] = []
+
+    class Counted(Vector):
+        def __init__(self, trials: Sequence[PackedTrial]) -> None:
+            sizes.append(len(trials))
+            super().__init__(trials)
+
+    monkeypatch.setattr(together, "Vector", Counted)
+    return sizes
