@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine.train.pack import together
+from engine.train.pack.stack import Stack
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import Vector
 
@@ -15,9 +16,9 @@ def vectorised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
 
     class Counted(Vector):
-        def __init__(self, trials: Sequence[PackedTrial]) -> None:
+        def __init__(self, trials: Sequence[PackedTrial], stack: Stack) -> None:
             sizes.append(len(trials))
-            super().__init__(trials)
+            super().__init__(trials, stack)
 
     monkeypatch.setattr(together, "Vector", Counted)
     return sizes
