@@ -25,6 +25,7 @@ class DeviceUse:
     gpu_memory_bytes: float = NAN  # the most that was in use on one GPU, by whomever
     samples: int = 0  # of the GPU
     reason: str = ""  # why the GPU's numbers are not known
+    trial_bytes: float = NAN  # of memory, that one more trial like it takes in its pack; where that had to be measured
 
 
 @record

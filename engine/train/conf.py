@@ -262,9 +262,9 @@ class SearchConf:
     seed: int = 0
     """Of the points drawn."""
     pack: str = "none"
-    """Trials that train together in one process (engine/train/pack): none, auto, or how many at most, such as 16. With
-    backend=ray every worker has such a pack, with local this process, on `workers` of its CPUs. They train in float32
-    on CPUs."""
+    """Trials that train together in one process (engine/train/pack): none, auto (as many as memory has room for, up to
+    64, on a GPU 1,024), or how many at most, such as 16. With backend=ray every worker has such a pack, with its CPUs
+    and GPUs, with local this process, on `workers` of its CPUs and its first GPU."""
 
     def __post_init__(self) -> None:
         self._check_pack()

@@ -114,6 +114,7 @@ class Crew:
         self.threads, self.paths, self.most, self.members = threads, paths, most, members
         self.gpus, self.accelerator = gpus, accelerator
         self.workers: list[Any] = []
+        self.share = 0.0  # GPUs of a worker, as of the last `fill`
         self._gangs: list[Gang] = []  # of each worker
         self._helpers: list[list[Any]] = []  # of each worker
         self._home: Any = None  # what workers on other machines send their files to, by its name
@@ -127,7 +128,7 @@ class Crew:
 
         here = ray.get_runtime_context().get_node_id()
         has = ray.cluster_resources()
-        share = self._share(has)
+        share = self.share = self._share(has)
         wanted = gangs(ray.nodes(), here, self.threads, self.members, self.most, share)
         if not wanted:
             raise capacity.too_small(has, self.threads, self.members, share)
@@ -169,6 +170,11 @@ class Crew:
         share = capacity.gpu_share(self.gpus, gpus, self.accelerator)
         capacity.check(gpus=gpus, share=share, wanted=self.most, members=self.members)
         return share
+
+    @property
+    def nodes(self) -> list[str]:
+        """Where each worker is."""
+        return [gang[0] for gang in self._gangs]
 
     def dismiss(self) -> None:
         """End them all."""

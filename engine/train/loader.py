@@ -86,10 +86,15 @@ class TensorLoader:
 
     def batches(self, part: Callable[[int, int | None], Tensor]) -> Iterator[tuple[Tensor, ...]]:
         """One pass in the order of which `part` gives some: from, to (None: the end)."""
+        for span in self.spans():
+            rows = self._part(part(*span))
+            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+
+    def spans(self) -> Iterator[tuple[int, int | None]]:
+        """Where each batch lies in the order of a pass: from, to (None: the end)."""
         starts = range(0, len(self) * self.batch_size, self.batch_size)
         for start in starts:
-            rows = self._part(part(start, None if start == starts[-1] else start + self.batch_size))
-            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+            yield start, None if start == starts[-1] else start + self.batch_size
 
     def _part(self, rows: Tensor) -> Tensor:
         if self.parts == 1:

@@ -205,7 +205,8 @@ class RaySearch:
         from engine.train.pack.driver import Packs
 
         try:
-            Packs(course, self.workers, *_handed(course.job)).run()
+            crew = self._crew
+            Packs(course, crew.workers, *_handed(course.job), nodes=crew.nodes, gpu=crew.share > 0).run()
         except TidegateError:
             self._rest()
             raise

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ class Seat:
     """A worker, and the pack that it has."""
 
     worker: Any
+    node: str = ""
     key: str = ""  # of the pack; empty: it has none
     asked: bool = False  # the pack has told something: it runs
     trials: dict[str, TrialPlan] = field(default_factory=dict)
@@ -48,12 +50,23 @@ class Seat:
 class Packs:
     """One round of a sweep: until every trial has ended, or no worker is left."""
 
-    def __init__(self, course: Course, workers: list[Any], job: SweepJob, rows: Any) -> None:
-        """`job` is without rows and plans; `rows` a reference to them in the object store."""
+    def __init__(
+        self,
+        course: Course,
+        workers: list[Any],
+        job: SweepJob,
+        rows: Any,
+        *,
+        nodes: Sequence[str] = (),
+        gpu: bool = False,
+    ) -> None:
+        """`job` is without rows and plans; `rows` a reference to them in the object store. `nodes` of the workers;
+        none: all are on one. `gpu`: each has a GPU, or a share of one.
+        """
         self._course, self._job, self._rows = course, job, rows
-        self._seats = [Seat(worker) for worker in workers]
+        self._seats = [Seat(worker, node) for worker, node in zip(workers, nodes or [""] * len(workers), strict=True)]
         self._calls: dict[Any, Seat] = {}
-        self._size, self._most = size(course.conf), at_once(course.conf, len(workers))
+        self._size, self._most = size(course.conf, gpu=gpu), at_once(course.conf, len(workers), gpu=gpu)
         self._newest: dict[str, int] = defaultdict(int)  # trial -> its newest epoch
         self._notes: dict[str, list[str]] = defaultdict(list)
         self._patience: dict[str, Patience] = defaultdict(
@@ -85,6 +98,7 @@ class Packs:
                     size=self._size,
                     paired=course.paired,
                     max_failures=course.max_failures,
+                    packs=sum(other.node == seat.node for other in self._seats) if course.conf.pack == "auto" else None,
                 )
                 self._calls[seat.worker.begin.remote(seat.key, order, self._rows)] = seat
 

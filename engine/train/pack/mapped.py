@@ -10,12 +10,14 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
+import weakref
 
 import torch
 from torch import Tensor
 
 LEAST = 65_536  # bytes; less comes from the heap
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc; others give back by themselves, or never
+_living = weakref.WeakSet[mmap.mmap]()
 
 
 def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -24,7 +26,21 @@ def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     if size < LEAST:
         return torch.zeros(shape, dtype=dtype)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    _living.add(memory)
     return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+
+def resident() -> int:
+    """Bytes of all such memory that were written to, and so are taken."""
+    mincore = ctypes.CDLL(None).mincore
+    pages = 0
+    for memory in list(_living):
+        count = -(-len(memory) // mmap.PAGESIZE)
+        found = (ctypes.c_ubyte * count)()
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        if mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(memory)), found) == 0:
+            pages += sum(page & 1 for page in found)
+    return pages * mmap.PAGESIZE
 
 
 def trim() -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from engine.errors import TidegateError
 from engine.records import Epoch, Trial, TrialState
 from engine.train.fault import fault_of
-from engine.train.loader import as_tensors
+from engine.train.pack import device
+from engine.train.pack.room import Room
 from engine.train.pack.together import Again, Together
 from engine.train.pack.trial import Alone, PackedTrial
 from engine.train.scorer import known_warnings, quieten
@@ -42,7 +43,8 @@ class Asked(Protocol):
 class Pack:
     """Trains what the course hands out, `size` trials at once.
 
-    `notes` gives lines for the record of a trial that joins, by its id.
+    `notes` gives lines for the record of a trial that joins, by its id. `packs`: that share the memory of this machine;
+    None: nobody looks at it.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Pack:
         size: int,
         alone: LocalSearch,
         notes: Callable[[str], tuple[str, ...]] = lambda trial: (),
+        packs: int | None = None,
     ) -> None:
         self._course, self._together, self._size, self._alone, self._notes = course, together, size, alone, notes
-        self._tensors = as_tensors(course.job.train)
+        self._rows = device.Rows(course.job.train)
+        self._room = Room(course.job, size, packs) if packs else None
         self._running: list[PackedTrial] = []
         self._failures: Counter[str] = Counter()
 
@@ -90,10 +94,13 @@ class Pack:
 
     def _fill(self) -> bool:
         """Let trials join until the pack is full. False where none is left."""
-        while len(self._running) < self._size and (plan := self._course.next()) is not None:
+        while not self._is_full() and (plan := self._course.next()) is not None:
             self._join(plan, *self._notes(plan.id))
             self._together.joins(self._running[-1:])
         return bool(self._running)
+
+    def _is_full(self) -> bool:
+        return len(self._running) >= self._size or (self._room is not None and self._room.full(self._running))
 
     def _join(self, plan: TrialPlan, *notes: str) -> None:
         """A trial joins the pack, or trains alone to its end where it cannot."""
@@ -109,7 +116,8 @@ class Pack:
 
         rows = on_rows if self._course.paired else None
         try:
-            trial = PackedTrial(self._course.job, plan, keeper, self._tensors, after, rows)
+            tensors = self._rows.on(device.of(plan.train))
+            trial = PackedTrial(self._course.job, plan, keeper, tensors, after, rows)
         except Alone as why:
             self._train_alone(plan, (*notes, f"trained alone, not in a pack: {why}"))
         except Exception as error:  # whatever a user's model raises is that trial's end, not the sweep's
@@ -121,6 +129,8 @@ class Pack:
                 self._over(plan, trial.close())
             else:
                 self._running.append(trial)
+                if self._room is not None:
+                    self._room.joined(trial, tensors)
 
     def _train_alone(self, plan: TrialPlan, notes: tuple[str, ...]) -> None:
         trial = self._alone.one(self._course, plan, notes)

@@ -37,13 +37,16 @@ class PackSearch:
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
         """Run the trials that have not ended yet."""
+        from engine.train.pack.device import on_gpu
         from engine.train.pack.run import Pack
         from engine.train.pack.together import Together
 
         course = Course(self.conf, job, on_epoch, on_trial)
         together = Together(self.conf.workers or capacity.cpus())
         try:
-            Pack(course, together, size(self.conf), LocalSearch(self.conf)).all()
+            packs = 1 if self.conf.pack == "auto" else None
+            most = size(self.conf, gpu=on_gpu(plan.train for plan in job.plans))
+            Pack(course, together, most, LocalSearch(self.conf), packs=packs).all()
         finally:
             together.close()
         return course.close()

@@ -44,7 +44,7 @@ def give(model: nn.Module, generator: torch.Generator) -> None:
 
 def is_ours(module: nn.Module) -> bool:
     """Is it a dropout layer with a stream."""
-    return type(module) in (Dropout, StreamDropout)
+    return type(module) is Dropout or isinstance(module, StreamDropout)
 
 
 class TogetherDropout(nn.Module):

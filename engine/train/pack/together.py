@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from threading import Event
 from time import perf_counter, process_time, thread_time
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from engine.errors import one_line
 from engine.train.pack import mapped
 from engine.train.pack.byhand import ByHand
+from engine.train.pack.gpu import GpuVector, GpuVectors
 from engine.train.pack.stack import Stack
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.pack.vector import Unvectorised, Vector, shape_of
@@ -39,15 +40,17 @@ class Together:
     the epoch that runs.
     """
 
-    def __init__(self, threads: int, stop: Event | None = None) -> None:
+    def __init__(self, threads: int, stop: Event | None = None, pool: Executor | None = None) -> None:
+        """`pool` of those threads; None: one of its own."""
         self.threads, self.stop = threads, stop or Event()
         # alone in the process, what the whole of it uses; else each its own thread, without those that torch adds
         self._cpu = process_time if threads == 1 else thread_time
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="trial")
+        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="trial")
         self._vectors: dict[tuple[PackedTrial, ...], Vector] = {}
         self._stacks: dict[Any, Stack] = {}  # of trials that are vectorised, or may be, by shape
         self._turns: dict[Any, str] = {}  # shapes that were found to take turns, and why
         self._by_hand = ByHand()
+        self._gpu = GpuVectors()
         self._usual: dict[str, str] = {}  # trials whose steps by hand broke off, and why
 
     def epoch(self, trials: Sequence[PackedTrial]) -> Generator[tuple[PackedTrial, Exception | None]]:
@@ -59,10 +62,15 @@ class Together:
         """
         faults = dict[str, Exception]()
         jobs: list[tuple[list[PackedTrial], Future[None]]] = []
-        for part in self._parts(trials):
+        for part in self._parts([trial for trial in trials if not trial.device.is_gpu]):
             vector = self._vectors.get(tuple(part))
             if vector is not None:
                 jobs.append((part, self._pool.submit(self._vectorised, vector, faults)))
+            else:
+                jobs += [([trial], self._pool.submit(self._turn, trial, faults)) for trial in part]
+        for part, vector in self._gpu.parts([trial for trial in trials if trial.device.is_gpu]):
+            if vector is not None:
+                jobs.append((part, self._pool.submit(self._launched, vector, faults)))
             else:
                 jobs += [([trial], self._pool.submit(self._turn, trial, faults)) for trial in part]
         over = False
@@ -131,7 +139,12 @@ class Together:
 
     def _is_small(self, shape: Any, trial: PackedTrial) -> bool:
         work = work_of(trial)
-        return work <= min(WORK, HAND) or (work <= WORK and not self._by_hand.way(trial, shape).whole)
+        if trial.device.is_gpu:  # gpu.py has them
+            return False
+        return work <= min(WORK, HAND) or (work <= WORK and not self._is_by_hand(shape, trial))
+
+    def _is_by_hand(self, shape: Any, trial: PackedTrial) -> bool:
+        return trial.device.by_hand and self._by_hand.way(trial, shape).whole
 
     def _vectorise(self, shape: Any, part: list[PackedTrial]) -> Vector | None:
         torch.set_num_threads(part[0].conf.threads)
@@ -160,6 +173,22 @@ class Together:
             del self._vectors[tuple(trials)]
             faults.update((trial.plan.id, Again(why)) for trial in trials)
             return
+        self._shared(trials, began, used, faults)
+
+    def _launched(self, vector: GpuVector, faults: dict[str, Exception]) -> None:
+        """One epoch of trials that are vectorised on a GPU."""
+        trials, began, used = vector.trials, perf_counter(), self._cpu()
+        try:
+            if not vector.train(self.stop):
+                return
+        except Exception as error:
+            why = Again(self._gpu.broke_off(vector, error))
+            faults.update((trial.plan.id, why) for trial in trials)
+            return
+        self._shared(trials, began, used, faults)
+
+    def _shared(self, trials: Sequence[PackedTrial], began: float, used: float, faults: dict[str, Exception]) -> None:
+        """They have trained together since then: each has its part of the time, and is scored."""
         each, cpu = (perf_counter() - began) / len(trials), (self._cpu() - used) / len(trials)
         for trial in trials:
             trial.scorer.trained(each)
@@ -170,7 +199,7 @@ class Together:
         """One trial takes its turn: one epoch, by hand where that is the same."""
         torch.set_num_threads(trial.conf.threads)
         shape, usual = shape_of(trial), self._usual.get(trial.plan.id)
-        by_hand, used = usual is None, self._cpu()
+        by_hand, used = usual is None and trial.device.by_hand, self._cpu()
         try:
             if by_hand:
                 why_not = self._by_hand.way(trial, shape).why_not

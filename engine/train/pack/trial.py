@@ -20,14 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import ArtifactError
-from engine.records import DeviceUse, Epoch, Trial, TrialState
+from engine.records import Epoch, Trial, TrialState
 from engine.train.budget import of_the_budget
 from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
 from engine.train.fault import fault_of
-from engine.train.inference import accelerator, precision
 from engine.train.loader import TensorLoader
-from engine.train.pack import state, streams
+from engine.train.pack import counted, device, state, streams
 from engine.train.pack.aside import Aside
 from engine.train.pack.bare import bare
 from engine.train.paired import influence
@@ -110,7 +109,7 @@ class PackedTrial:
 
     Args:
         job, plan, keeper: as of a trial that trains alone.
-        tensors: the job's rows, shared by all trials.
+        tensors: the job's rows on the device of the trial (device.py), shared by all trials there.
         after: is told of every epoch; why the trial must stop, empty where it goes on.
         on_rows: is given the losses of the validation rows after each epoch; None: they are not computed.
 
@@ -129,11 +128,13 @@ class PackedTrial:
     ) -> None:
         self.job, self.plan, self.keeper, self.conf = job, plan, keeper, plan.train
         check_conf(self.conf)
+        self.device = device.of(self.conf)
         self._after, self._on_rows = after, on_rows
         torch.set_num_threads(self.conf.threads)
         self.why: str | None = None  # it was stopped by the caller
         self.ended = False
         self.cpu_seconds = 0.0  # its share of what the pack has used
+        self.bytes = math.nan  # of memory that one more like it takes, where that was measured (room.py)
         self._order = Aside(job.folder)
         self._whole = True  # it stands between two epochs
         self.schedule_steps = 0
@@ -149,10 +150,13 @@ class PackedTrial:
 
     def _begin(self, tensors: Batch, kept: Any) -> None:
         job, conf = self.job, self.conf
-        self.model = built(job, self.plan)
+        self.model = built(job, self.plan).to(self.device.torch)
         check_model(self.model)
         self.generator = torch.Generator().manual_seed(conf.seed + 1)
-        streams.give(self.model, self.generator)
+        if self.device.is_gpu:
+            counted.give(self.model, counted.Draws([conf.seed + 1], [0], self.device.torch))
+        else:
+            streams.give(self.model, self.generator)
         bare(self.model)
         metrics = (job.metric, *job.others)
         task = job.spec.task
@@ -179,15 +183,15 @@ class PackedTrial:
 
     def _probe(self, batch: Batch) -> None:
         """One step of a copy of the model: does it need what a packed trial has not."""
-        before = torch.get_rng_state()
+        before = self.device.drawn()
         try:
             with known_warnings():
-                loss = loss_of(copy.deepcopy(self.model).training_step(batch, 0))
+                loss = self.loss(copy.deepcopy(self.model), batch, 0)
         except Exception as error:
             raise Alone(f"its training step needs Lightning's trainer, or fails ({fault_of(error)})") from error
         finally:
-            drawn = not torch.equal(before, torch.get_rng_state())
-            torch.set_rng_state(before)
+            drawn = not all(map(torch.equal, before, self.device.drawn()))
+            self.device.redraw(before)
         if drawn:
             raise Alone("its training step draws random numbers beside those of nn.Dropout")
         if not isinstance(loss, Tensor):
@@ -196,10 +200,13 @@ class PackedTrial:
     # ---- one epoch -------------------------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[Batch]:
-        """The rows of the coming epoch, in this trial's order, which is not kept in memory meanwhile."""
-        self._whole = False
-        self.scorer.on_train_epoch_start(self.standing, self.model)
-        order = self.standing.train_dataloader.order()
+        """The rows of the coming epoch, in this trial's order, which is not kept in a CPU's memory meanwhile."""
+        self.begin_epoch()
+        loader = self.standing.train_dataloader
+        if self.device.is_gpu:
+            yield from loader
+            return
+        order = loader.order()
         kind, size = order.dtype, order.element_size()
         self._order.put(order.numpy().tobytes())
         del order
@@ -208,7 +215,23 @@ class PackedTrial:
             data = self._order.part(start * size, None if end is None else end * size)
             return torch.frombuffer(bytearray(data), dtype=kind)
 
-        yield from self.standing.train_dataloader.batches(part)
+        yield from loader.batches(part)
+
+    def begin_epoch(self) -> None:
+        """The coming epoch begins: its loader knows the order of its rows."""
+        self._whole = False
+        self.scorer.on_train_epoch_start(self.standing, self.model)
+
+    @property
+    def turns_by_step(self) -> bool:
+        """Does its schedule move at every step."""
+        return self.schedule is not None and self._interval == "step"
+
+    def loss(self, model: Any, batch: Batch, index: int) -> Any:
+        """What the training step of this trial's model, or of a copy of it, gives as its loss, in its precision."""
+        counted.begin(model, self.standing.global_step)
+        with self.device.autocast():
+            return loss_of(model.training_step(batch, index))
 
     def stepped(self, index: int, loss: float) -> None:
         """A step was taken, of this loss."""
@@ -234,7 +257,7 @@ class PackedTrial:
 
     def step(self, index: int, batch: Batch) -> Tensor:
         """One step; its loss ()."""
-        loss: Tensor = loss_of(self.model.training_step(batch, index))
+        loss: Tensor = self.loss(self.model, batch, index)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -265,6 +288,11 @@ class PackedTrial:
         if line not in self.keeper.notes:
             self.keeper.notes.append(line)
 
+    def note_once(self, start: str, rest: str) -> None:
+        """A line for its record, in place of an earlier one that starts so."""
+        self.keeper.notes[:] = [line for line in self.keeper.notes if not line.startswith(start)]
+        self.note(start + rest)
+
     def _told(self, epoch: Epoch) -> bool:
         why = self._after(epoch)
         if why:
@@ -289,8 +317,13 @@ class PackedTrial:
         else:
             fitted = self.scorer.fitted(self.model)
             verdict, reason = ending(fitted, self.why, self.conf.max_epochs, self.job.metric)
-        use = DeviceUse(cpu_seconds=self.cpu_seconds, gpu_seconds=0.0, reason="trained on the CPU")
+        use = self.device.use(self.conf, self.cpu_seconds, self.keeper.spent(), self.bytes)
+        self.let_go()
         return record_trial(self.job, self.plan, self.keeper, fitted, verdict, reason, use)
+
+    def let_go(self) -> None:
+        """It trains no more: its tensors go with it, not when Python finds the circle of trial and scorer."""
+        vars(self).pop("scorer", None)
 
 
 class _Memory:
@@ -308,9 +341,6 @@ def check_conf(conf: TrainConf) -> None:
     """Alone where a trial of this config cannot be packed."""
     if conf.workers > 1:
         raise Alone(f"train.workers={conf.workers} processes share it")
-    device = accelerator(conf)
-    if device != "cpu" or precision(conf, device) != "32-true":
-        raise Alone("packs train in float32 on CPUs")
 
 
 def check_model(model: Any) -> None:

@@ -26,7 +26,8 @@ from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
 TILE = 32_000_000  # rows of a batch times trained numbers, of the trials of one call together: it bounds activations
 NUMBERS = 131_072  # trained numbers of these: it bounds gradients
-CLOSE = 1e-4  # relative, of loss and gradient: float32 rounds at 6e-8, a sum of many numbers some hundred times that
+# relative, of loss and gradient: float32 rounds at 6e-8, bfloat16 at 4e-3, a sum of many numbers some times that
+CLOSE = {"32-true": 1e-4, "bf16-mixed": 0.05}
 SETTINGS = (str, bytes, bool, type(None), tuple)
 OUTSIDE = {"training", "generator", "log", "log_dict"}
 
@@ -74,7 +75,7 @@ def shape_of(trial: PackedTrial) -> tuple[Any, ...]:
         if not key.startswith("_") and key not in OUTSIDE and isinstance(value, SETTINGS) and _hashable(value)
     )
     steps = (type(trial.optimizer), can(trial.optimizer, trained(trial)), type(trial.schedule))
-    return (modules, shapes, settings, trial.conf.batch_size, *steps)
+    return (modules, shapes, settings, trial.conf.batch_size, *steps, trial.device)
 
 
 class Vector:
@@ -115,10 +116,14 @@ class Vector:
         for name, module in list(template.named_modules()):
             if streams.is_ours(module):
                 parent, _, child = name.rpartition(".")
-                together = streams.TogetherDropout([model.get_submodule(name) for model in self._models])
+                together = self._together([model.get_submodule(name) for model in self._models])
                 together.training = module.training
                 setattr(template.get_submodule(parent), child, together)
         return template
+
+    def _together(self, layers: list[Any]) -> nn.Module:
+        """The same dropout layer of all trials."""
+        return streams.TogetherDropout(layers)
 
     def _stack_buffers(self) -> dict[str, Tensor]:
         """Of every trial: buffers and frozen parameters, copies."""
@@ -180,9 +185,10 @@ class Vector:
         for place, model in self._dropouts():
             place.layers = tuple(m.get_submodule(model) for m in self._models[part])
         stacked = {f"template.{name}": leaf for name, leaf in zip(self._names, leaves, strict=True)}
-        losses: Tensor = vmap(self._one(index), randomness="error")(
-            stacked, {n: b[part] for n, b in self._buffers.items()}, [n[part] for n in self._numbers], *rows
-        )
+        with self.trials[0].device.autocast():
+            losses: Tensor = vmap(self._one(index), randomness="error")(
+                stacked, {n: b[part] for n, b in self._buffers.items()}, [n[part] for n in self._numbers], *rows
+            )
         self._gradients = torch.autograd.grad(losses.sum(), leaves)
         return losses.detach()
 
@@ -236,11 +242,10 @@ class Vector:
             trial.generator.set_state(state)
             model = copy.deepcopy(trial.model)  # random stream and all
             for index in range(2):  # the second one: the first drew other random numbers
-                alone = loss_of(model.training_step(batches[part.start + row], index))
+                alone = trial.loss(model, batches[part.start + row], index)
             there = _flat(torch.autograd.grad(alone, [p for p in model.parameters() if p.requires_grad]))
             here = _flat([gradient[row] for gradient in self._gradients])
-            if not _close(losses[row], alone.detach()) or not _close(here, there):
-                raise Unvectorised("its loss or gradient is another one together than alone")
+            agree(trial, (losses[row], alone.detach()), (here, there))
 
     def apart(self) -> None:
         """Give every trial parameters and optimizer state of its own again."""
@@ -299,15 +304,21 @@ def _hashable(value: Any) -> bool:
     return True
 
 
+def agree(trial: PackedTrial, *pairs: tuple[Tensor, Tensor]) -> None:
+    """Unvectorised where what is found together is not what is found alone, in a trial's precision."""
+    if not all(_close(*pair, CLOSE[trial.device.precision]) for pair in pairs):
+        raise Unvectorised("its loss or gradient is another one together than alone")
+
+
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
-    """Within CLOSE of the largest number; both not finite counts."""
+def _close(one: Tensor, other: Tensor, within: float) -> bool:
+    """Within so much of the largest number; both not finite counts."""
     if not torch.isfinite(other).all():
         return not bool(torch.isfinite(one).all())
-    return bool((one - other).abs().max() <= CLOSE * other.abs().max() + 1e-8)
+    return bool((one - other).abs().max() <= within * other.abs().max() + 1e-8)
 
 
 def out_of_memory(error: BaseException) -> bool:

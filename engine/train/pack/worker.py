@@ -36,6 +36,7 @@ class Order:
     size: int  # trials at most
     paired: bool  # the losses of single rows are asked for
     max_failures: int
+    packs: int | None = None  # that share the memory of this machine; None: `size` is taken as it is
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _train(asking: Asking, order: Order) -> None:
     together = Together(1, asking.stop)
     try:
         try:
-            Pack(asking, together, order.size, LocalSearch(order.conf), asking.notes).all()
+            Pack(asking, together, order.size, LocalSearch(order.conf), asking.notes, order.packs).all()
         finally:
             together.close()
             asking.close()

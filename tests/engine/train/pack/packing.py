@@ -94,6 +94,44 @@ class CoupledAdam(Own):
         return torch.optim.Adam(self.parameters(), lr=self.conf.lr, weight_decay=decay, betas=betas)
 
 
+class Decayed(Own):
+    """Its rate moves at every step."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.conf.lr)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Counting(Own):
+    """The factor of its loss changes in Python, where no tensor sees it, at the 20th step since a model was made."""
+
+    calls = 0
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(**rest)
+        Counting.calls = 0
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        Counting.calls += 1
+        return (1 + Counting.calls // 20) * super().loss(output, target)
+
+
+class Numbered(Own):
+    """Its loss looks at the number of the batch."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)["loss"]
+        return loss if batch_idx % 2 else 2 * loss
+
+
+class Literal(Own):
+    """Makes a tensor out of numbers in every step."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().loss(output * torch.tensor([1.5], device=output.device), target)
+
+
 class Hooked(Own):
     """A hook of Lightning's."""
 
@@ -149,6 +187,20 @@ class Turning(Own):
                 if self.how:
                     os.kill(os.getpid(), self.how)
                 raise Died
+        return super().training_step(batch, batch_idx)
+
+
+class Placed(Own):
+    """Leaves the GPU that its process sees, at every step, which takes a while: no worker has all trials."""
+
+    def __init__(self, *, told: str, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.told = told
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        with open(self.told, "a") as file:
+            file.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}\n")
+        time.sleep(0.02)
         return super().training_step(batch, batch_idx)
 
 

@@ -15,6 +15,8 @@ import ray
 
 from engine.records import Epoch, Trial, TrialState
 from engine.train.conf import SearchConf
+from engine.train.pack import driver
+from engine.train.pack.sizes import ON_GPU
 from engine.train.sweep import SweepJob, TrialPlan, read_trial
 from engine.train.tune import RaySearch
 from tests.engine.train.made import MODEL, make_job, make_plan
@@ -29,12 +31,14 @@ EPOCHS = 3
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaySearch]:
-    """Two workers, a pack each; ASHA may stop a trial after its first epoch."""
+    """Two workers, a pack each, on a GPU each that Ray only believes to be there; ASHA may stop a trial after its first
+    epoch.
+    """
     conf = SearchConf(workers=2, pack="auto", grace_period=1, max_failures=0)
     made = RaySearch(conf, scratch=tmp_path_factory.mktemp("scratch"), paths=(str(ROOT),))
     real = ray.init
     with pytest.MonkeyPatch.context() as patch:
-        more = {"num_cpus": 2, "object_store_memory": 200_000_000}
+        more = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": 200_000_000}
         patch.setattr(ray, "init", lambda **words: real(**{**words, **more}))
         made.start()
         made._wait()
@@ -88,6 +92,32 @@ def test_two_workers_train_a_pack_each(search: RaySearch, tmp_path: Path) -> Non
     assert TrialState.FINISHED in {trial.state for trial in trials}
     assert {trials[4].state, trials[5].state} <= {TrialState.STOPPED, TrialState.FINISHED}
     assert [read_trial(tmp_path / "job", trial.id) for trial in trials] == list(trials)
+
+
+def test_every_pack_has_a_gpu_of_its_own(
+    patient: RaySearch, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Whole GPUs: each process sees the one that Ray gave it. How trials are dealt is test_driver.py's."""
+    crew, told = patient._crew, tmp_path / "told"
+    assert (crew.share, len(crew.nodes), len(set(crew.nodes))) == (1.0, 2, 1)
+    plans = [make_plan(i, of("Placed", told=str(told)), lr=0.05 + i / 1000, seed=i) for i in range(10)]
+    orders: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = driver.Order
+
+        def order(**values: Any) -> Any:
+            orders.append(real(**values))
+            return orders[-1]
+
+        patch.setattr(driver, "Order", order)
+        trials = run(patient, make_job(tmp_path / "job", *plans, trusted=("tests",)))
+    assert {trial.state for trial in trials} == {TrialState.FINISHED}
+    gpus = {gpu: pid for pid, gpu in lines(told)}
+    assert set(gpus) == {"0", "1"}
+    assert len(set(gpus.values())) == 2
+    assert [(one.size, one.packs) for one in orders] == [(ON_GPU, 2)] * 2
+    steps = Counter(gpu for _, gpu in lines(told))
+    record_property("packs on two GPUs that Ray believes in", f"steps {dict(steps)}")
 
 
 @pytest.fixture

@@ -65,17 +65,10 @@ def test_its_state_is_what_lightning_dumps(model: dict[str, Any], tmp_path: Path
     assert torch.equal(*streams)
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"workers": 2}, "train.workers=2 processes share it"),
-        ({"precision": "bf16"}, "packs train in float32 on CPUs"),
-    ],
-)
-def test_a_config_that_no_pack_has(changes: dict[str, Any], why: str) -> None:
+def test_a_config_that_no_pack_has() -> None:
     with pytest.raises(Alone) as caught:
-        check_conf(TrainConf(accelerator="cpu", **changes))
-    assert str(caught.value) == why
+        check_conf(TrainConf(accelerator="cpu", workers=2))
+    assert str(caught.value) == "train.workers=2 processes share it"
 
 
 def test_optimizers_that_no_pack_has() -> None:
