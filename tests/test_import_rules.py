@@ -24,7 +24,7 @@ DOORS = {
     "http": ("engine.effects.webhook.",),
     "hydra": ("engine.cli.", "engine.composition.", "engine.schema.", "engine.explain.", "engine.train.search_space."),
     "lightning": ("engine.train.",),
-    "numba": ("engine.train.pack.masks.", "engine.train.pack.pointwise.", "kernels.cpu."),
+    "numba": ("engine.train.pack.adam.", "engine.train.pack.masks.", "kernels.cpu."),
     "omegaconf": ("engine.composition.", "engine.schema.", "engine.explain.", "engine.shown."),
     "optuna": ("engine.train.searchers.",),
     "prometheus_client": ("engine.pipeline.",),

@@ -13,7 +13,6 @@
     losses.py     the built-in losses and their slopes by hand
     masks.py      the bits of their dropout, and the product with what they keep, compiled
     device.py     where it trains, and in which precision
-    pointwise.py  SiLU and a step of AdamW, number by number, compiled
     vector.py     one step of several trials of one shape, vectorised over them (torch.func)
     stack.py      their parameters and moments, in matrices with a row a trial
     adam.py       their AdamW in one pass over all; of one, without the search for its tensors

@@ -5,18 +5,21 @@ Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2), compiled, so
 trial differs from one alone by the rounding of float32. Differences and powers are taken in float64.
 """
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from engine.train.optimizer import AdamW
 from engine.train.pack import mapped
-from engine.train.pack.pointwise import descend
 
 PLAIN = ("amsgrad", "maximize", "capturable", "differentiable")
 
@@ -55,7 +58,36 @@ def stacked_step(
     table = np.column_stack((*numbers, *last)).astype(np.float32)
     arrays = [matrix.numpy() for matrix in (weights, *moments)]
     for (start, _), gradient in zip(spans, gradients, strict=True):
-        descend(*arrays, start, gradient.reshape(len(groups), -1).contiguous().numpy(), table)
+        _descend(*arrays, start, gradient.reshape(len(groups), -1).contiguous().numpy(), table)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _descend(weights: Any, first: Any, second: Any, start: int, gradients: Any, numbers: Any) -> None:
+    """A step of AdamW of K trials, float32, on the columns from `start` on of weights and both moments (K, P).
+
+    gradients (K, n); numbers (K, 9): what remains of a weight, coupled decay, beta1, 1 - beta1, beta2, 1 - beta2, the
+    root of the correction of the second moment, epsilon, and the rate over the correction of the first.
+    """
+    for row in range(gradients.shape[0]):
+        remains, coupled, beta1, rest1 = numbers[row, 0], numbers[row, 1], numbers[row, 2], numbers[row, 3]
+        beta2, rest2, root, eps, rate = (
+            numbers[row, 4],
+            numbers[row, 5],
+            numbers[row, 6],
+            numbers[row, 7],
+            numbers[row, 8],
+        )
+        slopes = gradients[row]
+        own = weights[row, start : start + slopes.size]  # an index that is a sum could be negative: no vectors
+        means, squares = first[row, start : start + slopes.size], second[row, start : start + slopes.size]
+        for i in range(slopes.size):
+            weight = own[i]
+            gradient = slopes[i] + coupled * weight
+            m = beta1 * means[i] + rest1 * gradient
+            v = beta2 * squares[i] + rest2 * gradient * gradient
+            means[i] = m
+            squares[i] = v
+            own[i] = weight * remains - rate * (m / (math.sqrt(v) / root + eps))
 
 
 class Quick:

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from engine.train.model import Dropout
 from engine.train.pack import mapped
-from engine.train.pack.masks import drop, drop_again, moved, silu_drop, silu_drop_backward
-from engine.train.pack.pointwise import WHOLE, same_bits
+from engine.train.pack.masks import drop, drop_again, moved
 from engine.train.pack.streams import StreamDropout
 
 aten = torch.ops.aten
@@ -82,24 +81,16 @@ class Room:
         self.sums: list[Any] = []
         self.outs: list[Any] = []
         self._kept: list[Any] = []  # a byte a number
-        self._fused: list[bool] = []  # activation and dropout in one pass
         for i, layer in enumerate(self._layers):
             wide = layer.linear.out_features
             sums, outs, kept = self._parts[3 * i : 3 * i + 3]
             self.sums.append(sums[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(sums) else None)
             self.outs.append(outs[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(outs) else None)
             self._kept.append(kept[: rows * wide].numpy() if len(kept) else None)
-            whole = torch.get_num_threads() == 1 and rows * wide % WHOLE == 0
-            self._fused.append(whole and type(layer.activation) is nn.SiLU and len(kept) > 0 and same_bits())
 
     def forward(self, i: int, layer: Layer, out: Tensor) -> None:
         """What follows the dense layer: `out` of its sums, or in place where it has no activation."""
         drops = layer.drops
-        if drops and self._fused[i]:
-            least, scale = _share(layer.dropout)
-            with moved(layer.dropout.generator) as known:
-                silu_drop(_flat(self.sums[i]), known, least, scale, self._kept[i], _flat(out))
-            return
         if layer.activation is not None:
             FORWARD[type(layer.activation)](layer.activation, self.sums[i], out)
         if drops and self._kept[i] is None:
@@ -113,10 +104,6 @@ class Room:
     def backward(self, i: int, layer: Layer, gradient: Tensor) -> None:
         """From the gradient of what `forward` gave to that of the sums, in place."""
         drops = layer.drops
-        if drops and self._fused[i]:
-            _, scale = _share(layer.dropout)
-            silu_drop_backward(_flat(self.sums[i]), scale, self._kept[i], _flat(gradient))
-            return
         if drops and self._kept[i] is None:
             gradient.mul_(self._noise[i])
         elif drops:

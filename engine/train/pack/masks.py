@@ -1,4 +1,4 @@
-"""Dropout, compiled: the bits of torch's own generator, and the product with what they keep, behind SiLU in one pass.
+"""Dropout, compiled: the bits of torch's own generator, and the product with what they keep, in one pass.
 
 A stream of torch.Generator on a CPU is MT19937 (Matsumoto & Nishimura 1998). Its recurrence and its tempering are
 vectorised here over a block of 624 words, the state is torch's and goes back to it: what is drawn afterwards, here or
@@ -15,8 +15,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numba import njit
-
-from engine.train.pack.pointwise import silu, silu_backward
 
 LEFT, NEXT, WORDS = 8, 16, 24  # bytes of a generator's state at which these lie: the words are 8 bytes each
 N, M = 624, 397
@@ -106,17 +104,6 @@ def drop(values, known, least, scale, kept):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def silu_drop(x, known, least, scale, kept, out):
-    """`drop` of SiLU of x (n,), into `out` (n,)."""
-    bits = np.empty(SEGMENT // 4, dtype=np.int64)
-    for start in range(0, x.size, SEGMENT):
-        given, some = x[start : start + SEGMENT], out[start : start + SEGMENT]
-        for i in range(given.size):
-            some[i] = silu(given[i])
-        _drop(some, known, bits[: -(-some.size // 4)], least, scale, kept[start : start + SEGMENT])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _drop(values, known, bits, least, scale, kept):
     """Loops of few kinds of numbers each, which share vector instructions."""
     _draw(known, bits)
@@ -132,13 +119,3 @@ def drop_again(values, scale, kept):
     """values (n,) float32 times scale where they were kept, times 0 elsewhere."""
     for i in range(values.size):
         values[i] = values[i] * (scale if kept[i] else F(0))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def silu_drop_backward(x, scale, kept, gradient):
-    """From the gradient (n,) of what `silu_drop` gave to that of x (n,), in place."""
-    for start in range(0, x.size, SEGMENT):
-        given, some = x[start : start + SEGMENT], gradient[start : start + SEGMENT]
-        drop_again(some, scale, kept[start : start + SEGMENT])
-        for i in range(given.size):
-            some[i] = silu_backward(given[i], some[i])
