@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,6 +193,27 @@ def test_a_handful_of_clusters_is_too_few() -> None:
             assert found.low < found.value < found.high
         else:
             assert undecidable(found) == f"too few clusters ({clusters} of {MIN_CLUSTERS})"
+
+
+@pytest.mark.parametrize("pasts", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_equal_models_are_rarely_told_apart_by_few_clusters(
+    pasts: int, record_property: Callable[[str, object], None]
+) -> None:
+    """At 2.5 % a side; percentiles as they are would tell 5 % apart, and 6.5 % of five clusters."""
+    wrong = looks = 0
+    for clusters in (6, 10):
+        rng = np.random.default_rng(clusters)
+        cluster = np.repeat(np.arange(clusters), 6)
+        for seed in range(pasts):
+            first, second = (50 + rng.normal(size=clusters)[cluster] + rng.normal(size=len(cluster)) for _ in range(2))
+            rows = Rows(
+                task=Task.REGRESSION, target=np.zeros(len(cluster)), ids=rng.permutation(len(cluster)), cluster=cluster
+            )
+            found = difference("mean_absolute_error", rows, first, second, Conf(n_resamples=500, seed=seed))
+            wrong += int(found.low > 0) + int(found.high < 0)
+            looks += 2
+    record_property("equal models told apart by 6 and 10 clusters", f"{wrong / looks:.3f} of {looks} (level 0.025)")
+    assert wrong / looks <= 0.035
 
 
 def test_a_class_without_rows_makes_undecidable_only_what_it_concerns() -> None:
