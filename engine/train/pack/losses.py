@@ -1,6 +1,6 @@
 """The built-in losses and their slopes by hand: what autograd does for them, operation by operation.
 
-Each is `Model.loss` of what the body of an EmbeddingModel gives, in its task's units, and the gradient of that; the
+Each is `Network.loss` of what the body of an EmbeddingModel gives, in its task's units, and the gradient of that; the
 operations are those of torch's own formulas in their order, so that no bit differs (byhand.py proves it on a copy).
 """
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.records import FeatureSpec, Task
-from engine.train.model import EmbeddingModel, Model
+from engine.train.model import EmbeddingModel, Network
 
 aten = torch.ops.aten
 MEAN, NO_CLASS = 1, -100  # torch's names of the reduction, and of the class that does not count
-BUILT_IN = {"training_step": Model, "loss": Model, "forward": EmbeddingModel, "in_units": EmbeddingModel}
+BUILT_IN = {"training_step": Network, "loss": Network, "forward": EmbeddingModel, "in_units": EmbeddingModel}
 
 
 def built_in(model: Any) -> bool:
