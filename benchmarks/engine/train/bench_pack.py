@@ -43,10 +43,10 @@ SMALL = {16: 4.0, 64: 2.5}  # width -> CPU seconds one by one, in CPU seconds of
 # CPU seconds of a step of 3 x 128 at 1,024 rows in a trial alone, in those of one that takes its turn by hand
 STEP = 1.6
 FLOORS = {  # seconds of the first, in seconds of the second, from command to end: 64 trials of 3 x 128
-    ("no packs", "packs, ray"): 1.4,
-    ("script", "packs, ray"): 8.0,
-    ("no packs", "packs, local"): 1.7,
-    ("script", "packs, local"): 9.0,
+    ("no packs", "packs, ray"): 1.25,
+    ("script", "packs, ray"): 10.0,
+    ("no packs", "packs, local"): 1.5,
+    ("script", "packs, local"): 12.0,
 }
 TRIALS, PART = 64, 8
 COLUMNS = 20
