@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 from typing import Protocol
 
@@ -39,6 +40,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @cached_property
+    def units(self) -> int:
+        """Independent ones: clusters, or rows where they do not come in clusters. Counted once, for it sorts."""
+        return len(self) if self.cluster is None else len(np.unique(self.cluster))
 
     def take(self, mask: np.ndarray) -> Rows:
         """The rows where `mask` (N,) is True, or at these places."""
@@ -179,7 +185,7 @@ def _expanded(level: float, rows: Rows) -> float:
     """
     if rows.cluster is None:
         return level
-    groups = len(np.unique(rows.cluster))
+    groups = rows.units
     far = student.ppf(0.5 + level / 2.0, groups - 1) * math.sqrt(groups / (groups - 1))
     return min(2.0 * NORMAL.cdf(far) - 1.0, 1.0 - 1e-9)
 
@@ -218,9 +224,8 @@ def _undecidable(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray 
         return "the labels are all the same"
     if not all(np.isfinite(p).all() for p in (first, second) if p is not None):
         return "a prediction is not finite"
-    clusters = MIN_CLUSTERS if rows.cluster is None else len(np.unique(rows.cluster))
-    if clusters < MIN_CLUSTERS:
-        return f"too few clusters ({clusters} of {MIN_CLUSTERS})"
+    if rows.cluster is not None and rows.units < MIN_CLUSTERS:
+        return f"too few clusters ({rows.units} of {MIN_CLUSTERS})"
     return absent(metric, rows.task, rows.target, first)
 
 
@@ -235,7 +240,7 @@ def _lowest_unseen(metric: str, rows: Rows, level: float) -> float:
     counts = np.unique(rows.target, return_counts=True)[1]
     units = len(rows) if metric == "accuracy_score" else int(counts.min())
     if rows.cluster is not None:
-        units = min(units, len(np.unique(rows.cluster)))
+        units = min(units, rows.units)
     return float(((1.0 - level) / 2.0) ** (1.0 / units))
 
 

@@ -20,7 +20,7 @@ from engine.intervals import estimate
 from engine.monitor.basis import thinned
 from engine.monitor.calibrator import Calibrator, calibrate
 from engine.monitor.expected import expected
-from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled, units
+from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled
 from engine.records import Estimate, Task
 
 REPLICATES = 1000
@@ -115,7 +115,7 @@ class Classified:
             at = order if isinstance(at, slice) else at[order]
         prediction, features, centre = live.prediction[at], live.features.take(at), probability[at]
         shrink = math.sqrt(len(prediction) / live.n_rows)  # the luck of all rows is less than that of these
-        degrees = units(reference) - 1
+        degrees = reference.units - 1
         wider, middle = self._wider(metrics, live), expected(metrics, task, centre, prediction)
         parts: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
         for start in range(0, replicates, CHUNK):

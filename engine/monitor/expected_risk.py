@@ -29,7 +29,7 @@ from engine import student
 from engine.monitor.basis import thinned
 from engine.monitor.classified import DRAWN, Classified
 from engine.monitor.labelfree import Estimator
-from engine.monitor.labelled import Labelled, Live, units
+from engine.monitor.labelled import Labelled, Live
 from engine.monitor.losses import LossModel
 from engine.monitor.risk import EVERY, by_unit, expected_losses, losses, numbers, resumed
 from engine.observed import ExpectedRisk, Risk, RiskOutcome
@@ -103,7 +103,7 @@ class Expectation:
         if not (np.isfinite(came).all() and len(came) > 1):
             return f"the losses on {newest.window} cannot be compared with what was expected"
         luck = float((came - said).std(ddof=1)) / math.sqrt(len(came))
-        degrees = min(len(came), units(self.estimator.reference.rows)) - 1
+        degrees = min(len(came), self.estimator.reference.rows.units) - 1
         if abs(float(came.mean() - said.mean())) <= student.within(DOUBT, max(1, degrees)) * math.hypot(luck, error):
             return ""
         return f"{newest.window}: {kind} came to {came.mean():.4f} where {said.mean():.4f} was expected"
@@ -136,7 +136,7 @@ def follow(
     sequence = resumed(ConfidenceSequence(delta=found.delta / 4), found.bounds)
     mean, entry = float(values.mean()), len(found.windows) + 1
     level = 1.0 - found.delta / 2 / (entry * (entry + 1))  # both sides of it
-    wrong = error * student.within(level, max(1, units(expectation.estimator.reference.rows) - 1))
+    wrong = error * student.within(level, max(1, expectation.estimator.reference.rows.units - 1))
     bets.update(values * max(0.0, 1.0 - wrong / mean) if mean > 0 else values)
     sequence.update(values)
     so_far, low, high = (float(number[0]) for number in sequence.bounds)

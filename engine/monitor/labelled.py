@@ -45,11 +45,6 @@ class Live:
     cluster: np.ndarray | None = None  # (n_rows,) int64 codes of all rows
 
 
-def units(rows: Rows) -> int:
-    """Independent ones: clusters, or rows where they do not come in clusters."""
-    return len(rows) if rows.cluster is None else len(np.unique(rows.cluster))
-
-
 def crowd(cluster: np.ndarray) -> float:
     """Rows in the cluster of a row, on average: sum of squared sizes over their sum."""
     sizes = np.unique(cluster, return_counts=True)[1].astype(np.float64)

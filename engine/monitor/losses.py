@@ -20,7 +20,7 @@ import numpy as np
 from engine.intervals import Rows
 from engine.monitor.basis import KINDS, Basis, Features, folds
 from engine.monitor.expected import LOSSES
-from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled, summed, units
+from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled, summed
 from engine.records import Estimate
 
 FOLDS = 5
@@ -137,7 +137,7 @@ class Losses:
             by_model + float((summed(left - left.mean(), newest.rows.cluster) ** 2).sum()) / len(left) ** 2
         )
         middle = abs(float(values.mean()) - said) / model.mean
-        half = self._far(min(units(newest.rows), units(self.reference.rows))) * error / model.mean
+        half = self._far(min(newest.rows.units, self.reference.rows.units)) * error / model.mean
         return Estimate(
             name=CHECK,
             value=middle,
@@ -161,7 +161,7 @@ class Losses:
                 wider = 1.0
                 if self.reference.rows.cluster is not None and live.cluster is not None:
                     wider = inflation(model.ratio, self.reference.rows.cluster, live.cluster)
-                half = self._far(units(self.reference.rows)) * math.sqrt(by_model + wider * of_row / live.n_rows)
+                half = self._far(self.reference.rows.units) * math.sqrt(by_model + wider * of_row / live.n_rows)
                 known[loss] = value, half
             found.append(self._estimate(metric, *known[loss], live.n_rows))
         return found
