@@ -26,6 +26,7 @@ LATER = {
         "hysteresis",
         "learned",
         "recalibrate",
+        "incurable",
         "drift_share",
         "points",
         "cusum_slack",
@@ -114,10 +115,9 @@ def _told(value: Any) -> dict[str, Any]:
     for field in dataclasses.fields(value):
         if field.name in LATER[type(value)] and getattr(value, field.name) == field.default:
             del plain[field.name]
-    if plain.get("incurable") == 0 or plain.get("planned") is False:  # as releases without these fields decided
-        plain.pop("incurable", None)
-    if plain.get("planned") is False:
+    if plain.get("planned") is False:  # as releases without this field decided; its default is another
         del plain["planned"]
+        plain.pop("incurable", None)  # only plans ask for it
     for seen in (*plain.get("track", ()), *plain.get("past", ())):
         if not seen["age"]:
             del seen["age"]
