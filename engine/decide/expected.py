@@ -48,26 +48,6 @@ def expected(evidence: Evidence, conf: DecideConf) -> Expected:
     return Expected(points=points, waiting=loss, chance=chance, gain=costs.product(chance, loss))
 
 
-def points_to_win(evidence: Evidence, conf: DecideConf) -> Money:
-    """`Expected.points`."""
-    return expected(evidence, conf).points
-
-
-def waiting(evidence: Evidence, conf: DecideConf) -> Money:
-    """`Expected.waiting`."""
-    return expected(evidence, conf).waiting
-
-
-def chance_to_pass(evidence: Evidence, conf: DecideConf) -> Money:
-    """`Expected.chance`."""
-    return expected(evidence, conf).chance
-
-
-def gain(evidence: Evidence, conf: DecideConf) -> Money:
-    """`Expected.gain`."""
-    return expected(evidence, conf).gain
-
-
 def _at_least_nothing(money: Money) -> Money:
     """A gain is no loss: its mean is never below 0; NaN stays."""
     return money if math.isnan(money.mean) else Money(mean=max(0.0, money.mean), std=money.std)

@@ -23,7 +23,7 @@ from engine.decide.costs import (
     product,
     standard_error,
 )
-from engine.decide.expected import gain, waiting
+from engine.decide.expected import expected
 from engine.errors import ConfigError
 from engine.records import Money
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
@@ -113,16 +113,18 @@ def test_what_a_retrain_wins_is_the_larger_of_lost_and_stale() -> None:
 def test_undecidable_evidence_is_worth_an_undecidable_amount(unknown: dict[str, Any], age: int) -> None:
     points = points_to_win(evidence(age=age, **unknown), CONF)
     assert not (math.isfinite(points.mean) and math.isfinite(points.std))
-    assert math.isnan(probability_of_paying(gain(evidence(age=age, **unknown), CONF), Money(mean=1.0, std=1.0)))
+    assert math.isnan(
+        probability_of_paying(expected(evidence(age=age, **unknown), CONF).gain, Money(mean=1.0, std=1.0))
+    )
 
 
 def test_waiting_is_points_times_value_times_horizon_and_never_a_gain() -> None:
     conf = DecideConf(point_value=70, horizon=5, planned=False)
-    assert waiting(evidence(age=4), conf) == Money(mean=4 * 70 * 5, std=4 * 70 * 5)
+    assert expected(evidence(age=4), conf).waiting == Money(mean=4 * 70 * 5, std=4 * 70 * 5)
     fresh = evidence(age=0, realised=estimate(0.82))
-    assert waiting(fresh, conf) == Money(mean=0, std=0)
+    assert expected(fresh, conf).waiting == Money(mean=0, std=0)
     worse = (attempt(gain=estimate(-0.05), age=1),)  # newer models are worse here: age is no loss either
-    found = waiting(evidence(age=2, realised=estimate(0.82), attempts=worse), conf)
+    found = expected(evidence(age=2, realised=estimate(0.82), attempts=worse), conf).waiting
     assert found.mean == 0
     assert found.std > 0
 

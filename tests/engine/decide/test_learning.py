@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.decide import Attempt, DecideConf, decide
-from engine.decide.expected import chance_to_pass, gain, points_to_win, waiting
+from engine.decide.expected import expected
 from engine.decide.learning import CRITICAL, believed, passing, predicted
 from engine.records import Action
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
@@ -68,9 +68,9 @@ def test_what_an_attempt_brings_is_that_of_a_simulated_gate() -> None:
     assert found.chance.mean == pytest.approx((brings != 0).mean(), abs=0.002)
     assert found.points.mean == pytest.approx(brings.mean(), abs=0.005)
     assert found.points.std == pytest.approx(brings.std(), rel=0.005)
-    assert gain(seen, CONF).mean == pytest.approx(found.points.mean * 300)
-    assert chance_to_pass(seen, CONF) == found.chance
-    assert waiting(seen, CONF).mean == pytest.approx(points_to_win(seen, CONF).mean * 300)
+    assert expected(seen, CONF).gain.mean == pytest.approx(found.points.mean * 300)
+    assert expected(seen, CONF).chance == found.chance
+    assert expected(seen, CONF).waiting.mean == pytest.approx(expected(seen, CONF).points.mean * 300)
 
 
 def test_it_learns_that_losses_of_hard_windows_are_not_brought_back() -> None:

@@ -13,7 +13,7 @@ from engine.backtest.streams import Stream, StreamConf
 from engine.backtest.tuning import grid
 from engine.decide import DecideConf, decide, plan
 from engine.decide.changes import Belief, Story
-from engine.decide.expected import gain, waiting
+from engine.decide.expected import expected
 from engine.records import Action, Money
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence, tracked
 
@@ -90,14 +90,14 @@ def test_other_gates_that_stop_better_challengers_lower_the_chance() -> None:
 def test_what_rests_on_an_undecidable_number_is_undecidable(unknown: dict[str, object]) -> None:
     won = attempt(3, gain=estimate(0.01), age=1)
     seen = evidence(attempts=(won, won), **unknown)
-    for found in (waiting(seen, CONF), gain(seen, CONF)):
+    for found in (expected(seen, CONF).waiting, expected(seen, CONF).gain):
         assert math.isnan(found.mean)
     assert plan.outlook(seen, CONF) == plan.NOTHING_KNOWN
 
 
 def test_waiting_is_never_a_gain() -> None:
     worse = attempt(7, gain=estimate(-0.05), age=2, passed=False)
-    found = waiting(tracked(0.80, 0.81, 0.82, 0.82, age=3, attempts=(worse, worse)), CONF)
+    found = expected(tracked(0.80, 0.81, 0.82, 0.82, age=3, attempts=(worse, worse)), CONF).waiting
     assert found.mean >= 0
     assert found == Money(mean=found.mean, std=found.std)
 
@@ -131,7 +131,7 @@ def test_the_first_attempts_are_made_as_the_config_believes() -> None:
     for attempts, plans in (((), False), ((won, blind), False), ((won, won), True)):
         told = replace(seen, attempts=attempts)
         assert plan.plans(told, CONF) is plans
-        assert (waiting(told, CONF) == waiting(told, old)) is not plans
+        assert (expected(told, CONF).waiting == expected(told, old).waiting) is not plans
         assert not plan.plans(told, old)
 
 

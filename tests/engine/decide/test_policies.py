@@ -20,7 +20,7 @@ import engine.decide
 from engine.decide import POLICIES, DecideConf, decide
 from engine.decide.conf import POLICY_NAMES
 from engine.decide.costs import acting, probability_of_paying
-from engine.decide.expected import gain, waiting
+from engine.decide.expected import expected
 from engine.records import Action, Decision, from_plain, to_plain
 from tests.engine.decide.evidence import attempt, before, estimate, evidence, tracked
 from tests.engine.decide.test_costs import UNKNOWNS
@@ -157,8 +157,8 @@ def test_money_of_a_decision_is_that_of_the_attempt_it_would_make() -> None:
         cost = acting(seen, DecideConf(), retune=retune)
         assert decision.acting == cost
         assert decision.acting.mean == pytest.approx(500 if retune else 302)
-        assert decision.waiting == waiting(seen, DecideConf())
-        assert decision.probability == probability_of_paying(gain(seen, DecideConf()), cost)
+        assert decision.waiting == expected(seen, DecideConf()).waiting
+        assert decision.probability == probability_of_paying(expected(seen, DecideConf()).gain, cost)
         assert decision.currency == "EUR"
 
 
@@ -188,7 +188,7 @@ def test_earlier_releases_acted_when_theirs_reached_it(confidence: float) -> Non
 def test_at_half_confidence_it_weighs_expected_gain_against_expected_cost() -> None:
     for lost in range(21):
         seen = evidence(realised=estimate(0.80 - lost / 100))
-        pays = gain(seen, DecideConf()).mean >= acting(seen, DecideConf(), retune=False).mean
+        pays = expected(seen, DecideConf()).gain.mean >= acting(seen, DecideConf(), retune=False).mean
         assert (decide(seen, DecideConf()).action is not Action.KEEP) is pays
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine.decide import DecideConf, decide
 from engine.decide.costs import acting
-from engine.decide.expected import gain, waiting
+from engine.decide.expected import expected
 from engine.records import Action, Decision, from_plain, to_plain
 from tests.engine.decide.evidence import UNKNOWN, attempt, estimate, evidence
 
@@ -20,10 +20,10 @@ CONF = DecideConf(planned=False)  # as earlier releases decided
 def test_every_option_has_its_cost_and_its_gain() -> None:
     kept, retrain, retune = decide(BAD, CONF).options
     assert (kept.action, retrain.action, retune.action) == (Action.KEEP, Action.RETRAIN, Action.RETUNE)
-    assert (kept.cost, kept.gain.mean) == (waiting(BAD, CONF), 0)
+    assert (kept.cost, kept.gain.mean) == (expected(BAD, CONF).waiting, 0)
     assert math.isnan(kept.probability)
     assert (retrain.cost.mean, retune.cost.mean) == (pytest.approx(302), pytest.approx(500))
-    assert retrain.gain == retune.gain == gain(BAD, CONF)
+    assert retrain.gain == retune.gain == expected(BAD, CONF).gain
     assert retrain.probability > retune.probability > 0.5
 
 
