@@ -28,6 +28,7 @@ from torch import Tensor
 from engine.errors import ConfigError
 from engine.records import Dataset
 from engine.train.conf import TrainConf
+from engine.train.inference import autocast, precision
 from engine.train.loader import TensorLoader, as_tensors
 from engine.train.members import OVER, Members, Part, Share, Team, gathered, gloo, hear, nccl
 
@@ -63,14 +64,6 @@ def led(share: Share, train: Dataset, validation: Dataset, members: Members) -> 
         finally:
             if team.resting:
                 team.say(OVER)
-
-
-def autocast(conf: TrainConf, device: torch.device) -> Any:
-    """What Lightning's mixed precision is around a step."""
-    from engine.train.inference import precision
-
-    mixed = precision(conf, "gpu" if device.type == "cuda" else "cpu") == "bf16-mixed"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
 
 
 class _Crew(Callback):
@@ -128,6 +121,7 @@ def assist(share: Share, store: Any, train: Dataset, validation: Dataset) -> Non
     rows = as_tensors(train, device)
     loader = TensorLoader(rows, conf.batch_size, conf.seed, part=share.rank, parts=conf.workers)
     group = _join(share, store)
+    mixed = precision(conf, "gpu" if device.type == "cuda" else "cpu")
     for word in hear(store):
         if word == OVER:
             return
@@ -138,7 +132,7 @@ def assist(share: Share, store: Any, train: Dataset, validation: Dataset) -> Non
             model.zero_grad()
             loss = torch.zeros((), device=device)
             if len(batch[0]):
-                with autocast(conf, device):
+                with autocast(mixed, device):
                     loss = _loss(model.training_step(batch, index))
                 loss.backward()  # type: ignore[no-untyped-call]
             group.reduce(_weighted(model, loss.detach(), len(batch[0])), 0).wait()

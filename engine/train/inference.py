@@ -84,3 +84,8 @@ def precision(conf: TrainConf, device: str) -> Any:
     if wanted == "auto":
         wanted = "bf16" if device == "gpu" and torch.cuda.is_bf16_supported() else "32"
     return {"bf16": "bf16-mixed", "32": "32-true"}[wanted]
+
+
+def autocast(name: str, device: torch.device) -> Any:
+    """What Lightning's mixed precision is around a training step; parameters and optimizer state are float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=name == "bf16-mixed")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.records import Dataset, DeviceUse
 from engine.train.conf import TrainConf
-from engine.train.inference import accelerator, precision
+from engine.train.inference import accelerator, autocast, precision
 from engine.train.loader import as_tensors
 
 TORCH = {"cpu": "cpu", "gpu": "cuda"}
@@ -40,8 +40,8 @@ class Device:
         return self.kind == "cpu" and self.precision == "32-true"
 
     def autocast(self) -> Any:
-        """What Lightning's mixed precision is around a training step; parameters and optimizer state are float32."""
-        return torch.autocast(self.torch.type, dtype=torch.bfloat16, enabled=self.precision == "bf16-mixed")
+        """Around a training step."""
+        return autocast(self.precision, self.torch)
 
     def drawn(self) -> list[Tensor]:
         """The states of torch's own generators, here and there."""
