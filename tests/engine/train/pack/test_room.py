@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import subprocess
@@ -15,7 +16,7 @@ import torch
 
 from engine.records import Trial, TrialState
 from engine.train.conf import TrainConf
-from engine.train.pack import device, gauge, room, together
+from engine.train.pack import device, gauge, mapped, room, together
 from engine.train.pack.device import Device
 from engine.train.pack.gauge import HostGauge, Storages
 from engine.train.pack.room import KEPT, Here
@@ -80,6 +81,23 @@ def test_the_size_that_memory_gave_is_the_same_in_every_run(watched: Any, tmp_pa
     assert outcome(first) == outcome(second)
     assert [trial.notes for trial in first] == [trial.notes for trial in second]
     assert sizes(first) == sizes(second)
+
+
+def test_garbage_of_earlier_packs_is_not_taken_off() -> None:
+    """Mapped memory in a circle, which Python finds in the middle of a measurement."""
+    gc.disable()  # not before it
+    try:
+        circle: list[Any] = [mapped.zeros(2_000_000)]
+        circle[0].add_(1.0)
+        circle.append(circle)
+        del circle
+        with HostGauge().watched() as taken:
+            kept = mapped.zeros(100_000)
+            kept.add_(1.0)
+            gc.collect()
+    finally:
+        gc.enable()
+    assert taken.end == taken.most == pytest.approx(4 * len(kept), abs=2 * 4096)
 
 
 def test_where_one_trial_fits_alone_they_train_one_after_the_other(watched: Any, tmp_path: Path) -> None:
