@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from engine.errors import one_line
 from engine.train.pack import counted, graph
 from engine.train.pack.adam import can
 from engine.train.pack.capturable import CapturableAdam
@@ -230,9 +229,7 @@ class GpuVectors:
                 trial.note(f"not vectorised: {self._turns[shape]}")
         return self._vectors.get(tuple(group))
 
-    def broke_off(self, vector: GpuVector, error: Exception) -> str:
-        """An epoch of these trials has raised: they take turns from there on; why, for their records."""
-        why = one_line(f"it failed together ({type(error).__name__}: {error})", 160)
+    def broke_off(self, vector: GpuVector, why: str) -> None:
+        """An epoch of these trials has raised: they take turns from there on."""
         self._turns[shape_of(vector.trials[0])] = why
         self._vectors.pop(tuple(vector.trials)).apart()
-        return why

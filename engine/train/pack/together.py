@@ -8,6 +8,7 @@ again does the same arithmetic.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
@@ -62,15 +63,11 @@ class Together:
         """
         faults = dict[str, Exception]()
         jobs: list[tuple[list[PackedTrial], Future[None]]] = []
-        for part in self._parts([trial for trial in trials if not trial.device.is_gpu]):
-            vector = self._vectors.get(tuple(part))
+        here = self._parts([trial for trial in trials if not trial.device.is_gpu])
+        there = self._gpu.parts([trial for trial in trials if trial.device.is_gpu])
+        for part, vector in itertools.chain(here, there):
             if vector is not None:
                 jobs.append((part, self._pool.submit(self._vectorised, vector, faults)))
-            else:
-                jobs += [([trial], self._pool.submit(self._turn, trial, faults)) for trial in part]
-        for part, vector in self._gpu.parts([trial for trial in trials if trial.device.is_gpu]):
-            if vector is not None:
-                jobs.append((part, self._pool.submit(self._launched, vector, faults)))
             else:
                 jobs += [([trial], self._pool.submit(self._turn, trial, faults)) for trial in part]
         over = False
@@ -91,8 +88,10 @@ class Together:
         """End the threads."""
         self._pool.shutdown()
 
-    def _parts(self, trials: Sequence[PackedTrial]) -> list[list[PackedTrial]]:
-        """The trials by shape, cut where there is enough for several threads; vectorised where that is possible."""
+    def _parts(self, trials: Sequence[PackedTrial]) -> list[tuple[list[PackedTrial], Vector | None]]:
+        """The trials by shape, cut where there is enough for several threads, and what trains each part together; None
+        where its trials take turns.
+        """
         groups: dict[Any, list[PackedTrial]] = defaultdict(list)
         for trial in trials:
             groups[shape_of(trial)].append(trial)
@@ -111,7 +110,7 @@ class Together:
         self._vectors = vectors
         self._unstack(groups)
         mapped.trim()
-        return parts
+        return [(part, vectors.get(tuple(part))) for part in parts]
 
     def joins(self, trials: Sequence[PackedTrial]) -> None:
         """They will train, between two epochs: what they hold moves to the others' where they may be vectorised."""
@@ -158,42 +157,31 @@ class Together:
         return None
 
     def _vectorised(self, vector: Vector, faults: dict[str, Exception]) -> None:
+        """One epoch of trials that are vectorised: each has its part of the time, and is scored."""
         trials = vector.trials
         torch.set_num_threads(trials[0].conf.threads)
         began, used = perf_counter(), self._cpu()
         try:
-            for index, batches in enumerate(zip(*(trial.batches() for trial in trials), strict=True)):
-                if self.stop.is_set():
-                    return
-                for trial, loss in zip(trials, vector.step(index, batches), strict=True):
-                    trial.stepped(index, loss)
-        except Exception as error:
-            why = one_line(f"it failed together ({type(error).__name__}: {error})", 160)
-            self._turns[shape_of(trials[0])] = why
-            del self._vectors[tuple(trials)]
-            faults.update((trial.plan.id, Again(why)) for trial in trials)
-            return
-        self._shared(trials, began, used, faults)
-
-    def _launched(self, vector: GpuVector, faults: dict[str, Exception]) -> None:
-        """One epoch of trials that are vectorised on a GPU."""
-        trials, began, used = vector.trials, perf_counter(), self._cpu()
-        try:
             if not vector.train(self.stop):
                 return
         except Exception as error:
-            why = Again(self._gpu.broke_off(vector, error))
-            faults.update((trial.plan.id, why) for trial in trials)
+            why = one_line(f"it failed together ({type(error).__name__}: {error})", 160)
+            self._broke_off(vector, why)
+            faults.update((trial.plan.id, Again(why)) for trial in trials)
             return
-        self._shared(trials, began, used, faults)
-
-    def _shared(self, trials: Sequence[PackedTrial], began: float, used: float, faults: dict[str, Exception]) -> None:
-        """They have trained together since then: each has its part of the time, and is scored."""
         each, cpu = (perf_counter() - began) / len(trials), (self._cpu() - used) / len(trials)
         for trial in trials:
             trial.scorer.trained(each)
             trial.cpu_seconds += cpu
             self._scored(trial, faults)
+
+    def _broke_off(self, vector: Vector, why: str) -> None:
+        """An epoch of these trials has raised: they take turns from there on."""
+        if isinstance(vector, GpuVector):
+            self._gpu.broke_off(vector, why)
+        else:
+            self._turns[shape_of(vector.trials[0])] = why
+            del self._vectors[tuple(vector.trials)]
 
     def _turn(self, trial: PackedTrial, faults: dict[str, Exception]) -> None:
         """One trial takes its turn: one epoch, by hand where that is the same."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from threading import Event
 from typing import Any
 
 import torch
@@ -134,6 +135,15 @@ class Vector:
         return {f"template.{name}": torch.stack([each[name] for each in fixed]) for name in fixed[0]}
 
     # ---- a step ----------------------------------------------------------------------------------------------------
+
+    def train(self, stop: Event) -> bool:
+        """One epoch of all; False where `stop` was set meanwhile."""
+        for index, batches in enumerate(zip(*(trial.batches() for trial in self.trials), strict=True)):
+            if stop.is_set():
+                return False
+            for trial, loss in zip(self.trials, self.step(index, batches), strict=True):
+                trial.stepped(index, loss)
+        return True
 
     def step(self, index: int, batches: Sequence[Batch]) -> list[float]:
         """One step of every trial on its own batch; their losses. Where memory runs out in halves."""
