@@ -64,6 +64,7 @@ def test_the_collector_is_left_as_it_was() -> None:
         with resting_collector():
             pass
         assert not gc.isenabled()
+        assert gc.get_freeze_count() > 0  # what has come by then is never looked through again
     finally:
         gc.enable()
         gc.unfreeze()

@@ -38,3 +38,14 @@ def test_memory_is_taken_by_what_is_written_and_given_back_at_once() -> None:
     del part
     gc.collect()
     assert resident() - before < SIZE // 8
+
+
+def test_what_is_resident_is_what_was_written() -> None:
+    gc.collect()
+    before = mapped.resident()
+    found = mapped.zeros(SIZE // 4)
+    assert mapped.resident() == before
+    part = found[: SIZE // 8].fill_(1.0)  # half of it
+    assert SIZE // 4 < mapped.resident() - before < SIZE * 3 // 4
+    del found, part
+    assert mapped.resident() == before
