@@ -67,8 +67,6 @@ class Room:
 
     def full(self, trials: Sequence[PackedTrial]) -> bool:
         """Is there no room beside these for one more like the largest of them."""
-        if len(trials) >= self._most:
-            return True
         for where, free in self._free.items():
             here = [trial for trial in trials if trial.device == where]
             if not here:
