@@ -136,6 +136,8 @@ _tidegate() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}"
   if (( COMP_CWORD == 1 )); then
     COMPREPLY=($(compgen -W "{verbs}" -- "$word"))
+  elif [[ ${{COMP_WORDS[1]}} == help ]]; then
+    COMPREPLY=($(compgen -W "$(tidegate help --shell-completion "$word" 2>/dev/null)" -- "$word"))
   else
     local line="${{COMP_LINE:0:COMP_POINT}}" verb="${{COMP_WORDS[1]}}"
     COMPREPLY=($(COMP_LINE="tidegate ${{line#*" $verb"}}" tidegate "$verb" --shell-completion query=bash 2>/dev/null))
@@ -166,7 +168,7 @@ def run(argv: list[str]) -> int:
         print(f"tidegate {__version__}")
         return 0
     if argv[0] == "completion":
-        print(COMPLETION.format(verbs=" ".join(VERBS)))
+        print(COMPLETION.format(verbs=" ".join((*VERBS, "help"))))
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in (*VERBS, "help"):
@@ -190,8 +192,12 @@ def run(argv: list[str]) -> int:
 
 def _manual(asked: Sequence[str]) -> int:
     """`tidegate help WORD`: a verb with its keys, the keys of a group, or one key."""
-    from engine.config.keys import manual
+    from engine.config.keys import manual, subjects
 
+    if "--shell-completion" in asked:
+        deep = "." in asked[-1]  # `valid` has one completion, `validate.` has many
+        print(" ".join(name for name in dict.fromkeys((*VERBS, *subjects())) if ("." in name) == deep))
+        return 0
     for word in asked:
         if word in VERBS:
             print(f"tidegate {word} [key=value ...]: {VERBS[word]}\n")
