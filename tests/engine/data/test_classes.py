@@ -134,6 +134,7 @@ def test_codes_follow_the_order_and_a_strange_class_is_named() -> None:
     [
         ({"classes": ["stayed", "churned"]}, ("stayed", "churned")),
         ({"classes": ["churned", "stayed"], "positive": "churned"}, ("stayed", "churned")),
+        ({"classes": ["stayed", "churned"], "positive": "stayed"}, ("churned", "stayed")),
         ({"classes": [False, True]}, ("false", "true")),
         ({"classes": [10, 20, 30], "task": "multiclass"}, ("10", "20", "30")),
         ({"classes": 3, "task": "multiclass"}, ()),
