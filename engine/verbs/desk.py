@@ -68,7 +68,7 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     before, came = _reports(config)
     schema, ages = founding.declared(conf, data), list[float]()
     if schema is None and window.index >= founding.reference_windows(config.loop):
-        schema = _reference(config, source, labelled=False)
+        schema = _reference(config, source, labelled=window.labelled)
     if schema is not None and conf.history:
         blocked = {report.window for report in before or () if not report.usable}
         usable = [name for name in names[: window.index] if name not in blocked][-conf.history :]
