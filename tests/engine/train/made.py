@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -126,7 +127,8 @@ def outcome(trials: Iterable[Trial]) -> list[Any]:
 def killed_everywhere(program: str, work: Path, every: int, doubles: int) -> dict[str, Any]:
     """What a program says that kills a sweep at its write points: nothing was wrong."""
     command = [sys.executable, "-m", program, str(work), str(every), str(doubles)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # the program forks, and a fork has none of the threads of a pool
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3000, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["wrong"] == []

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 from engine.records import digest
+from engine.train import budget
 from engine.train.sweep import SweepJob
-from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed, warm
 from tests.engine.train.made import MODEL, make_job, make_plan
 from tests.engine.train.pack.packing import of, packed
 
@@ -54,13 +55,20 @@ def gap(found: str, expected: str) -> float:
 
 def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     """All cases, one after the other."""
-    work.mkdir(exist_ok=True)
+
+    def fresh() -> None:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+
+    budget.EVERY = 0.0  # so that the write points are the same in every run, however fast
+    fresh()
     operations, expected = undisturbed(lambda: command(work))
+    fresh()
+    warm(lambda: command(work))  # after the undisturbed run, which is a process that begins from nothing
     killed, worst, wrong = 0, 0.0, []
     cases = cases_of(operations, every, doubles)
     for case in cases:
-        shutil.rmtree(work)
-        work.mkdir()
+        fresh()
         for dead, status, text in deaths(case, lambda: command(work)):
             killed += dead
             if not dead and (status or gap(text, expected) > CLOSE):
