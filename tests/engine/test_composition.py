@@ -15,6 +15,7 @@ from engine import explain
 from engine.composition import Composition, options
 from engine.errors import ConfigError
 from engine.schema import Composer, compose_config, register
+from tests.composing import from_nothing
 from tests.engine.groups import make_composer, make_groups
 from tests.engine.world import write
 
@@ -34,6 +35,13 @@ def anew(composer: Composer, point: dict[str, Any]) -> Any:
     words = [f"{key}={value}" for key, value in point.items()]
     config = compose_config([*composer.overrides, *words], composer.searchpath, composer.name)
     return config.train, config.model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def composing() -> Iterator[None]:
+    """Hydra composes anew, each time: it is the truth here."""
+    with from_nothing():
+        yield
 
 
 GOOD: list[dict[str, Any]] = [
