@@ -20,7 +20,6 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
@@ -80,7 +79,7 @@ def _hydra_with(load_config: Callable[..., Any], compose: Callable[..., Any]) ->
 
 def _stamp(source: ConfigSource, config_path: str) -> tuple[int, ...]:
     """What tells a file from what it was before; nothing where configs do not change: in our package and in memory."""
-    if not isinstance(source, FileConfigSource):
+    if source.scheme() != "file":  # Hydra's plugins are loaded twice, so their classes are no sign
         return ()
     found = os.stat(Path(source.path) / source._normalize_file_name(config_path))
     return found.st_mtime_ns, found.st_size, found.st_ino

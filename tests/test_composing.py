@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import MissingConfigException
 from omegaconf import Container, DictConfig
 
 from engine.composition import Composition
@@ -18,7 +19,7 @@ from tests.engine.world import World, configure, write
 WORDS = [
     [],
     ["decide=never", "train.lr=0.25"],
-    ["model=resnet", "+gate.rules.more={kind: superiority, metric: roc_auc_score}"],
+    ["gate=guarded", "gate.rules.floor.threshold=0.6"],
     ["search.space={train.lr: 'interval(0, 1)'}", "~gate.shadow.holds"],
 ]
 
@@ -82,10 +83,10 @@ def test_a_file_that_changed_is_read_again(world: World) -> None:
     for rate in ("0.02", "0.03", "0.04"):
         write(path, text.replace("lr: 0.02}", f"lr: {rate}}}"))
         assert composed(world).train.lr == float(rate)
-    (world.folder / "conf" / "decide").mkdir()
-    assert composed(world, ["decide=never"]).decide.policy == "never"
-    write(world.folder / "conf" / "decide" / "never.yaml", "policy: calendar\n")  # hides ours from now on
-    assert composed(world, ["decide=never"]).decide.policy == "calendar"
+    with pytest.raises(MissingConfigException):
+        composed(world, ["decide=mine"])
+    write(world.folder / "conf" / "decide" / "mine.yaml", "policy: calendar\n")
+    assert composed(world, ["decide=mine"]).decide.policy == "calendar"
 
 
 def test_an_error_is_an_error_each_time(world: World) -> None:
