@@ -1,7 +1,7 @@
 """Kill -9 a sweep of packed trials at every write point, run the same command again, compare. A program of its own,
 because it forks.
 
-    python -m tests.engine.train.pack.crash <work> <every n-th case> <double kills>
+    python -m tests.engine.train.pack.crash <work> <every n-th case> <double kills> <part> <of parts>
 
 Two trials are vectorised, two take turns, one fails. Prints one JSON object: points, cases, killed, the largest
 relative difference of a loss to the undisturbed run, and what went wrong.
@@ -53,8 +53,8 @@ def gap(found: str, expected: str) -> float:
     return max(abs(one / two - 1) for one, two in zip(losses, others, strict=True))
 
 
-def main(work: Path, every: int, doubles: int) -> dict[str, object]:
-    """All cases, one after the other."""
+def main(work: Path, every: int, doubles: int, part: int, parts: int) -> dict[str, object]:
+    """All cases of a part, one after the other: parts may run apart, and together they are all."""
 
     def fresh() -> None:
         shutil.rmtree(work, ignore_errors=True)
@@ -66,7 +66,7 @@ def main(work: Path, every: int, doubles: int) -> dict[str, object]:
     fresh()
     warm(lambda: command(work))  # after the undisturbed run, which is a process that begins from nothing
     killed, worst, wrong = 0, 0.0, []
-    cases = cases_of(operations, every, doubles)
+    cases = cases_of(operations, every, doubles)[part::parts]
     for case in cases:
         fresh()
         for dead, status, text in deaths(case, lambda: command(work)):
@@ -82,5 +82,4 @@ def main(work: Path, every: int, doubles: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    folder, step, pairs = sys.argv[1:]
-    print(json.dumps(main(Path(folder), int(step), int(pairs))))
+    print(json.dumps(main(Path(sys.argv[1]), *map(int, sys.argv[2:]))))
