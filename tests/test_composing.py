@@ -11,8 +11,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import MissingConfigException
 from omegaconf import Container, DictConfig
 
-from engine.composition import Composition
-from engine.schema import register
+from engine.config.composition import Composition
+from engine.config.schema import register
 from tests.composing import composed_once, from_nothing
 from tests.engine.world import World, configure, write
 
