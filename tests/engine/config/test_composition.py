@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.schema import Composer, compose_config, register
 from omegaconf import OmegaConf
 
 from engine.config import explain
