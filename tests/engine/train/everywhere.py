@@ -19,9 +19,7 @@ def kills(every: int, doubles: int, all_doubles: int) -> Any:
     """For a test that kills a sweep at its write points: some of them; all of them, in parts (slow)."""
     cases = [pytest.param(every, doubles, 0, 1, id="some")]
     for part in range(PARTS):
-        cases.append(
-            pytest.param(1, all_doubles, part, PARTS, id=f"all, {part + 1} of {PARTS}", marks=pytest.mark.slow)
-        )
+        cases.append(pytest.param(1, all_doubles, part, PARTS, id=f"{part + 1}-of-{PARTS}", marks=pytest.mark.slow))
     return pytest.mark.parametrize(("every", "doubles", "part", "parts"), cases)
 
 
