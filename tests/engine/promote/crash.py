@@ -179,6 +179,7 @@ def main(folder: Path, url: str, every: int, doubles: int) -> dict[str, object]:
         return folder / str(number), listed[number] if listed else url.format(number)
 
     operations, expected = undisturbed(functools.partial(command, *fresh()))
+    warm(functools.partial(command, *fresh()))  # after the undisturbed run, which is a process that begins from nothing
     cases = cases_of(operations, every, doubles)
     killed, wrong = 0, []
     for case in cases:
