@@ -1,7 +1,7 @@
 """An interval as wide as the law of its rows' contributions and exact counts ask for, or none.
 
-What resampling gave is widened where it is too narrow, and never narrowed: by engine/scoring/studentized.py for every metric
-but the calibration error, by engine/scoring/exact.py for shares of counted rows. Rows and models as in engine/scoring/intervals.py.
+What resampling gave is widened where it is too narrow, and never narrowed: by studentized.py for every metric but the
+calibration error, by exact.py for shares of counted rows. Rows and models as in intervals.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from engine.records import Estimate, Task
+from engine.scoring.agreement import BY_LABEL
 from engine.scoring.exact import COUNTED, exact_ends
 from engine.scoring.scores import SHARES, as_scored, as_truth
 from engine.scoring.studentized import heavy, logit_ends, skewed_ends, student_ends
 from kernels.resample import Moments, moments, precision_bias
 
 RANKINGS = frozenset({"roc_auc_score", "average_precision_score"})
+PAIRED = frozenset({"accuracy_score", *BY_LABEL})
+"""Counts of independent rows of which the difference of two models has bounds of its own: see agreement.py."""
 
 
 def firm(
@@ -40,7 +43,7 @@ def firm(
         return found
     fixed = target if found.name == "roc_auc_score" and task is Task.BINARY and cluster is None else None
     known = moments(own[-1] - own[0] if len(own) > 1 else own[0], cluster=cluster, strata=fixed)
-    if _made_by_few(found.name, task, known, len(models)):
+    if _made_by_few(found.name, task, cluster, known, len(models)):
         why = f"too few rows or clusters ({known.units}): {known.effective:.1f} of them make the number"
         return replace(found, low=math.nan, high=math.nan, reason=why)
     ends = [(found.low, found.high), *_by_contributions(found, known, task, target, models)]
@@ -52,9 +55,10 @@ def firm(
     return replace(found, low=low, high=high)
 
 
-def _made_by_few(metric: str, task: Task, known: Moments, models: int) -> bool:
-    """Errors of a regression have tails. Counts of one model have exact bounds, and rankings bounds of their own."""
-    if metric in RANKINGS or (metric in COUNTED and models == 1):
+def _made_by_few(metric: str, task: Task, cluster: np.ndarray | None, known: Moments, models: int) -> bool:
+    """Errors of a regression have tails. Counts of independent rows have exact bounds, and rankings their own."""
+    counted = COUNTED if models == 1 else PAIRED
+    if metric in RANKINGS or (metric in counted and cluster is None):
         return False
     return heavy(known, tails=task is Task.REGRESSION)
 
