@@ -31,6 +31,10 @@ ENOUGH = 30
 """Units from which a tail is looked at."""
 
 
+SHY = 5.0
+"""A sample of n shows less skewness than there is, about n / (n + SHY) of an exponential law's."""
+
+
 def student_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
     """value +- t se."""
     half = _far(known, level) * known.error
@@ -39,8 +43,8 @@ def student_ends(value: float, known: Moments, level: float) -> tuple[float, flo
 
 def skewed_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
     """Bounds by Hall's transform, with the quantiles of Student's t."""
-    t = _far(known, level)
-    return value - known.error * _back(t, known.skewness), value - known.error * _back(-t, known.skewness)
+    t, a = _far(known, level), known.skewness * (1.0 + SHY / known.units)
+    return value - known.error * _back(t, a), value - known.error * _back(-t, a)
 
 
 def logit_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
