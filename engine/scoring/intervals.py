@@ -50,6 +50,11 @@ class Rows:
         """Independent ones: clusters, or rows where they do not come in clusters. Counted once, for it sorts."""
         return len(self) if self.cluster is None else len(np.unique(self.cluster))
 
+    @cached_property
+    def rarest(self) -> int:
+        """Rows of the rarest label."""
+        return int(np.unique(self.target, return_counts=True)[1].min())
+
     def take(self, mask: np.ndarray) -> Rows:
         """The rows where `mask` (N,) is True, or at these places."""
         cluster = None if self.cluster is None else self.cluster[mask]
@@ -137,10 +142,8 @@ def _contributions(metric: str, rows: Rows, first: np.ndarray, second: np.ndarra
     """What each row weighs (N,) in the metric of each model; empty where nothing is gained by it."""
     if metric == "expected_calibration_error":
         return []
-    if rows.task is not Task.REGRESSION:
-        rarest = int(np.unique(rows.target, return_counts=True)[1].min())
-        if min(rarest, rows.units) >= MANY:
-            return []
+    if rows.task is not Task.REGRESSION and min(rows.rarest, rows.units) >= MANY:
+        return []
     name, truth, a, b = _resampled(metric, rows, first, second)
     own = influence(name, truth, a, b, options=_options(metric, rows.task))
     return own if all(np.isfinite(u).all() for u in own) else []
