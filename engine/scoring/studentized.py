@@ -29,21 +29,25 @@ NO_VARIANCE = 2.0
 """Contributions with a tail index below it have no variance, and their mean no interval."""
 ENOUGH = 30
 """Units from which a tail is looked at."""
+CAUTION = 1.4
+"""Degrees of freedom a unit that the estimate rests on. Two in theory; but rows of a long tail that did not come are
+missing in the variance and in what is said of it (measured: 4 instead of 5 % for lognormal errors of 100 rows)."""
 
 
 SHY = 5.0
-"""A sample of n shows less skewness than there is, about n / (n + SHY) of an exponential law's."""
+"""A sample of n shows less skewness than there is, about n / (n + SHY) of it."""
 
 
 def student_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
     """value +- t se."""
-    half = _far(known, level) * known.error
+    half = _far(known.freedom, level) * known.error
     return value - half, value + half
 
 
 def skewed_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
     """Bounds by Hall's transform, with the quantiles of Student's t."""
-    t, a = _far(known, level), known.skewness * (1.0 + SHY / known.units)
+    freedom = min(known.freedom, CAUTION * known.effective) if known.units >= ENOUGH else known.freedom
+    t, a = _far(freedom, level), known.skewness * (1.0 + SHY / known.units)
     return value - known.error * _back(t, a), value - known.error * _back(-t, a)
 
 
@@ -51,7 +55,7 @@ def logit_ends(value: float, known: Moments, level: float) -> tuple[float, float
     """Bounds in (0, 1) of a share; the value itself at 0 and 1, where nothing can be said this way."""
     if not 0.0 < value < 1.0:
         return value, value
-    middle, half = math.log(value / (1.0 - value)), _far(known, level) * known.error / (value * (1.0 - value))
+    middle, half = math.log(value / (1.0 - value)), _far(known.freedom, level) * known.error / (value * (1.0 - value))
     low, high = (1.0 / (1.0 + math.exp(-max(min(x, 700.0), -700.0))) for x in (middle - half, middle + half))
     return low, high
 
@@ -71,8 +75,8 @@ def heavy(known: Moments, *, tails: bool) -> bool:
     return tails and known.units >= ENOUGH and known.tail * sure < NO_VARIANCE
 
 
-def _far(known: Moments, level: float) -> float:
-    return student.ppf(0.5 + level / 2.0, max(int(known.freedom), 1))
+def _far(freedom: float, level: float) -> float:
+    return student.ppf(0.5 + level / 2.0, max(int(freedom), 1))
 
 
 def _back(y: float, a: float) -> float:

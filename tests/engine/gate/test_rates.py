@@ -58,8 +58,11 @@ class Case:
     n: int
     share: float = 0.5
     quick: bool = False
+    edge: float = 0.03
+    """The largest share of gates on a difference that may open by luck: 2.5 % are stated, and the law of the fewest
+    rows that have an interval is not quite known."""
     floor: float = 0.035
-    """The largest share of floors that may be passed by luck: skewness at the fewest rows is not quite known."""
+    """The same of floors."""
 
     def __str__(self) -> str:
         sought = "" if self.world.task.value == "regression" else f" of which {self.share:.0%} are sought"
@@ -102,7 +105,7 @@ CASES = [
     Case(MAE, HEAVY, 100, floor=0.045),
     Case(MAE, HEAVY, 1000, floor=0.045),
     Case(MAE, LONG, 300),
-    Case(MAE, UNEVEN, 100, quick=True),
+    Case(MAE, UNEVEN, 100, quick=True, edge=0.045),
     Case(MSE, NORMAL, 100),
     Case(MSE, HEAVY, 1000, quick=True),
     Case(MSE, UNEVEN, 300, quick=True),
@@ -114,8 +117,6 @@ CASES = [
     Case(MAE, SHOPS[12], 240, floor=0.055),
     Case(MSE, SHOPS[40], 400),
 ]
-EDGE = 0.03
-"""Of differences: 2.5 % are stated, and this is measured at the fewest rows that have an interval."""
 
 
 def passes(found: Estimate, bound: float, *, floor: bool, turned: bool = False) -> bool:
@@ -168,7 +169,7 @@ def test_no_gate_is_opened_by_luck_more_often_than_stated(case: Case, sets: int,
         f"{found['better']:.4f}, turned round {found['worse']:.4f}, floor {found['floor']:.4f} of {sets} "
         f"({found['untold']:.0%} could not tell; 0.025 stated)",
     )
-    assert max(found["better"], found["worse"]) <= most(sets, EDGE)
+    assert max(found["better"], found["worse"]) <= most(sets, case.edge)
     assert found["floor"] <= most(sets, case.floor)
 
 

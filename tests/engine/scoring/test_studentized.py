@@ -28,6 +28,9 @@ def test_bounds_without_skewness_are_students() -> None:
     assert student_ends(0.3, known(), LEVEL) == pytest.approx((0.3 - half, 0.3 + half))
     assert skewed_ends(0.3, known(), LEVEL) == pytest.approx((0.3 - half, 0.3 + half))
     assert skewed_ends(0.3, known(skewness=1e-7), LEVEL) == pytest.approx((0.3 - half, 0.3 + half))
+    cautious = stats.t.ppf(0.975, 14) * 0.1
+    assert skewed_ends(0.3, known(effective=10.0), LEVEL) == pytest.approx((0.3 - cautious, 0.3 + cautious))
+    assert skewed_ends(0.3, known(effective=10.0, units=25), LEVEL) == pytest.approx((0.3 - half, 0.3 + half))
 
 
 @pytest.mark.parametrize("a", [-0.8, -0.1, 0.02, 0.3, 1.5])
