@@ -66,9 +66,11 @@ def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf
 
     DeLong (1988) for AUROC of independent rows, else a bootstrap with Poisson weights keyed by row or cluster: its
     percentiles, or for the calibration error an inverted test, whose interval need not hold the value; rows without any
-    error have the exact lower bound of their number. NaN with its
-    reason where it cannot be known: one class only, too few rows or clusters, a prediction that is not finite; nothing
-    raises because of the rows.
+    error have the exact lower bound of their number. Below MANY rows of a class, and in any regression, it is widened
+    to what engine/scoring/firm.py finds that few or skewed rows allow.
+
+    NaN with its reason where it cannot be known: one class only, too few rows of a class or clusters, an error so heavy
+    of tail that a few rows make it, a prediction that is not finite; nothing raises because of the rows.
     """
     found = _interval(metric, rows, prediction, None, conf)
     own = [] if found.reason else _contributions(metric, rows, prediction, None)
