@@ -92,7 +92,9 @@ def test_ids_of_text_pair_all_rows(words: World, young: World) -> None:
 def test_every_output_says_which_class_is_the_positive_one(words: World, tmp_path: Path) -> None:
     told = "overdue is the positive class, on time the other"
     assert f"labelled rows; {told}" in words.ask("evaluate", POSITIVE).err
-    assert f"late: {told}" in words.ask("validate", POSITIVE, f"window={SECOND}", "environment=training").err
+    looked = words.ask("validate", POSITIVE, f"window={SECOND}", "environment=training")
+    assert f"late: {told}" in looked.err
+    assert {check["outcome"] for check in looked.value["checks"]} == {"ok"}  # the label is declared, its classes known
     assert f"of the label, {told}" in (words.out / "report.html").read_text()
     champion = first(words).champion_after
     assert words.ask("card", POSITIVE).value["data"]["classes"] == ["on time", "overdue"]
