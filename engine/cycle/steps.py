@@ -28,6 +28,7 @@ from engine.records import (
     Action,
     Asked,
     Candidate,
+    Check,
     Cycle,
     Decision,
     EvaluationReport,
@@ -71,6 +72,7 @@ class Steps:
         self._declared = founding.declared(confs.validate, confs.data)
         self._schema: Schema | None = None
         self._looks: dict[str, Schema] = {}
+        self._strange: dict[str, tuple[Check, ...]] = {}
 
     # ---- what is remembered ---------------------------------------------------------------------------------------
 
@@ -134,6 +136,15 @@ class Steps:
                 self._windows[key] = self.ports.source.read(name, labelled=labelled)
         return self._windows[key]
 
+    def arrived(self, name: str, *, labelled: bool) -> Window:
+        """A window that has just come; without its labels where they are of a class that nobody knows: validation says
+        so.
+        """
+        window, self._strange[name] = outside.arrived(
+            lambda labels: self.read(name, labelled=labels), labelled, self.confs.validate
+        )
+        return window
+
     def model(self, artifact: str) -> Predictor:
         """A stored model, loaded once."""
         if artifact not in self._models:
@@ -171,6 +182,7 @@ class Steps:
             now, ages = outside.moment(came.get(window.name, "")), outside.ages_of(seen, came)
             found = validate(window, schema, conf, previous=previous, now=now, ages=ages)
             skewed = outside.against_serving(window, self.confs.data, conf)
+        found = replace(found, checks=(*found.checks, *self._strange.get(window.name, ())))
         if found.fresh is None and not skewed:
             return found
         with self.ports.watch.lap("ledger"):

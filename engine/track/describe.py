@@ -23,6 +23,7 @@ from engine.records import (
     Trial,
     TrialState,
 )
+from engine.records.fields import said
 
 BEST_VALUE = "best_value"  # of the search metric; the metric's own name is its newest value
 
@@ -220,6 +221,8 @@ def _facts(cycle: Cycle) -> dict[str, str]:
         for name, found in (("risk", cycle.monitor.risk), ("expected_risk", cycle.monitor.expected_risk)):
             if found is not None:
                 facts |= {name: found.outcome.value, f"{name}/reason": found.reason, f"{name}/since": found.since}
+    if cycle.evaluation is not None and cycle.evaluation.classes:
+        facts["classes"] = said(cycle.evaluation.classes)
     if cycle.candidate is not None:
         facts["train/model"] = cycle.candidate.model
         facts["train/recalibrated_on"] = cycle.candidate.recalibrated_on

@@ -10,6 +10,7 @@ from engine.config.schema import Config
 from engine.errors import ConfigError
 from engine.promote.ledger import Ledger
 from engine.records import Cycle
+from engine.records.fields import said
 from engine.report.html import render
 from engine.scoring.scores import GREATER_IS_BETTER
 from engine.system import durable
@@ -29,8 +30,14 @@ def report_page(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> str:
         greater_is_better=GREATER_IS_BETTER[config.evaluate.primary],
         ledger_rows=ledger.rows(),
         versions=doctor.versions(),
-        remarks=[cost(blocking([cycle.validation for cycle in cycles]))] if cycles else [],
+        remarks=[cost(blocking([cycle.validation for cycle in cycles])), *_classes(cycles)] if cycles else [],
     )
+
+
+def _classes(cycles: Sequence[Cycle]) -> list[str]:
+    """What the label's words are to the models, where it is words."""
+    told = [c.evaluation.classes for c in cycles if c.evaluation is not None and c.evaluation.classes]
+    return [f"of the label, {said(told[-1])}"] if told else []
 
 
 def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Path:
