@@ -27,6 +27,7 @@ from engine.records import (
     Candidate,
     Correction,
     Cycle,
+    Decay,
     Done,
     Estimate,
     EstimatedPerformance,
@@ -61,6 +62,7 @@ class Watched(NamedTuple):
     scored: tuple[Scored, ...]
     risk: Risk | None
     expected_risk: ExpectedRisk | None
+    decay: Decay | None
 
 
 class Told(NamedTuple):
@@ -163,6 +165,19 @@ class Past:
         told = (w.expected_risk for w in reversed(self.watched) if w.model == model)
         return next((risk for risk in told if risk is not None), None)
 
+    def decay(self, model: str) -> Decay | None:
+        """What is known of its primary metric since its hold-out, from the newest report on it."""
+        return next((w.decay for w in reversed(self.watched) if w.model == model and w.decay is not None), None)
+
+    def measured(self, model: str, window: str) -> tuple[Estimate, ...]:
+        """The metrics of a model on a labelled window as they were first recorded: in production, or in shadow."""
+        for watched in self.watched:
+            served = watched.performance if watched.model == model else None
+            if served is not None and served.window == window:
+                return served.metrics
+        shadow = self._all("shadow", EvaluationReport, model)
+        return next((r.metrics for r in shadow if r.window == window and len(r.windows) < 2), ())
+
     def verdicts(self, model: str) -> list[Verdict]:
         """Verdicts on one model, in order."""
         return self._all("verdict", Verdict, model)
@@ -227,6 +242,7 @@ class Past:
             "track": self.track(cycle, champion, metric, index_of),
             "past": self.before(cycle, champion, metric, index_of),
             "wanted": self.wanted,
+            **_decayed(cycle, champion, index_of),
         }
 
     def track(self, cycle: Cycle, model: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
@@ -332,6 +348,14 @@ class Past:
         return sum(found.state is Done.DONE for found in done)
 
 
+def _decayed(cycle: Cycle, champion: str, index_of: Mapping[str, int]) -> dict[str, Any]:
+    """What a decision is told of a decay of the champion that is shown now; nothing where there is none."""
+    found = cycle.monitor.decay if cycle.monitor is not None and cycle.monitor.model == champion else None
+    if found is None or not found.since:
+        return {}
+    return {"decayed": found.drop, "decayed_at": index_of.get(found.began)}
+
+
 def _told(cycle: Row) -> Told:
     """What is asked of a finished cycle, revived once."""
     if cycle.hash not in _CYCLES:
@@ -346,6 +370,7 @@ def _told(cycle: Row) -> Told:
                 seen.scored,
                 seen.risk,
                 seen.expected_risk,
+                seen.decay,
             )
             if seen
             else None

@@ -43,11 +43,13 @@ from engine.measured import Measure as Measure
 from engine.measured import PipelineMetrics as PipelineMetrics
 from engine.observed import ColumnDrift as ColumnDrift
 from engine.observed import Correction as Correction
+from engine.observed import Decay as Decay
 from engine.observed import DriftOutcome as DriftOutcome
 from engine.observed import DriftReport as DriftReport
 from engine.observed import EstimatedPerformance as EstimatedPerformance
 from engine.observed import EstimateScore as EstimateScore
 from engine.observed import ExpectedRisk as ExpectedRisk
+from engine.observed import Level as Level
 from engine.observed import Missed as Missed
 from engine.observed import MonitorReport as MonitorReport
 from engine.observed import Performance as Performance

@@ -61,7 +61,7 @@ class Steps:
         self._monitor = Monitor(confs.monitor, confs.evaluate, data.numeric, data.categorical, data.label, data.kind)
         self._predict = Predicted()
         self._maturity = Maturity(confs, ports, self.model, self._predict)
-        self._risk = RiskWatch(confs, ports, self.read, self._predict)
+        self._risk = RiskWatch(confs, ports, self.read, self._predict, self._maturity.mature)
         self._recalibrator = Recalibrator(confs, ports, self.read, self.model)
         self.acting = Acting(confs, ports, self.record)
         self._windows: dict[tuple[str, bool], Window] = {}

@@ -2,8 +2,9 @@
 
 conf.py and evidence.py what goes in; changes.py what has happened to the champion, plan.py what an attempt saves;
 costs.py prices; scope.py how far an attempt goes, recalibrate.py the one that trains nothing; watchers.py, cara.py,
-forecast.py, worth.py the policies; policies.py the guards, and what is made of a policy's word. learning.py, and parts
-of costs.py, are how earlier releases decided: old ledgers are replayed by them.
+forecast.py, worth.py the policies; decayed.py what a decay that is shown adds; policies.py the guards, and what is made
+of a policy's word. learning.py, and parts of costs.py, are how earlier releases decided: old ledgers are replayed by
+them.
 """
 
 from engine.decide.conf import DecideConf

@@ -57,3 +57,5 @@ class Evidence:
     calibration: Estimate | None = None  # of the primary metric: with a map behind the champion, minus without it
     past: tuple[Seen, ...] = ()  # what champions before this one were seen with, their hold-outs included, oldest first
     training: int = 0  # windows that a model is trained on, at most; 0: not recorded
+    decayed: Estimate | None = None  # points below its reference that the primary metric is shown to be; None: not
+    decayed_at: int | None = None  # place in time of the window in which that most likely began

@@ -20,7 +20,7 @@ Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 
 # Fields that ledgers of release 0.1.0 do not have: at their default they are no part of an id, which stays as it was.
 LATER = {
-    Evidence: ("track", "wanted", "asked", "asked_why", "calibration", "past", "training"),
+    Evidence: ("track", "wanted", "asked", "asked_why", "calibration", "past", "training", "decayed", "decayed_at"),
     DecideConf: (
         "patience",
         "hysteresis",

@@ -16,7 +16,7 @@ from engine.records import Action, DriftOutcome, Event, Route, Stage
 from engine.rows import LedgerRow
 
 ACTING = (Action.RECALIBRATE.value, Action.RETRAIN.value, Action.RETUNE.value)
-SIGNS = ("drift.", "risk.", "model.")  # metrics whose alerts tell that the model's world has changed
+SIGNS = ("drift.", "risk.", "decay.", "model.")  # metrics whose alerts tell that the model's world has changed
 ALARMING = {event.value for event in Event if event.alarms}
 
 
