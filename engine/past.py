@@ -8,12 +8,12 @@ the first time, whatever a person does meanwhile; it finds its own finished step
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from engine.act import metrics_of
-from engine.decide import PAST, Attempt, Seen
+from engine.decide import PAST, Attempt, Failed, Seen, shortfall
 from engine.gate import GateConf
 from engine.items import ACKNOWLEDGED, ACTED, FREEZE, ITEM, QUARANTINE, REQUEST
 from engine.promote.chain import Row
@@ -224,6 +224,26 @@ class Past:
             )
         return tuple(attempts)
 
+    def unfounded(self, usable: Sequence[str], rows_of: Callable[[str], int]) -> dict[str, Any]:
+        """What a decision without a champion is told of the attempts that failed since one was in production, oldest
+        first: fields of its evidence, none where there was no such attempt.
+
+        `usable` are the labelled windows fit for use, oldest first; `rows_of` gives the labelled rows of one.
+        """
+        served = [row.seq for row in self.rows if row.kind == "stage" and _concerns(row, Stage.PRODUCTION)]
+        failed, holdout = [], ""
+        for row in self.rows:
+            if row.kind == "candidate" and row.seq > max(served, default=0):
+                verdicts = self.verdicts(row.model) if row.model else []
+                if self._passed(row.model, verdicts) is False:
+                    candidate = from_plain(Candidate, row.payload)
+                    failed.append(_failed(row.window, candidate, verdicts))
+                    holdout = candidate.holdout_window
+        if not failed:
+            return {}
+        fresh = len(usable) - 1 - usable.index(holdout) if holdout in usable else len(usable)
+        return {"failed": tuple(failed), "fresh": fresh, "holdout_rows": rows_of(usable[-1]) if usable else 0}
+
     def _lost(self, decision: str) -> float | None:
         """Baseline minus realised of the champion, as a decision had recorded them; None where one is missing."""
         evidence = self._inputs.get(inputs_id(decision), {}).get("evidence", {})
@@ -346,6 +366,24 @@ class Past:
         acted = [row for row in self.rows if row.kind == ACTED and row.window in among]
         done = [from_plain(Acted, row.payload) for row in acted if row.payload["action"] == action]
         return sum(found.state is Done.DONE for found in done)
+
+
+def _concerns(change: Row, stage: Stage) -> bool:
+    """Did a model come into this stage, or leave it."""
+    return stage.value in (change.payload["source"], change.payload["target"])
+
+
+def _failed(window: str, candidate: Candidate, verdicts: list[Verdict]) -> Failed:
+    """What stood in the way: of the rules that did not open, the one that fell furthest short."""
+    shut = [verdict for verdict in verdicts if verdict.outcome is not Outcome.PASS]
+    if not shut:
+        reasons = [trial.reason for trial in candidate.trials if trial.reason]
+        return Failed(window=window, reason=reasons[0] if reasons else "no trial gave a model")
+    rules = [rule for verdict in shut for rule in verdict.rules if rule.outcome is not Outcome.PASS]
+    known = [(rule, rule.estimate) for rule in rules if rule.estimate is not None and rule.better]
+    told = [Failed(window=window, reason=shut[-1].reason, estimate=e, bound=r.bound, better=r.better) for r, e in known]
+    decidable = [one for one in told if math.isfinite(shortfall(one))]
+    return min(decidable, key=shortfall, default=Failed(window=window, reason=shut[-1].reason))
 
 
 def _decayed(cycle: Cycle, champion: str, index_of: Mapping[str, int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from engine.decide import costs, decayed, learning, plan
+from engine.decide import costs, decayed, founding, learning, plan
 from engine.decide.conf import DecideConf
 from engine.decide.evidence import Evidence
 from engine.records import Money
@@ -26,7 +26,13 @@ class Expected:
 
 
 def expected(evidence: Evidence, conf: DecideConf) -> Expected:
-    """All of it at once: with a plan, milliseconds. A decay that is shown counts where that is more."""
+    """All of it at once: with a plan, milliseconds. A decay that is shown counts where that is more; without a
+    champion, what attempts to found one have told.
+    """
+    if evidence.failed and not evidence.model:
+        lost, brings = founding.worth(evidence, conf)
+        passing = Money(mean=founding.chance(evidence), std=0.0)
+        return Expected(points=plan.UNKNOWN, waiting=lost, chance=passing, gain=brings)
     found = _believed(evidence, conf)
     if not decayed.waits(evidence):
         return found
