@@ -31,8 +31,8 @@ from itertools import accumulate
 from statistics import NormalDist
 
 from engine.monitor.conf import MonitorConf
-from engine.observed import Decay, Level, RiskOutcome
 from engine.records import Estimate
+from engine.records.observed import Decay, Level, RiskOutcome
 
 VIEW = 60  # windows in each of which a drop may have begun; of those before them, only with the first
 SPREAD = 5.0  # g: points of a drop that is looked for

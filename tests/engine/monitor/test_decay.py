@@ -13,14 +13,14 @@ from scipy import integrate, stats
 
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
-from engine.intervals import Rows
-from engine.intervals import estimate as measured
 from engine.monitor import decay as decaying
 from engine.monitor.conf import MonitorConf
 from engine.monitor.risk import begin as begin_risk
 from engine.monitor.risk import follow as follow_risk
 from engine.monitor.risk import losses
 from engine.records import Decay, Estimate, RiskOutcome, Task, from_plain, to_plain
+from engine.scoring.intervals import Rows
+from engine.scoring.intervals import estimate as measured
 
 CONF = MonitorConf()
 METRICS = EvaluateConf()
