@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from engine.act import metrics_of
+from engine.cycle.told import Watched, told
 from engine.decide import PAST, Attempt, Failed, Seen, shortfall
 from engine.gate import GateConf
 from engine.promote.chain import Row
@@ -24,19 +24,15 @@ from engine.records import (
     Action,
     ActionItem,
     Candidate,
-    Correction,
     Cycle,
     Decay,
     Done,
     Estimate,
-    EstimatedPerformance,
     EvaluationReport,
     ExpectedRisk,
     Outcome,
-    Performance,
     Request,
     Risk,
-    Scored,
     Stage,
     StageChange,
     Verdict,
@@ -50,31 +46,6 @@ from engine.scoring.scores import GREATER_IS_BETTER
 from engine.watch.arrival import ARRIVAL, Known
 
 T = TypeVar("T")
-
-
-class Watched(NamedTuple):
-    """What is asked of what monitoring saw: all but the columns, which are many."""
-
-    model: str
-    performance: Performance | None  # of the champion, on the window whose labels had come in
-    corrections: tuple[Correction, ...]
-    estimated: EstimatedPerformance | None
-    scored: tuple[Scored, ...]
-    risk: Risk | None
-    expected_risk: ExpectedRisk | None
-    decay: Decay | None
-
-
-class Told(NamedTuple):
-    """What is asked of a finished cycle."""
-
-    metrics: dict[str, float]  # metrics_of
-    usable: bool  # could its window be used
-    watched: Watched | None
-
-
-# Of a cycle, by the hash of its row. To revive a year of cycles anew for each window would take longer than the window.
-_CYCLES: dict[str, Told] = {}
 
 
 def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
@@ -122,20 +93,20 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [_told(row).metrics for row in self.rows if row.kind == "cycle"]
+        return [told(row).metrics for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def watched(self) -> list[Watched]:
         """What monitoring saw in every finished cycle that it looked at, oldest first."""
-        told = [_told(row).watched for row in self.rows if row.kind == "cycle"]
-        return [watched for watched in told if watched is not None]
+        seen = [told(row).watched for row in self.rows if row.kind == "cycle"]
+        return [watched for watched in seen if watched is not None]
 
     @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked, that were rewritten, or quarantined: nothing is trained or judged on
         them.
         """
-        unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row).usable}
+        unfit = {row.window for row in self.rows if row.kind == "cycle" and not told(row).usable}
         return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit | self.quarantined
 
     @cached_property
@@ -158,16 +129,22 @@ class Past:
 
     def risk(self, model: str) -> Risk | None:
         """What is known of a model's risk, from the newest report on it."""
-        return next((w.risk for w in reversed(self.watched) if w.model == model and w.risk is not None), None)
+        return self._tracked(model, "risk", Risk)
 
     def expected_risk(self, model: str) -> ExpectedRisk | None:
         """What was expected of it before labels were in, from the newest report on it."""
-        told = (w.expected_risk for w in reversed(self.watched) if w.model == model)
-        return next((risk for risk in told if risk is not None), None)
+        return self._tracked(model, "expected_risk", ExpectedRisk)
 
     def decay(self, model: str) -> Decay | None:
         """What is known of its primary metric since its hold-out, from the newest report on it."""
-        return next((w.decay for w in reversed(self.watched) if w.model == model and w.decay is not None), None)
+        return self._tracked(model, "decay", Decay)
+
+    def _tracked(self, model: str, name: str, cls: type[T]) -> T | None:
+        for row in reversed(self.rows):
+            seen = told(row).watched if row.kind == "cycle" else None
+            if seen is not None and seen.model == model and name in seen.tracked:
+                return from_plain(cls, row.payload["monitor"][name])
+        return None
 
     def measured(self, model: str, window: str) -> tuple[Estimate, ...]:
         """The metrics of a model on a labelled window as they were first recorded: in production, or in shadow."""
@@ -288,12 +265,12 @@ class Past:
 
     def _tracks(self, cycle: Cycle, metric: str, index_of: Mapping[str, int]) -> dict[str, tuple[Seen, ...]]:
         """By model, in the order in which they were watched."""
-        cycles = [(row.window, _told(row).watched) for row in self.rows if row.kind == "cycle"]
-        told = [(window, watched.performance if watched else None) for window, watched in cycles]
-        told.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
+        cycles = [(row.window, told(row).watched) for row in self.rows if row.kind == "cycle"]
+        known = [(window, watched.performance if watched else None) for window, watched in cycles]
+        known.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
         tracks: dict[str, dict[str, Seen]] = {}
         trained: dict[str, int | None] = {}
-        for at, found in told:
+        for at, found in known:
             if found is None or found.window not in index_of:
                 continue
             if found.model not in trained:
@@ -301,8 +278,8 @@ class Past:
                 trained[found.model] = index_of.get(made.training_windows[-1]) if made else None
             window, newest = index_of[found.window], trained[found.model]
             seen = tracks.setdefault(found.model, {})
-            known = [e for e in found.metrics if e.name == metric]
-            for estimate in known if found.window not in seen else ():
+            values = [e for e in found.metrics if e.name == metric]
+            for estimate in values if found.window not in seen else ():
                 age = 0 if newest is None else max(0, window - newest)
                 seen[found.window] = Seen(at=index_of.get(at, -1), window=window, estimate=estimate, age=age)
         return {model: tuple(seen.values()) for model, seen in tracks.items()}
@@ -392,29 +369,6 @@ def _decayed(cycle: Cycle, champion: str, index_of: Mapping[str, int]) -> dict[s
     if found is None or not found.since:
         return {}
     return {"decayed": found.drop, "decayed_at": index_of.get(found.began)}
-
-
-def _told(cycle: Row) -> Told:
-    """What is asked of a finished cycle, revived once."""
-    if cycle.hash not in _CYCLES:
-        revived = from_plain(Cycle, cycle.payload)
-        seen = revived.monitor
-        watched = (
-            Watched(
-                seen.model,
-                seen.performance,
-                seen.corrections,
-                seen.estimated,
-                seen.scored,
-                seen.risk,
-                seen.expected_risk,
-                seen.decay,
-            )
-            if seen
-            else None
-        )
-        _CYCLES[cycle.hash] = Told(metrics_of(revived), revived.validation.usable, watched)
-    return _CYCLES[cycle.hash]
 
 
 def wear_of(

@@ -101,7 +101,7 @@ class Exposition:
         yield from families.values()
 
     def _read(self) -> None:
-        for row in self._ledger.rows(after=self._seen):
+        for row in self._ledger.history()[self._seen :]:  # seq counts from 1 without gaps
             self._seen = row.seq
             for name, labels in _counted(row):
                 self._counts[name, tuple(labels.items())] += 1
