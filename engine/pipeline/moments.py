@@ -59,7 +59,9 @@ def moments(rows: Sequence[LedgerRow], now: Mapping[str, Any], primary: str) -> 
 
 
 def _kept(row: LedgerRow) -> Mapping[str, Any]:
-    """What is asked of a finished cycle, taken from its row once: the whole is a hundred times as large."""
+    """A payload at hand as it is; of one that lies in the ledger what is asked, taken from it once."""
+    if isinstance(row.payload, dict):
+        return row.payload
     if row.hash not in _FACTS:
         _FACTS[row.hash] = facts(row.payload)
     return _FACTS[row.hash]
