@@ -50,7 +50,7 @@ class History:
         self.rows: list[Row] = []  # by seq, from 1 without gaps
         self._held: OrderedDict[int, tuple[Mapping[str, Any], int]] = OrderedDict()
         self._size = 0
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     @property
     def seq(self) -> int:
@@ -78,14 +78,17 @@ class History:
             if seq in self._held:
                 self._held.move_to_end(seq)
                 return self._held[seq][0]
-            row, size = self._read(seq)
+        row, size = self._read(seq)  # without the lock: whoever adds rows holds a connection while he waits for it
+        with self._lock:
             if row.hash != self.rows[seq - 1].hash:
                 raise LedgerError(f"ledger {self.loop}: row {seq} is not the one that was read before")
             self._hold(seq, row.payload, size)
-            return row.payload
+        return row.payload
 
     def _hold(self, seq: int, payload: Mapping[str, Any], size: int) -> None:
         """The newest is held whatever its size."""
+        if seq in self._held:  # another thread was faster
+            return
         self._held[seq] = payload, size
         self._size += size
         while self._size > HELD and len(self._held) > 1:
