@@ -143,9 +143,10 @@ def _judged(decay: Decay) -> Decay:
     drop = _drop(decay, best, alarm=alarm)
     newest = decay.levels[-1].window
     way = "below" if decay.greater_is_better else "above"
+    allowed = f"{decay.tolerance:g} point{'s' * (decay.tolerance != 1)}"
     said = (
         f"{decay.metric} is {drop.value * decay.point:.4g} {way} its reference "
-        f"{_metric(decay, best.reference):.4g} since {best.window}, shown beyond {decay.tolerance:g} points"
+        f"{_metric(decay, best.reference):.4g} since {best.window}, shown beyond {allowed}"
     )
     return replace(
         decay,
