@@ -64,7 +64,7 @@ class Steps:
         self._monitor = Monitor(confs.monitor, confs.evaluate, data.numeric, data.categorical, data.label, data.kind)
         self._predict = Predicted()
         self._maturity = Maturity(confs, ports, self.model, self._predict)
-        self._risk = RiskWatch(confs, ports, self.read, self._predict)
+        self._risk = RiskWatch(confs, ports, self.read, self._predict, self._maturity.mature)
         self._recalibrator = Recalibrator(confs, ports, self.read, self.model)
         self.acting = Acting(confs, ports, self.record)
         self._windows: dict[tuple[str, bool], Window] = {}
@@ -258,6 +258,7 @@ class Steps:
             frozen=past.frozen,
             training=self.confs.train.windows,
             **past.known(cycle, champion, self.primary, self.index_of),
+            **({} if champion else past.unfounded(self._usable(past, mature), self._labelled)),
             asked=past.asked.action if past.asked else "",
             asked_why=past.asked.reason if past.asked else "",
             calibration=self._recalibrator.measured(past, champion, self._usable(past, mature)),
@@ -268,6 +269,10 @@ class Steps:
         inputs = {"evidence": evidence, "conf": self.confs.decide}
         decision = self.record(DECISION, decision.id, decision, cycle, model=champion, inputs=inputs)
         return replace(cycle, decision=decision)
+
+    def _labelled(self, name: str) -> int:
+        """Rows of a window that have a label."""
+        return int(challenger.has_label(self.read(name, labelled=True), self.confs.data).sum())
 
     def _age(self, past: Past, champion: str, mature: int) -> int:
         """Labelled windows that a retrain would train on and the champion has not."""

@@ -36,7 +36,7 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
         ArtifactError: its manifest is missing or damaged.
     """
     model = find_model(ledger, model)
-    rows = [row for row in ledger.rows() if row.model == model]
+    rows = ledger.rows(model=model)
     manifest = store.manifest(model)
     changes = [row for row in rows if row.kind == STAGE]
     evaluations = [row.payload for row in rows if row.kind in EVALUATIONS]

@@ -60,11 +60,13 @@ from engine.records.measured import DeviceUse, Flow, Gain, Measure, PipelineMetr
 from engine.records.observed import (
     ColumnDrift,
     Correction,
+    Decay,
     DriftOutcome,
     DriftReport,
     EstimatedPerformance,
     EstimateScore,
     ExpectedRisk,
+    Level,
     Missed,
     MonitorReport,
     Performance,
@@ -75,6 +77,8 @@ from engine.records.observed import (
 from engine.records.plain import canonical, digest, from_plain, to_plain
 
 __all__ = [
+    "Level",
+    "Decay",
     "Acted",
     "Action",
     "ActionItem",
