@@ -71,7 +71,7 @@ def grown(folder: Path, early: int, late: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("early", "late"), [pytest.param(6, 14, id="small"), pytest.param(100, 500, id="full", marks=pytest.mark.slow)]
+    ("early", "late"), [pytest.param(6, 14, id="small"), pytest.param(30, 100, id="full", marks=pytest.mark.slow)]
 )
 def test_a_window_costs_a_process_a_tenth_of_its_record(
     tmp_path: Path,
