@@ -112,7 +112,7 @@ CASES = [
     Case(RMSE, NORMAL, 300),
     Case(RMSE, UNEVEN, 1000),
     Case(R2, NORMAL, 100),
-    Case(R2, LONG, 300),
+    Case(R2, NORMAL, 1000),
     Case(MAE, SHOPS[6], 60, quick=True, floor=0.08),
     Case(MAE, SHOPS[12], 240, floor=0.055),
     Case(MSE, SHOPS[40], 400),
