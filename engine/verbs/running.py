@@ -1,5 +1,4 @@
-"""The verbs that run models: loop, train, sweep, evaluate, gate (in judging.py). Those that only look or move are in
-desk.py and archive.py.
+"""The verbs that run models and share what a loop is made of: loop, train, sweep, evaluate.
 
 Each takes (config, composer) and gives (exit code, the object that --json prints).
 """
@@ -39,7 +38,6 @@ from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 from engine.verbs import archive, pages
-from engine.verbs.judging import gate as gate
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3

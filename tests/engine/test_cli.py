@@ -53,6 +53,17 @@ def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"tidegate {__version__}\n"
 
 
+@pytest.mark.parametrize("words", [["--help"], ["help", "gate"], ["drift", "--help"], ["completion"]])
+def test_a_reader_that_went_away_ends_a_command_without_a_word(words: list[str]) -> None:
+    """As `tidegate --help | head -1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "engine.cli", *words]
+    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_help_loads_nothing_heavy() -> None:
     assert not modules_after("from engine import cli; cli.run(['--help'])") & set(HEAVY)
 
