@@ -131,6 +131,8 @@ _tidegate() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}"
   if (( COMP_CWORD == 1 )); then
     COMPREPLY=($(compgen -W "{verbs}" -- "$word"))
+  elif [[ ${{COMP_WORDS[1]}} == help ]]; then
+    COMPREPLY=($(compgen -W "$(tidegate help --shell-completion "$word" 2>/dev/null)" -- "$word"))
   else
     local line="${{COMP_LINE:0:COMP_POINT}}" verb="${{COMP_WORDS[1]}}"
     COMPREPLY=($(COMP_LINE="tidegate ${{line#*" $verb"}}" tidegate "$verb" --shell-completion query=bash 2>/dev/null))
@@ -190,13 +192,17 @@ def _about(argv: Sequence[str]) -> str:
         return usage()
     if argv[0] == "-V" or "--version" in argv:
         return f"tidegate {__version__}"
-    return COMPLETION.format(verbs=" ".join(VERBS)) if argv[0] == "completion" else ""
+    return COMPLETION.format(verbs=" ".join((*VERBS, "help"))) if argv[0] == "completion" else ""
 
 
 def _manual(asked: Sequence[str]) -> int:
     """`tidegate help WORD`: a verb with its keys, the keys of a group, or one key."""
-    from engine.config.keys import manual
+    from engine.config.keys import manual, subjects
 
+    if "--shell-completion" in asked:
+        deep = "." in asked[-1]  # `valid` has one completion, `validate.` has many
+        _say(" ".join(name for name in dict.fromkeys((*VERBS, *subjects())) if ("." in name) == deep))
+        return 0
     for word in asked:
         if word in VERBS:
             _say(_headed(word))

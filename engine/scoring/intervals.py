@@ -35,12 +35,13 @@ class IntervalConf(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Labelled rows: target (N,), ids (N,) int64, cluster (N,) int64 codes or None."""
+    """Labelled rows: target (N,), ids (N,) int64, cluster (N,) int64 codes or None; the names of classes, if any."""
 
     task: Task
     target: np.ndarray
     ids: np.ndarray
     cluster: np.ndarray | None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -269,7 +270,7 @@ def _undecidable(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray 
         return "a prediction is not finite"
     if rows.cluster is not None and rows.units < MIN_CLUSTERS:
         return f"too few clusters ({rows.units} of {MIN_CLUSTERS})"
-    return absent(metric, rows.task, rows.target, first)
+    return absent(metric, rows.task, rows.target, first, rows.classes)
 
 
 def _lowest_unseen(metric: str, rows: Rows, level: float) -> float:

@@ -209,10 +209,15 @@ def test_completion_of_bash(fresh: World) -> None:
     ask "tidegate ro"
     ask "tidegate loop experiment=flights_"
     ask "tidegate loop experiment=flights train.max_e"
+    ask "tidegate hel"
+    ask "tidegate help valid"
+    ask "tidegate help decide.point_"
     """
     environment = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["rollback", "experiment=flights_delay", "train.max_epochs="], done.stderr
+    of_verbs = ["rollback", "experiment=flights_delay", "train.max_epochs="]
+    of_help = ["help", "validate", "decide.point_value"]
+    assert done.stdout.splitlines() == of_verbs + of_help, done.stderr
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.verbs.test_watching import ONCE, ONE_STAGE, ROOT, events, without_landings
 
 from engine.system import reach
 from tests.engine.story import story
+from tests.engine.verbs.test_watch import ONCE, ONE_STAGE, ROOT, events, without_landings
 from tests.engine.world import LAST, WINDOWS, YOUNG, Answer, World, make_world
 
 Record = Callable[[str, object], None]
