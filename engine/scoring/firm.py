@@ -13,14 +13,14 @@ import numpy as np
 
 from engine.records import Estimate, Task
 from engine.scoring.agreement import BY_LABEL
-from engine.scoring.exact import COUNTED, exact_ends
+from engine.scoring.exact import COUNTED, exact_ends, precisions_apart
 from engine.scoring.scores import SHARES, as_scored, as_truth
 from engine.scoring.studentized import heavy, logit_ends, skewed_ends, student_ends
 from kernels.resample import Moments, moments, precision_bias
 
 RANKINGS = frozenset({"roc_auc_score", "average_precision_score"})
-PAIRED = frozenset({"accuracy_score", *BY_LABEL})
-"""Counts of independent rows of which the difference of two models has bounds of its own: see agreement.py."""
+PAIRED = frozenset({"accuracy_score", "precision_score", *BY_LABEL})
+"""Counts of independent rows of which the difference of two models has bounds of its own: agreement.py, exact.py."""
 
 
 def firm(
@@ -47,8 +47,8 @@ def firm(
         why = f"too few rows or clusters ({known.units}): {known.effective:.1f} of them make the number"
         return replace(found, low=math.nan, high=math.nan, reason=why)
     ends = [(found.low, found.high), *_by_contributions(found, known, task, target, models)]
-    if len(models) == 1 and cluster is None and found.name in COUNTED:
-        ends += _exact(found, task, target, models[0])
+    if cluster is None and found.name in COUNTED:
+        ends += _exact(found, task, target, models)
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if len(models) == 1 and found.name in SHARES:
         low, high = max(low, 0.0), min(high, 1.0)
@@ -78,9 +78,15 @@ def _by_contributions(
     return [logit_ends(value - precision_bias(as_truth(task, target), models[0]), known, level)]
 
 
-def _exact(found: Estimate, task: Task, target: np.ndarray, model: np.ndarray) -> list[tuple[float, float]]:
+def _exact(
+    found: Estimate, task: Task, target: np.ndarray, models: tuple[np.ndarray, ...]
+) -> list[tuple[float, float]]:
     if task is not Task.BINARY and found.name != "accuracy_score":
         return []
-    truth, label = as_truth(task, target), as_scored(found.name, task, model)
-    ends = exact_ends(found.name, truth, label, found.confidence_level)
+    truth, level = as_truth(task, target), found.confidence_level
+    labels = [as_scored(found.name, task, model) for model in models]
+    if len(labels) == 1:
+        ends = exact_ends(found.name, truth, labels[0], level)
+    else:
+        ends = precisions_apart(truth, labels[0], labels[1], level) if found.name == "precision_score" else None
     return [] if ends is None else [ends]

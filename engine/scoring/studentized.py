@@ -27,8 +27,8 @@ OF_UNITS = 5.0
 """Where units are few, a share of them instead: 1 / OF_UNITS, a kurtosis above 5."""
 NO_VARIANCE = 2.0
 """Contributions with a tail index below it have no variance, and their mean no interval."""
-ENOUGH = 30
-"""Units from which a tail is looked at."""
+ENOUGH = 50
+"""Units from which a tail is looked at, and freedom is cautious."""
 CAUTION = 1.4
 """Degrees of freedom a unit that the estimate rests on. Two in theory; but rows of a long tail that did not come are
 missing in the variance and in what is said of it (measured: 4 instead of 5 % for lognormal errors of 100 rows)."""

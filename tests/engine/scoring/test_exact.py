@@ -9,7 +9,7 @@ import pytest
 from scipy import special, stats
 
 from engine.scoring import student
-from engine.scoring.exact import COUNTED, FEW, exact_ends, share_bounds
+from engine.scoring.exact import COUNTED, FEW, SOME, exact_ends, precisions_apart, share_bounds
 from kernels import metrics
 
 LEVEL = 0.95
@@ -64,3 +64,17 @@ def test_bounds_of_a_balanced_accuracy_hardly_ever_miss_more_often_than_stated(p
         chance = stats.binom.pmf(hits, positives, recall) * stats.binom.pmf(right, negatives, specificity)
         worst = max(worst, float(chance[lows > (recall + specificity) / 2 + 1e-12].sum()))
     assert 0.005 < worst <= 0.03
+
+
+def test_precisions_of_few_rows_are_as_far_apart_as_their_own_bounds_allow() -> None:
+    truth = np.repeat([1, 0], [100, 300])
+    one, two = np.zeros(400, int), np.zeros(400, int)
+    one[:60] = one[100:140] = 1  # 60 of 100
+    two[:18] = two[100:102] = 1  # 18 of 20
+    low, high = precisions_apart(truth, one, two, LEVEL) or (0.0, 0.0)
+    (low_one, high_one), (low_two, high_two) = share_bounds(60, 100, 0.025), share_bounds(18, 20, 0.025)
+    assert low == pytest.approx(0.3 - np.hypot(0.9 - low_two, high_one - 0.6))
+    assert high == pytest.approx(0.3 + np.hypot(high_two - 0.9, 0.6 - low_one))
+    two[:SOME] = two[100 : 100 + SOME] = 1
+    assert precisions_apart(truth, one, two, LEVEL) is None
+    assert precisions_apart(truth, one, np.zeros(400, int), LEVEL) is None

@@ -93,13 +93,13 @@ def test_each_bound_of_a_skewed_mean_errs_as_stated(
 def test_losses_without_a_variance_are_told_from_losses_with_one(n: int) -> None:
     rng = np.random.default_rng(n)
     told = {"normal": 0, "exponential": 0, "t3 squared": 0}
-    for _ in range(100):
+    for _ in range(50):
         drawn = rng.normal(size=n), rng.exponential(size=n), rng.standard_t(3, size=n) ** 2
         for name, x in zip(told, drawn, strict=True):
             told[name] += heavy(moments(x - x.mean()), tails=True)
     assert told["normal"] == 0
-    assert told["exponential"] <= (25 if n == 100 else 2)
-    assert told["t3 squared"] >= 85
+    assert told["exponential"] <= (15 if n == 100 else 1)
+    assert told["t3 squared"] >= 42
 
 
 def test_few_units_that_make_the_number_leave_none() -> None:
