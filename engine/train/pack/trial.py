@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -27,6 +27,7 @@ from engine.train.conf import TrainConf
 from engine.train.fault import fault_of
 from engine.train.loader import TensorLoader
 from engine.train.pack import counted, device, state, streams
+from engine.train.pack.adam import settings
 from engine.train.pack.aside import Aside
 from engine.train.pack.bare import bare
 from engine.train.paired import influence
@@ -135,6 +136,7 @@ class PackedTrial:
         self.ended = False
         self.cpu_seconds = 0.0  # its share of what the pack has used
         self.bytes = math.nan  # of memory that one more like it takes, where that was measured (room.py)
+        self.flat: Any = None  # its weights and moments in one piece, where its epochs are compiled
         self._order = Aside(job.folder)
         self._whole = True  # it stands between two epochs
         self.schedule_steps = 0
@@ -240,6 +242,22 @@ class PackedTrial:
         if self._interval == "step":
             self.turn_schedule()
 
+    def coming(self, steps: int) -> list[tuple[float, ...]]:
+        """The settings of AdamW at each of the coming steps, whose schedule has moved over them."""
+        (group,) = self.optimizer.param_groups
+        self.optimizer._opt_called = True  # as its own step says: schedules ask for it
+        found = []
+        for _ in range(steps):
+            found.append(settings(group))
+            if self._interval == "step":
+                self.turn_schedule()
+        return found
+
+    def took(self, losses: Sequence[float]) -> None:
+        """All steps of an epoch were taken, of these losses; `coming` has moved the schedule."""
+        self.standing.global_step += len(losses)
+        self.scorer.heard.extend(losses)
+
     def turn_schedule(self) -> None:
         """The schedule sets the next learning rate."""
         if self.schedule is not None:
@@ -323,6 +341,7 @@ class PackedTrial:
 
     def let_go(self) -> None:
         """It trains no more: its tensors go with it, not when Python finds the circle of trial and scorer."""
+        self.flat = None
         vars(self).pop("scorer", None)
 
 
