@@ -19,10 +19,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import __version__
-from engine.habits import HELP, INSTEAD, meant, placed
+from engine.config.habits import HELP, INSTEAD, meant, placed
 
 if TYPE_CHECKING:
-    from engine.schema import Composer
+    from engine.config.schema import Composer
 
 VERBS = {
     "loop": "the whole sentence: every window validated, monitored, decided on; models trained, gated, promoted",
@@ -190,7 +190,7 @@ def run(argv: list[str]) -> int:
 
 def _manual(asked: Sequence[str]) -> int:
     """`tidegate help WORD`: a verb with its keys, the keys of a group, or one key."""
-    from engine.keys import manual
+    from engine.config.keys import manual
 
     for word in asked:
         if word in VERBS:
@@ -217,7 +217,7 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 def _refuse(line: str) -> int:
     from engine.errors import one_line
-    from engine.redact import redact_text
+    from engine.system.redact import redact_text
 
     print(one_line(redact_text(line), 600), file=sys.stderr)
     return 2
@@ -225,9 +225,9 @@ def _refuse(line: str) -> int:
 
 def _explain(error: Exception) -> int:
     """One line for what a person can mend; a traceback only for a fault of ours."""
+    from engine.config.explain import one_line
     from engine.errors import TidegateError
-    from engine.explain import one_line
-    from engine.redact import redact_text
+    from engine.system.redact import redact_text
 
     if isinstance(error, TidegateError):
         print(redact_text(str(error)), file=sys.stderr)
@@ -254,7 +254,7 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
         if verb in HELP:
             print(HELP[verb])
-        from engine.keys import of_verb
+        from engine.config.keys import of_verb
 
         if own := of_verb(verb):
             print("keys of this verb:\n\n" + "\n".join(key.text("  ") for key in own) + "\n")
@@ -265,8 +265,8 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
     composed, composer = found
     from importlib import import_module
 
-    from engine import shown
-    from engine.schema import to_config
+    from engine.config import shown
+    from engine.config.schema import to_config
 
     if searching:
         composed = shown.put_space(composed, composer, space)
@@ -276,8 +276,8 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         return 0
     config = to_config(composed)
     composer.searched = space
-    home = HOMES.get(verb) or ("verbs" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
-    module = import_module(f"engine.{home}")
+    home = HOMES.get(verb) or ("running" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
+    module = import_module(f"engine.verbs.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     if not gc.isenabled():
         gc.freeze()  # to look through all this for garbage, again and again, takes a fifth of a short command
@@ -441,9 +441,9 @@ def _compose(verb: str, flags: list[str], overrides: list[str]) -> tuple[Any, Co
     """
     import hydra
 
-    from engine.composition import Shown, main_of_hydra
+    from engine.config.composition import Shown, main_of_hydra
+    from engine.config.schema import Composer, has_foreign_space, register
     from engine.errors import ConfigError
-    from engine.schema import Composer, has_foreign_space, register
 
     register()
     found: list[tuple[Any, bool, Composer]] = []

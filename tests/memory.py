@@ -1,7 +1,7 @@
 """Where tests write: into memory, where there is room: a loop of six windows waits for a disk 180 times.
 
 Nothing is proved less: a killed process loses nothing that it handed to the kernel, be it for a disk or not, and what a
-power cut takes away is simulated by the steps of `engine.durable`, which both go through.
+power cut takes away is simulated by the steps of `engine.system.durable`, which both go through.
 """
 
 from __future__ import annotations

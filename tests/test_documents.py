@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from engine.cli import VERBS
@@ -57,6 +59,14 @@ def test_the_readme_tells_every_module_of_the_engine() -> None:
             assert path.name in tree, path.name
         elif (path / "__init__.py").exists():
             assert f"{path.name}/" in tree, path.name
+
+
+@pytest.mark.parametrize("room", ["backtest", "config", "cycle", "models", "records", "scoring", "system", "verbs"])
+def test_a_room_tells_its_files(room: str) -> None:
+    """In the first lines of its __init__.py."""
+    told = ast.get_docstring(ast.parse((ROOT / "engine" / room / "__init__.py").read_text()))
+    files = {path.name for path in (ROOT / "engine" / room).glob("*.py")} - {"__init__.py"}
+    assert files == set(re.findall(r"(?<![\w/])\w+\.py", told or ""))
 
 
 def test_the_commands_that_the_documents_promise_are_in_the_makefile() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from engine.act.metrics import check_metric
 from engine.effects.conf import ChannelConf
 from engine.errors import ConfigError
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 ACTIONS = ("log", "freeze", "rollback", "fallback", "retrain", "retune", "quarantine")
 NOBODY = "unassigned"

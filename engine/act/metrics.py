@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 
-from engine import measured
 from engine.errors import ConfigError
-from engine.records import Cycle, DriftOutcome, Outcome
+from engine.records import Cycle, DriftOutcome, Outcome, measured
 
 METRICS = measured.NAMES | frozenset(
     {
@@ -53,7 +52,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     risk.expected_alarm            the same of losses expected without labels
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
-    data.*, pipeline.*             all numbers of engine/measured.py, where the cycle recorded them
+    data.*, pipeline.*             all numbers of engine/records/measured.py, where the cycle recorded them
     """
     metrics = {
         "data.rows": float(cycle.n_rows),

@@ -12,9 +12,9 @@ from engine.backtest.hindsight import Hindsight
 from engine.backtest.oracle import oracle
 from engine.backtest.play import Played, Span, play, policy, price
 from engine.backtest.tuning import named, parameters, tuned
-from engine.contested import ORACLE as ORACLE
-from engine.contested import Line as Line
 from engine.decide import DecideConf
+from engine.records.contested import ORACLE as ORACLE
+from engine.records.contested import Line as Line
 
 DEGRADED = 1.0  # points below the best model: what counts as a degraded window
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.estimates import Estimate
+from engine.records.estimates import Estimate
 
 
 class Hindsight(Protocol):

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine import durable
 from engine.records import digest, from_plain, to_plain
+from engine.system import durable
 
 T = TypeVar("T")
 

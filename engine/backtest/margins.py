@@ -27,8 +27,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.contested import Line, Margin
-from engine.student import ppf
+from engine.records.contested import Line, Margin
+from engine.scoring.student import ppf
 
 LEAST = 8  # windows of one past
 SHARE = 0.5  # of the windows to the power of two thirds: how many cosines

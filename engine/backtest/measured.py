@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.estimates import Estimate
+from engine.records.estimates import Estimate
 
 Pair = tuple[int, int]
 

@@ -11,8 +11,8 @@ from engine.backtest.contest import contest
 from engine.backtest.margins import margins
 from engine.backtest.play import Span
 from engine.backtest.streams import Stream, StreamConf
-from engine.contested import Contested, Line
 from engine.decide import DecideConf
+from engine.records.contested import Contested, Line
 
 FIRST = 4  # window of the first stretch: a model needs windows to be trained on
 

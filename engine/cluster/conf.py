@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from engine.errors import ConfigError
-from engine.redact import is_secret, redact_text
+from engine.system.redact import is_secret, redact_text
 
 KINDS = ("local", "ray", "kuberay", "slurm")
 WEB = ("http", "https")

@@ -18,7 +18,7 @@ from typing import Any
 from engine.cluster.conf import ClusterConf
 from engine.doctor.services import unreachable
 from engine.errors import ConfigError, one_line
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -19,7 +19,7 @@ from engine.cluster.door import look_again
 from engine.cluster.request import Request
 from engine.doctor.services import unreachable
 from engine.errors import ConfigError, TidegateError, one_line
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 DEFAULT = "http://127.0.0.1:8265"
 OVERRULING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # Ray's client takes these before what it is told

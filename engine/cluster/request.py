@@ -10,8 +10,8 @@ from typing import Any
 from engine import __version__
 from engine.cluster.conf import ClusterConf
 from engine.errors import ConfigError
-from engine.plain import digest
-from engine.redact import redact_text
+from engine.records.plain import digest
+from engine.system.redact import redact_text
 
 EXCLUDED = [".git", ".venv", "runs"]  # what never travels with a job
 OWN = ("verb", "rehearse", "status", "stop", "cluster")  # keys that are for submit itself

@@ -13,8 +13,8 @@ import pyarrow.csv as pacsv
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 
-from engine import places
 from engine.errors import DataError
+from engine.system import places
 
 
 def _parquet(source: Any) -> pa.Table:

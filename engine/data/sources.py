@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from engine import places
 from engine.data import tables
 from engine.data.conf import DataConf
 from engine.data.files import check_regular, open_table
 from engine.errors import DataError, LabelsError
 from engine.records import Window
+from engine.system import places
 
 SUFFIX = ".parquet"
 UNFINISHED = (".tmp", ".part", ".partial", ".inprogress")  # endings that writers give a name until they are done

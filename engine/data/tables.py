@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine import durable
 from engine.data.conf import PERIODS, DataConf
 from engine.errors import DataError
 from engine.records import Task, Window, digest
+from engine.system import durable
 
 TIME = pa.timestamp("us", "UTC")
 

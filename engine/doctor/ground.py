@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.doctor.finding import Finding, bad, good, warn
-from engine.durable import wal_is_safe
 from engine.errors import TidegateError
-from engine.mounts import NETWORK_FILE_SYSTEMS, file_system
+from engine.system.durable import wal_is_safe
+from engine.system.mounts import NETWORK_FILE_SYSTEMS, file_system
 
 GIB = 1024**3
 SKEW = 5.0  # seconds between two clocks that may be called one

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from engine.doctor.finding import Finding, bad, good, warn
 from engine.doctor.packages import numbers
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 PATIENCE = 2.0  # seconds
 DASHBOARD = 8265  # port

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from engine.effects.conf import WHERE, ChannelConf
 from engine.effects.message import Message
 from engine.errors import ConfigError
-from engine.estimates import record
+from engine.records.estimates import record
 
 if TYPE_CHECKING:  # the command line starts faster without ssl
     from engine.effects.guard import Guard

@@ -22,7 +22,7 @@ from engine.effects.channels import Sent
 from engine.effects.conf import ChannelConf
 from engine.effects.message import Message
 from engine.errors import one_line
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 LIST = "TIDEGATE_COMMANDS"
 KEPT = 4096  # bytes of what it says on standard error, the last ones

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from engine.effects.addresses import LOOPBACK, MAY_BE_NAMED
 from engine.effects.urls import check_written, host_and_port
 from engine.errors import ConfigError
-from engine.timing import duration
+from engine.system.timing import duration
 
 KINDS = ("webhook", "slack", "email", "command")
 TLS = ("starttls", "tls", "none")

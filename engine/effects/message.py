@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from engine.errors import InputError, one_line
-from engine.estimates import record
-from engine.plain import from_plain, to_plain
-from engine.redact import redact_text
+from engine.records.estimates import record
+from engine.records.plain import from_plain, to_plain
+from engine.system.redact import redact_text
 
 VERSION = 1  # of the JSON form: fields may be added to a version, never changed or taken away
 EVENTS = ("raised", "escalated", "resolved", "acted", "test", "summary")

@@ -17,13 +17,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from engine.durable import Step, perform
 from engine.effects.channels import Channel, Sent
 from engine.effects.message import Message
 from engine.effects.sendings import DELIVERED, DELIVERY, EFFECT, GIVEN_UP, WAITING, Book, Fold, Sending
 from engine.errors import ConfigError, one_line
-from engine.plain import digest
-from engine.redact import redact_text
+from engine.records.plain import digest
+from engine.system.durable import Step, perform
+from engine.system.redact import redact_text
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 6 * 3600.0  # seconds between a try and the next; it doubles in between
 LEAST = 1.0  # seconds that must be left for another send to begin

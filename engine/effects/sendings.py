@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from engine.effects.message import Message, read_message
-from engine.estimates import record
-from engine.rows import LedgerRow
+from engine.records.estimates import record
+from engine.records.rows import LedgerRow
 
 EFFECT = "effect"  # kind of the rows of messages that are to be sent
 DELIVERY = "delivery"  # kind of the rows that say how a try ended

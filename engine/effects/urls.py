@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from engine.errors import ConfigError, InputError
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 HTTPS = 443
 

@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine import student
 from engine.evaluate.conf import EvaluateConf
-from engine.intervals import Rows, estimate
 from engine.records import AskedGap, Estimate, GroupGap, Task
+from engine.scoring import student
+from engine.scoring.intervals import Rows, estimate
 from kernels.resample import GroupRates, group_rates
 
 MIN_HITTABLE = 30  # positives (for the true positive rate) or negatives of a group

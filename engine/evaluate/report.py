@@ -12,9 +12,9 @@ from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.fairness import gap
 from engine.evaluate.robustness import Predictions, guarded, perturbed, unknown
 from engine.evaluate.worst import Feature, search
-from engine.intervals import Rows, compare, estimate
 from engine.records import Asked, Estimate, EvaluationReport, SliceEstimate, Task
-from engine.scores import check_metric
+from engine.scoring.intervals import Rows, compare, estimate
+from engine.scoring.scores import check_metric
 
 NOTHING = Asked()
 NO_PREDICTIONS: Predictions = MappingProxyType({})

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from engine.errors import DataError
 from engine.evaluate.conf import EvaluateConf
-from engine.intervals import Rows, compare, difference, estimate
 from engine.records import AskedPerturbed, AskedSlice, Estimate, Perturbation, Perturbed, SliceEstimate
+from engine.scoring.intervals import Rows, compare, difference, estimate
 
 POOLED = "(small ones together)"
 

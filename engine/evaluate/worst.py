@@ -26,11 +26,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine import student
 from engine.evaluate.conf import EvaluateConf
-from engine.intervals import Rows
 from engine.records import Estimate, FoundSlice, Task
-from engine.scores import OF_LABELS, as_scored, as_truth, row_losses
+from engine.scoring import student
+from engine.scoring.intervals import Rows
+from engine.scoring.scores import OF_LABELS, as_scored, as_truth, row_losses
 from kernels.pvalues import adjust
 
 SEARCHED = 200_000  # rows that propose, at most: what they cannot see is too small to matter

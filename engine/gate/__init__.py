@@ -19,7 +19,7 @@ needs a smaller alpha (intersection-union; Berger 1982). Missing metrics, slices
 an undecidable estimate, but for one with too few rows or clusters, which is INCONCLUSIVE: more may cure it. An
 interval at confidence level c gives each rule a one-sided error rate of (1 - c) / 2; below MIN_ROWS rows no interval
 keeps that, so none passes. Two models that agree on almost every row have the exact interval of the few on which they
-do not (engine/agreement.py): a margin is cleared from about ln(2 / (1 - c)) / margin rows on.
+do not (engine/scoring/agreement.py): a margin is cleared from about ln(2 / (1 - c)) / margin rows on.
 """
 
 from __future__ import annotations

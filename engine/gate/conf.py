@@ -1,4 +1,5 @@
-"""What a gate is told: its rules and limits. One value alone is checked here; engine/checks.py holds them together."""
+"""What a gate is told: its rules and limits. One value alone is checked here; engine/config/checks.py holds
+them together."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.intervals import Rows
 from engine.monitor.basis import KINDS, LEAST, Basis, Features, folds, log_odds
 from engine.monitor.labelled import summed
 from engine.records import Task
+from engine.scoring.intervals import Rows
 
 FOLDS = 5
 STEPS = 24  # of Newton's method, at most

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.intervals import estimate
 from engine.monitor.basis import thinned
 from engine.monitor.calibrator import Calibrator, calibrate
 from engine.monitor.expected import expected
 from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled
 from engine.records import Estimate, Task
+from engine.scoring.intervals import estimate
 
 REPLICATES = 1000
 CELLS = 2_000_000  # replicates x rows x classes that are drawn at most: rows are thinned to that

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.records import Task
-from engine.scores import AVERAGED, BY_ROW, OF_LABELS, as_scored
+from engine.scoring.scores import AVERAGED, BY_ROW, OF_LABELS, as_scored
 from kernels import metrics
 from kernels.measures import confusion
 
@@ -46,7 +46,7 @@ def expected(
 ) -> dict[str, np.ndarray]:
     """Each metric (R,) of sets of probabilities (R, M), or (R, M, C), for predictions (M,), or (M, C).
 
-    Averages over classes are those of engine/scores.py; NaN where it is undefined. Weights are (M,) or (R, M).
+    Averages over classes are those of engine/scoring/scores.py; NaN where it is undefined. Weights are (M,) or (R, M).
     """
     found: dict[str, np.ndarray] = {}
     matrix: Any = None

@@ -25,15 +25,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine import student
 from engine.monitor.basis import thinned
 from engine.monitor.classified import DRAWN, Classified
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import Labelled, Live
 from engine.monitor.losses import LossModel
 from engine.monitor.risk import EVERY, by_unit, expected_losses, losses, numbers, resumed
-from engine.observed import ExpectedRisk, Risk, RiskOutcome
 from engine.records import Estimate, Task
+from engine.records.observed import ExpectedRisk, Risk, RiskOutcome
+from engine.scoring import student
 from kernels.stream import Betting, ConfidenceSequence
 
 ROWS = 2000  # of which the error of the mean is drawn

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from engine.intervals import Rows
 from engine.monitor.drift import MISSING
 from engine.records import DriftReport
-from engine.scores import GREATER_IS_BETTER, score
+from engine.scoring.intervals import Rows
+from engine.scoring.scores import GREATER_IS_BETTER, score
 
 ROWS = 2000
 """Rows that are shuffled: a standard error of about one point of an AUROC, at F + 1 predictions of these rows."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.contrast import Guess, LeftOut
 from engine.errors import ConfigError, DataError
 from engine.monitor.columns import floats_of_text, is_text, plain
+from engine.records.contrast import Guess, LeftOut
 
 FEW = 10
 """Whole numbers with at most this many values are codes of categories ..."""

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.intervals import IntervalConf, Rows
 from engine.monitor.basis import Features
 from engine.records import Estimate
+from engine.scoring.intervals import IntervalConf, Rows
 
 REFERENCE_ROWS = 50_000  # labelled rows that are learnt from, at most
 LIVE_ROWS = 250_000  # rows that stand for a live window: their choice adds some percent to the calibration's own error

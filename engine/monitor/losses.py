@@ -17,11 +17,11 @@ from functools import cached_property
 
 import numpy as np
 
-from engine.intervals import Rows
 from engine.monitor.basis import KINDS, Basis, Features, folds
 from engine.monitor.expected import LOSSES
 from engine.monitor.labelled import Labelled, Live, MetricsConf, inflation, scaled, summed
 from engine.records import Estimate
+from engine.scoring.intervals import Rows
 
 FOLDS = 5
 RIDGE = 1.0

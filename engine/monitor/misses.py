@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
-from engine import student
 from engine.monitor.labelled import Labelled
 from engine.records import Estimate, Missed
-from engine.scores import GREATER_IS_BETTER, score
+from engine.scoring import student
+from engine.scoring.scores import GREATER_IS_BETTER, score
 
 IN_ADVANCE = 1.0  # windows that missed by just what was said
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.intervals import Rows, estimate
 from engine.monitor import columns as arrays
 from engine.monitor.kinds import FEW
 from engine.records import Performance, Task
+from engine.scoring.intervals import Rows, estimate
 
 
 @dataclass(kw_only=True)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engine.intervals import Rows, estimate
 from engine.monitor.conf import MonitorConf
 from engine.monitor.labelled import MetricsConf, unknown
 from engine.records import Estimate, Performance, SliceEstimate
+from engine.scoring.intervals import Rows, estimate
 from kernels.drift import ks_2samp
 
 

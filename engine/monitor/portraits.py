@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.contrast import Portrait, Side
 from engine.monitor import columns as arrays
-from engine.observed import ColumnDrift
+from engine.records.contrast import Portrait, Side
+from engine.records.observed import ColumnDrift
 from kernels.drift.window import numeric_values
 
 BINS = 40

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from engine.monitor.conf import MonitorConf
-from engine.observed import Risk, RiskOutcome
 from engine.records import Estimate, Task
+from engine.records.observed import Risk, RiskOutcome
 from kernels.stream import Betting, ConfidenceSequence, from_state, upper_bound
 
 EVERY = {"row": 100, "cluster": 10}  # units after which a fresh bettor begins

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine import places
 from engine.errors import DataError
 from engine.monitor.columns import floats_of_text, is_text, plain
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Finding, categorical_finding, incomparable, rank_finding, report
 from engine.records import DriftReport
+from engine.system import places
 from kernels.drift import Profile
 from kernels.drift.passes import Scan, Work
 

@@ -19,9 +19,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from engine.measured import Measure
 from engine.pipeline.moments import Moment, Sign
 from engine.pipeline.numbers import NAN, measure, median
+from engine.records.measured import Measure
 from engine.validate.fresh import age_hours
 
 

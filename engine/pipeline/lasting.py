@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.measured import Measure
 from engine.pipeline.delays import Floor, degraded, delays, drift_open
 from engine.pipeline.moments import Moment, arrives, moments
 from engine.pipeline.money import Prices, money
 from engine.pipeline.numbers import measure, share
 from engine.records import Outcome, Route, TrialState
-from engine.rows import LedgerRow
+from engine.records.measured import Measure
+from engine.records.rows import LedgerRow
 
 
 @dataclass(frozen=True, kw_only=True)

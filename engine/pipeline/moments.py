@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.items import ITEM
 from engine.promote.entries import DECISION, OPENED, STAGE
 from engine.records import Action, DriftOutcome, Event, Route, Stage
-from engine.rows import LedgerRow
+from engine.records.items import ITEM
+from engine.records.rows import LedgerRow
 
 ACTING = (Action.RECALIBRATE.value, Action.RETRAIN.value, Action.RETUNE.value)
 SIGNS = ("drift.", "risk.", "model.")  # metrics whose alerts tell that the model's world has changed

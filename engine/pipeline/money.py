@@ -19,11 +19,11 @@ from statistics import NormalDist
 from typing import Any
 
 from engine.decide.costs import standard_error
-from engine.measured import Measure
 from engine.pipeline.moments import Moment, replaced
 from engine.pipeline.numbers import NAN, counted, mean, measure
 from engine.records import Estimate, from_plain
-from engine.rows import LedgerRow
+from engine.records.measured import Measure
+from engine.records.rows import LedgerRow
 
 TRAINING = "train"  # the lap of the stopwatch whose hours are those of the trials
 

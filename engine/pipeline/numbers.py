@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 
-from engine.estimates import wilson
-from engine.measured import MOST_ROWS, Measure
 from engine.records import Estimate
+from engine.records.estimates import wilson
+from engine.records.measured import MOST_ROWS, Measure
 
 NAN = math.nan
 

@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from engine import measured
 from engine.act import metrics_of
-from engine.items import ITEM
 from engine.promote.entries import STAGE, VERDICT
 from engine.promote.ledger import Ledger
-from engine.records import Cycle, Event, Stage, from_plain
-from engine.redact import redact_text
-from engine.rows import LedgerRow
+from engine.records import Cycle, Event, Stage, from_plain, measured
+from engine.records.items import ITEM
+from engine.records.rows import LedgerRow
+from engine.system.redact import redact_text
 
 PREFIX = "tidegate"
 UNITS = {

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import durable
 from engine.errors import ArtifactError
 from engine.promote.chain import Row
 from engine.promote.entries import STAGE, VERDICT
@@ -19,6 +18,7 @@ from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
 from engine.promote.store import Store
 from engine.records import Stage
+from engine.system import durable
 
 EVALUATIONS = ("evaluation", "shadow")  # kinds of the rows that hold an EvaluationReport
 

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from engine import durable
 from engine.errors import InputError, TidegateError
-from engine.mounts import NETWORK_FILE_SYSTEMS, file_system
 from engine.promote import tables
+from engine.system import durable
+from engine.system.mounts import NETWORK_FILE_SYSTEMS, file_system
 
 T = TypeVar("T")
 

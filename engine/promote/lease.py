@@ -24,10 +24,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from engine.errors import LeaseError, TidegateError
-from engine.plain import canonical
 from engine.promote.database import Database
 from engine.promote.entries import Entries, text
 from engine.promote.tables import leases
+from engine.records.plain import canonical
 
 NOBODY = ""  # holder of a lease that was given back
 

@@ -1,4 +1,4 @@
-"""A local folder as the place of a store: every write goes through engine.durable, links are not followed.
+"""A local folder as the place of a store: every write goes through engine.system.durable, links are not followed.
 
 Beside the kinds it holds `lock`, an empty file that puts lock shared and gc alone; the kernel frees a lock when
 its holder dies.
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine import durable
 from engine.errors import ArtifactError
 from engine.promote.place import KINDS, RESTORE, Content, Digest, Entry
+from engine.system import durable
 
 
 class Local:

@@ -28,11 +28,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine import durable
-from engine.durable import Step
 from engine.errors import ArtifactError, ConfigError, InputError
 from engine.promote.object_errors import explained, is_missing
 from engine.promote.place import Content, Digest, Entry
+from engine.system import durable
+from engine.system.durable import Step
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 PUT_LEASE = 86400.0  # seconds that a put may take; what one that died leaves is in the way of gc for so long

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine import durable
+from engine.system import durable
 
 KINDS = ("blobs", "signatures", "manifests")
 RESTORE = "put an intact copy back, or use another model"

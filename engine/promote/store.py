@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from engine import durable
 from engine.errors import ArtifactError, InputError
 from engine.promote.local import Local, read_file
 from engine.promote.names import check_name, check_sha256, shown
@@ -23,6 +22,7 @@ from engine.promote.objects import Objects
 from engine.promote.place import KINDS, RESTORE, Digest, Entry, Place, slices
 from engine.promote.signing import Signing
 from engine.records import canonical
+from engine.system import durable
 
 FORMAT = 1  # of the manifest
 _OURS = ("files", "format")

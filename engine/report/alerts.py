@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.alerting import Alert, Helped, Tally, alerts_of, said, tally
 from engine.effects.sendings import DELIVERED, sendings
 from engine.records import ActionItem, Cycle
+from engine.records.rows import LedgerRow
 from engine.report import parts, words
+from engine.report.alerting import Alert, Helped, Tally, alerts_of, said, tally
 from engine.report.markup import Markup
 from engine.report.tables import styled, table_of
-from engine.rows import LedgerRow
 
 WITHIN = 3  # windows, where the config of the page says nothing
 NONE_YET = "No alert was ever raised."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.contested import ORACLE, Contested, Line
+from engine.records.contested import ORACLE, Contested, Line
 from engine.report import contest_words as said
 from engine.report import parts, words
 from engine.report.axes import Band, Scale, band, drawing, text, window_names

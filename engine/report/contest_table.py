@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.contested import Contested
+from engine.records.contested import Contested
 from engine.report import contest_words as said
 from engine.report import words
 from engine.report.tables import table_of

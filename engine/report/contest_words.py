@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.contested import Contested, Line, Margin
+from engine.records.contested import Contested, Line, Margin
 from engine.report import words
 
 FEW = 20  # pasts: with fewer, an interval is rough

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.contrast import Contrast, Portrait
 from engine.records import ColumnDrift, DriftOutcome
+from engine.records.contrast import Contrast, Portrait
 from engine.report import contrast_words as said
 from engine.report import parts, words
 from engine.report.axes import Scale, drawing, text, ticks

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.contrast import Contrast
 from engine.records import ColumnDrift, DriftOutcome
+from engine.records.contrast import Contrast
 from engine.report import contrast_words as said
 from engine.report import words
 from engine.report.tables import styled, table_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from engine.contrast import Contrast, Portrait
 from engine.records import ColumnDrift, DriftOutcome, DriftReport, Performance
+from engine.records.contrast import Contrast, Portrait
 from engine.report import words
 
 SHORT = {

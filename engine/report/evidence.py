@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.records import Candidate, Cycle, Estimate, EvaluationReport, Outcome, RuleResult, Trial, Verdict
-from engine.redact import redact
+from engine.records.rows import LedgerRow
 from engine.report import charts, forest, marks, parts, words
 from engine.report.markup import Markup, tag
 from engine.report.sentences import sentences
-from engine.rows import LedgerRow
+from engine.system.redact import redact
 
 OPEN_GATES = 12  # verdicts that are shown unfolded, the newest ones
 MOST_STAGES = 8  # of the pipeline, each in its own colour

@@ -10,9 +10,9 @@ from importlib import resources
 from typing import Any
 
 from engine.records import Cycle
+from engine.records.rows import LedgerRow
 from engine.report import alerts, evidence, happened, pipeline, risk
 from engine.report.markup import Markup, tag
-from engine.rows import LedgerRow
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CHAPTERS = (

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from engine.records.rows import LedgerRow
 from engine.report import words
 from engine.report.tables import styled, table_of
-from engine.rows import LedgerRow
 
 EMPTY = "The ledger is empty: no window has been run yet."
 

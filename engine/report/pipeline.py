@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from engine.measured import LASTING, Gain, Measure, PipelineMetrics
 from engine.records import Cycle, Estimate
+from engine.records.measured import LASTING, Gain, Measure, PipelineMetrics
 from engine.report import parts, words
 from engine.report.markup import Markup, tag
 

@@ -18,9 +18,9 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from engine.alerting import said
 from engine.records import Candidate, Cycle, Epoch, Event, RiskOutcome, Sweep, Trial, TrialState
 from engine.report import words
+from engine.report.alerting import said
 from engine.report.board import RUNNING, Board
 from engine.report.row import COLUMNS, GAP, cells, fit, set_width, that_fits
 from engine.report.sweep import failures, headline, live, summary

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.plain import digest
 from engine.records import Cycle, Sweep, Trial, TrialState
+from engine.records.plain import digest
 from engine.track.describe import (
     Description,
     describe_cycle,

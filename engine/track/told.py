@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from engine import durable
 from engine.errors import TidegateError
-from engine.plain import digest
 from engine.records import Cycle
+from engine.records.plain import digest
+from engine.system import durable
 
 FILE = "told.json"  # beside the offline runs
 

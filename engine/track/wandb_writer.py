@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.redact import redact, redact_text
+from engine.system.redact import redact, redact_text
 from engine.track.describe import Table
 from engine.track.port import TrackConf
 from engine.track.runs import Artifact, Run

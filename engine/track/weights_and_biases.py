@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.plain import digest
 from engine.records import Cycle, Epoch, Sweep, Trial
-from engine.redact import redact
+from engine.records.plain import digest
+from engine.system.redact import redact
 from engine.track.background import Background, Job
 from engine.track.describe import steps_of
 from engine.track.port import BEST, SweepTracker, TrackConf

@@ -12,7 +12,7 @@ import json
 import time
 from pathlib import Path
 
-from engine import durable
+from engine.system import durable
 from engine.train.conf import SearchConf
 
 EVERY = 1.0  # seconds between two writings

@@ -25,8 +25,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from engine import durable
 from engine.errors import ArtifactError, InputError
+from engine.system import durable
 from engine.train.sweep import forget_checkpoints
 
 MAGIC = b"tidegate checkpoint 1 "

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.timing import duration
+from engine.system.timing import duration
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from engine.errors import TidegateError
-from engine.redact import redact_text
+from engine.system.redact import redact_text
 
 LONGEST = 200  # characters of what an error says
 NOT_THEIRS = ("engine", "kernels", "lightning", "lightning_fabric", "torch", "ray", "numpy", *sys.stdlib_module_names)

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import durable
 from engine.errors import InputError
+from engine.system import durable
 from engine.train.sweep import SweepJob
 
 RECORD = "trial.json"

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import durable, student
 from engine.errors import ConfigError
 from engine.records import Task
+from engine.scoring import student
+from engine.system import durable
 from engine.train.schedulers import Curves
 
 LEAST = 30  # rows, or clusters, below which no test of a mean is believed

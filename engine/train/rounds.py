@@ -16,9 +16,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from engine import durable
 from engine.errors import ArtifactError
 from engine.records import Epoch, Stretch, Trial, TrialState, from_plain, to_plain
+from engine.system import durable
 from engine.train.conf import SearchConf
 from engine.train.naming import index_of
 from engine.train.population import Takeover, takeovers

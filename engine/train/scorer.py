@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from engine.records import Dataset, Epoch, Task, from_plain, to_plain
-from engine.scores import score
+from engine.scoring.scores import score
 from engine.train import weights
 from engine.train.checkpoint import Checkpoint, Keeper
 from engine.train.inference import predict

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from engine.errors import ConfigError
 from engine.records import Trial, TrialState
-from engine.scores import direction
+from engine.scoring.scores import direction
 from engine.train.conf import SearchConf
 from engine.train.search_space import Domain, Point, Space, draw
 

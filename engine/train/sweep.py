@@ -18,7 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine import durable
 from engine.errors import ArtifactError
 from engine.records import (
     Dataset,
@@ -32,7 +31,8 @@ from engine.records import (
     from_plain,
     to_plain,
 )
-from engine.redact import redact
+from engine.system import durable
+from engine.system.redact import redact
 from engine.train.budget import of_the_budget
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.fault import fault_of

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from engine import durable
 from engine.records import Epoch, Sweep, Trial, from_plain, to_plain
+from engine.system import durable
 from engine.train.sweep import Search, SweepJob, read_trial
 
 T = TypeVar("T")

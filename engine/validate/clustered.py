@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from engine import student
+from engine.scoring import student
 
 MIN_CLUSTERS = 5  # fewer give no variance to speak of
 

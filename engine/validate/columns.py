@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.estimates import wilson
 from engine.records import CheckOutcome
+from engine.records.estimates import wilson
 from engine.validate.conf import ValidateConf
 from engine.validate.facts import MISSING_WORD, Column, count
 from engine.validate.schema import ColumnSchema

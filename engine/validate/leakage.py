@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from engine.estimates import wilson
 from engine.records import CheckOutcome
+from engine.records.estimates import wilson
 from engine.validate.columns import Finding, undecidable, verdict
 from engine.validate.conf import ValidateConf
 from engine.validate.facts import Column

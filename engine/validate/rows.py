@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.estimates import wilson
+from engine.records.estimates import wilson
 from engine.validate.clustered import MIN_CLUSTERS, effective_rows
 from engine.validate.columns import Finding, share, undecidable, verdict
 from engine.validate.conf import ValidateConf

@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from engine import student
 from engine.errors import DataError
-from engine.plain import from_plain, to_plain
 from engine.records import digest, record
+from engine.records.plain import from_plain, to_plain
+from engine.scoring import student
 from engine.validate.facts import Column, copies
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.estimates import wilson
 from engine.records import Check, CheckOutcome, Severity
+from engine.records.estimates import wilson
 from engine.validate.facts import count
 
 RELATIVE = 1e-6  # a value that went through float32 on one side is the same value

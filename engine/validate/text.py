@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import durable
 from engine.errors import DataError
-from engine.plain import to_plain
+from engine.records.plain import to_plain
+from engine.system import durable
 from engine.validate.facts import KINDS, PERIODS
 from engine.validate.schema import FORMAT, SERVING, TRAINING, ColumnSchema, Schema
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from engine.records import digest, from_plain, record
-from engine.rows import LedgerRow
+from engine.records.rows import LedgerRow
 
 LANDED = "landed"  # kind of the rows of windows that may be decided on: bookkeeping
 ARRIVAL = "arrival"  # kind of the rows that a person should see

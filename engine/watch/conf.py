@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.errors import ConfigError
-from engine.timing import duration
+from engine.system.timing import duration
 
 SEQUENCES = ("auto", "none")
 

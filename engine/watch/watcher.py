@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from engine.errors import ConfigError, DataError, InputError, LabelsError, LeaseError, LedgerError, TidegateError
 from engine.promote.names import check_key
 from engine.records import Cycle, to_plain
-from engine.rows import LedgerRow
+from engine.records.rows import LedgerRow
 from engine.watch.arrival import ARRIVAL, LANDED, Arrival, Known, State
 from engine.watch.plan import Plan, Sight, Terms, plan, see
 

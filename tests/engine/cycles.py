@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from engine.measured import LASTING, OF_DATA, OF_WINDOW
 from engine.records import (
     Action,
     ActionItem,
@@ -42,6 +41,7 @@ from engine.records import (
     ValidationReport,
     Verdict,
 )
+from engine.records.measured import LASTING, OF_DATA, OF_WINDOW
 
 
 def estimate(value: float = 0.75, name: str = "roc_auc_score", **more: Any) -> Estimate:

@@ -2,7 +2,7 @@
 
     python -m tests.engine.deadly <operation> <file name> <n> <words of the command>...
 
-By its own hand, so that nothing hangs on how fast somebody else looks. Operations are those of `engine.durable.Step`.
+By its own hand, so that nothing hangs on how fast somebody else looks. Operations are those of `durable.Step`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import cli, durable
+from engine import cli
+from engine.system import durable
 from tests.engine.world import World
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.schema import Composer
+from engine.config.schema import Composer
 from tests.engine.world import write
 
 FILES = {

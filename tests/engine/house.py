@@ -13,17 +13,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine.act import ActConf, RuleConf
-from engine.acting import Acting
+from engine.cycle.acting import Acting
+from engine.cycle.conf import LoopConf
+from engine.cycle.past import Past, open_window
 from engine.effects import Channel, ChannelConf, Message, Outbox
 from engine.effects.channels import Sent
-from engine.loop_conf import LoopConf
-from engine.past import Past, open_window
 from engine.promote.chain import Row
 from engine.promote.entries import DECISION
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Cycle, Stage, digest, from_plain, to_plain
-from engine.timing import Stopwatch
+from engine.system.timing import Stopwatch
 from tests.engine.cycles import cycle
 from tests.engine.promote.conftest import bring, make
 
@@ -118,7 +118,7 @@ class House:
         return self.answer(message)
 
     def _window(self, ledger: Ledger, acting: Acting, index: int, n_rows: int) -> Cycle:
-        """A cycle as engine/loop.py has it: opened, decided, acted on, recorded; then messages are sent."""
+        """A cycle as engine/cycle/loop.py has it: opened, decided, acted on, recorded; then messages are sent."""
         name = f"w{index}"
         id = digest("cycle", LOOP, name)
         known = ledger.find(id)

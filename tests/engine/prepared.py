@@ -10,10 +10,10 @@ import hydra  # noqa: F401  # loaded once, by the parent; none of these starts a
 import lightning  # noqa: F401
 import numba  # noqa: F401
 
-from engine import verbs
-from engine.binding import bind
-from engine.schema import Composer
+from engine.config.binding import bind
+from engine.config.schema import Composer
 from engine.train.search_space import Point, draw
+from engine.verbs import running
 from tests.engine.world import World
 
 
@@ -33,4 +33,4 @@ def prepare(world: World, *words: str) -> Callable[[], int]:
     """`tidegate loop` of this world as a function; it gives the exit code."""
     config, composer = world.config(*words)
     known = Known(composer, draw(bind(config.search.space, composer), config.search.num_samples, config.search.seed))
-    return lambda: verbs.loop(copy.deepcopy(config), known, quiet=True)[0]
+    return lambda: running.loop(copy.deepcopy(config), known, quiet=True)[0]

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from engine import verbs
+from engine.verbs import running
 from tests.engine.prepared import prepare
 from tests.engine.world import World
 
@@ -86,13 +86,13 @@ def main(inbox: Path, folder: Path, rivals: int, kills: int, lease: bool) -> dic
     deliveries, killed, starts, failed = len(order), 0, 0, 0
     loop = prepare(world, *WORDS)
     if not lease:  # ids alone keep the story one
-        opened = verbs.opened
-        verbs.opened = lambda *a, alone, **more: opened(*a, **more)  # type: ignore[assignment]
-    running: set[int] = set()
+        opened = running.opened
+        running.opened = lambda *a, alone, **more: opened(*a, **more)  # type: ignore[assignment]
+    alive: set[int] = set()
     pace, seen = max(1, len(order) // (kills + 1)), 0  # arrivals between two kills, and so far
-    while order or running:
-        while len(running) < rivals and order:
-            running.add(spawn(loop))
+    while order or alive:
+        while len(alive) < rivals and order:
+            alive.add(spawn(loop))
             starts += 1
         if order and decided(world) >= seen // 2:  # half of what has arrived: the next ones come, and somebody dies
             for name in order[:pace]:
@@ -100,12 +100,12 @@ def main(inbox: Path, folder: Path, rivals: int, kills: int, lease: bool) -> dic
             order, seen = order[pace:], seen + pace
             if killed < kills:
                 time.sleep(chance.uniform(0.0, 0.3))
-                os.kill(chance.choice(sorted(running)), signal.SIGKILL)
+                os.kill(chance.choice(sorted(alive)), signal.SIGKILL)
                 killed += 1
-        for child in sorted(running):
+        for child in sorted(alive):
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
-                running.discard(child)
+                alive.discard(child)
                 failed += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0
         time.sleep(0.02)
     code = os.waitstatus_to_exitcode(os.waitpid(spawn(loop), 0)[1])

@@ -67,22 +67,22 @@ def test_verbs_that_only_look_never_load_torch(ended: tuple[World, Answer]) -> N
 
 def test_the_verbs_over_the_ledger_load_no_arrays() -> None:
     """A rollback is over within a second, the start of Python included: a half of that is imports."""
-    assert not modules_after("import engine.archive") & {"numpy", "numba", "kernels", "pyarrow", "torch"}
+    assert not modules_after("import engine.verbs.archive") & {"numpy", "numba", "kernels", "pyarrow", "torch"}
 
 
 def test_verbs_that_train_load_torch_only_when_ray_has_been_asked_for() -> None:
     """Lightning takes four seconds to import, and Ray and its workers can come up meanwhile."""
-    assert not modules_after("import engine.verbs") & {"torch", "lightning", "ray"}
+    assert not modules_after("import engine.verbs.running") & {"torch", "lightning", "ray"}
 
 
 def test_a_verb_runs_with_the_collector_on_and_what_started_up_put_aside() -> None:
     """In a process of its own: frozen objects stay so."""
     program = """
 import gc
-import engine.drift
+import engine.verbs.drift
 from engine import cli
 before = gc.get_freeze_count()
-engine.drift.drift = lambda *_, **__: (0, {"on": gc.isenabled(), "put": before == 0 < gc.get_freeze_count()})
+engine.verbs.drift.drift = lambda *_, **__: (0, {"on": gc.isenabled(), "put": before == 0 < gc.get_freeze_count()})
 try:
     cli.main(["drift", "--json"])
 finally:
@@ -105,8 +105,8 @@ def test_help_of_a_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes(experiment: str) -> None:
-    from engine.schema import Composer, compose_config
-    from engine.verbs import check
+    from engine.config.schema import Composer, compose_config
+    from engine.verbs.running import check
 
     words = [f"experiment={experiment}", "trust=[experiments.digits]"]
     config = compose_config(words)
@@ -123,7 +123,7 @@ def test_every_experiment_composes(experiment: str) -> None:
     ],
 )
 def test_every_option_of_a_group_composes(group: str, option: str) -> None:
-    from engine.schema import compose_config
+    from engine.config.schema import compose_config
 
     own = ["model._target_=engine.train.model.TabularModel"] if option == "custom" else []  # to be filled in
     compose_config(["experiment=flights", f"{group}={option}", *own])
@@ -131,7 +131,7 @@ def test_every_option_of_a_group_composes(group: str, option: str) -> None:
 
 def test_an_experiment_holds_differences_only() -> None:
     """What an experiment says, the groups do not say already."""
-    from engine.schema import compose_config
+    from engine.config.schema import compose_config
 
     for experiment in EXPERIMENTS:
         text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
@@ -259,7 +259,7 @@ def test_sweep_expressions_are_a_space() -> None:
 def test_the_command_line_decides_what_is_searched(
     fresh: World, monkeypatch: pytest.MonkeyPatch, words: list[str], space: dict[str, str]
 ) -> None:
-    from engine import verbs
+    from engine.verbs import running
 
     seen = {}
 
@@ -267,7 +267,7 @@ def test_the_command_line_decides_what_is_searched(
         seen["space"] = config.search.space  # type: ignore[attr-defined]
         return 0, {}
 
-    monkeypatch.setattr(verbs, "loop", loop)
+    monkeypatch.setattr(running, "loop", loop)
     assert fresh.run("loop", *words) == 0
     assert seen["space"] == space
 
@@ -276,7 +276,7 @@ def test_the_command_line_decides_what_is_searched(
 
 
 def test_a_fault_of_ours_is_a_traceback_and_1(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import archive
+    from engine.verbs import archive
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from engine import durable
 from engine.promote.chain import Row
+from engine.system import durable
 from tests.engine.deadly import killed
 from tests.engine.story import story
 from tests.engine.world import LAST, Answer, World, configure, make_world

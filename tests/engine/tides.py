@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.challenger import Recipe, TrainingRows
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
 from engine.data.tables import fingerprint
+from engine.models.challenger import Recipe, TrainingRows
 from engine.records import Action, Decision, Epoch, Money, Sweep, Trial, Window
 from engine.train.conf import ModelConf, SearchConf, TrainConf
 from engine.train.search_space import Point, Space

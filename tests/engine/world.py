@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine import cli, verbs
+from engine import cli
+from engine.config.schema import Composer, Config, compose_config
+from engine.cycle.setting import Confs, Ports
 from engine.data.tables import write_parquet
 from engine.promote.chain import Row
 from engine.promote.ledger import Ledger
 from engine.records import Cycle, from_plain
 from engine.report.terminal import make_console
-from engine.schema import Composer, Config, compose_config
-from engine.setting import Confs, Ports
-from engine.timing import Stopwatch
+from engine.system.timing import Stopwatch
+from engine.verbs import running
 
 WINDOWS = tuple(f"2026-0{month}" for month in range(1, 9))
 YOUNG = "2026-04"  # up to here the first champion is good enough
@@ -99,7 +100,7 @@ class World:
     def opened(self, *more: str) -> Iterator[tuple[Confs, Ports]]:
         """What a Loop works with."""
         config, composer = self.config(*more)
-        with verbs.opened(config, composer, make_console(quiet=True), Stopwatch()) as pair:
+        with running.opened(config, composer, make_console(quiet=True), Stopwatch()) as pair:
             yield pair
 
     def copy(self, out: Path) -> World:

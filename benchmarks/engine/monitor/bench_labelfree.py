@@ -27,7 +27,7 @@ from engine.monitor.conf import MonitorConf
 from engine.monitor.expected import expected
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import LIVE_ROWS, Labelled, Live
-from engine.scores import score
+from engine.scoring.scores import score
 from tests.engine.monitor.shifted import MODELS, SHIFTS, Conf, labelled, truth
 
 N, M, REPEATS = 20_000, 10_000, 20

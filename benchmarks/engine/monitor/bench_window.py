@@ -33,7 +33,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.intervals import Rows
 from engine.monitor.basis import Features, thinned
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Reference, compare
@@ -42,6 +41,7 @@ from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import LIVE_ROWS, REFERENCE_ROWS, Labelled, Live
 from engine.monitor.labels import Labels
 from engine.records import DriftOutcome, Task
+from engine.scoring.intervals import Rows
 from tests.engine.monitor.shifted import Conf, sigmoid
 
 ROWS = 1_000_000

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from engine import cli
-from engine.metering import Counted, Metering
+from engine.cycle.metering import Counted, Metering
 from engine.train.usage import Meter
 
 ROOT = Path(__file__).parents[3]

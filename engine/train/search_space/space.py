@@ -1,8 +1,8 @@
 """All keys of a search, and which of them exist under which option of a config group.
 
 `model=mlp,resnet model.blocks=choice(2,4)`: where only resnet has blocks, a point of mlp does not carry the key. Which
-key exists where is found by composing each option (engine/binding.py); here it is a table: one `Cell` for each choice
-of the groups, with the keys that exist under it.
+key exists where is found by composing each option (engine/config/binding.py); here it is a table: one `Cell` for each
+choice of the groups, with the keys that exist under it.
 
 Keys stand in one order whatever order they were given in: groups from the outside in, then keys by name. So the same
 space and the same seed name the same points.
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Space:
-    """Domains in order, and the cells. Build it with `Space.of`, or with engine/binding.py where groups are searched.
+    """Domains in order, and the cells. Build it with `Space.of`, or by engine/config/binding.py where groups vary.
 
     A point holds a value for each key of its cell, and for no other.
     """

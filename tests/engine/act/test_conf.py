@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from engine import checks
 from engine.act import ACTIONS, ActConf, EscalateConf, LimitConf, RuleConf
+from engine.config import checks
+from engine.config.schema import compose_config
 from engine.effects import KINDS, ChannelConf
 from engine.errors import ConfigError
-from engine.schema import compose_config
-from engine.scores import GREATER_IS_BETTER
+from engine.scoring.scores import GREATER_IS_BETTER
 
 TEAM = {"team": ChannelConf(kind="command", argv=["/bin/true"])}
 

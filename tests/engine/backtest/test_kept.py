@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import durable
 from engine.backtest.kept import Kept, code_of
 from engine.errors import InputError
-from engine.estimates import Estimate
+from engine.records.estimates import Estimate
+from engine.system import durable
 
 
 def estimate(value: float) -> Estimate:

@@ -9,7 +9,7 @@ import pytest
 from scipy import fft, stats
 
 from engine.backtest.margins import cosines_of, margins
-from engine.contested import Line, Margin
+from engine.records.contested import Line, Margin
 
 BEYOND = {"AR(1) 0.7": 0.065, "two before, 0.3 each": 0.11}  # more persistent than is promised: the share that is told
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.explain import one_line
 from engine.errors import InputError, LedgerError
-from engine.explain import one_line
 from tests.patience import timed
 
 SHAPE = re.compile(r"^\S.*?: .+ - .+$")

@@ -18,9 +18,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from engine import cli
-from engine.composition import Composition
+from engine.config.composition import Composition
+from engine.config.schema import register, to_config
 from engine.errors import InputError
-from engine.schema import register, to_config
 from tests.engine.bad.corpus import PATIENCE, Case, fault_of, wrong
 from tests.engine.world import World
 from tests.patience import ENOUGH, timed

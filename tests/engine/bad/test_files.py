@@ -19,12 +19,12 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from engine import places, reach
 from engine.data.conf import DataConf
 from engine.data.files import open_table
 from engine.data.sources import ParquetSource
 from engine.data.tables import write_parquet
 from engine.errors import DataError
+from engine.system import places, reach
 from tests.engine.bad.corpus import Case, wrong
 from tests.engine.tides import make_conf, make_window
 from tests.patience import timed

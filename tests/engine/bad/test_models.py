@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from engine.errors import InputError
-from engine.predictor import cold_check, load, pack
+from engine.models.predictor import cold_check, load, pack
 from engine.promote.store import Store
 from engine.train import weights
 from engine.train.inference import build

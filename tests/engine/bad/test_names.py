@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from engine.config.explain import one_line
+from engine.config.schema import check_name
 from engine.data.sources import ParquetSource
 from engine.data.tables import write_parquet
 from engine.errors import InputError
-from engine.explain import one_line
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model, promote
 from engine.promote.store import Store
 from engine.records import Stage
-from engine.schema import check_name
 from tests.engine.bad.corpus import fault_of
 from tests.engine.tides import make_conf, make_window
 

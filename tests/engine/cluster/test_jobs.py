@@ -1,4 +1,4 @@
-"""Following a job whose log breaks off; what a real Job API does is in tests/engine/test_submit.py."""
+"""Following a job whose log breaks off; what a real Job API does is in tests/engine/verbs/test_submit.py."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import durable
 from engine.effects import ChannelConf, Message, Outbox, make_channels
 from engine.effects.command import LIST
 from engine.effects.guard import Guard
 from engine.promote.ledger import Ledger
+from engine.system import durable
 from tests.engine.effects.servers import NAME
 from tests.engine.promote.crash import forked, killer
 

@@ -10,8 +10,8 @@ from scipy import stats
 
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.fairness import MIN_HITTABLE, MIN_UNITS, gap
-from engine.intervals import Rows
 from engine.records import AskedGap, Estimate, GroupGap, Task
+from engine.scoring.intervals import Rows
 from kernels.metrics import expected_calibration_error
 
 PARITY, ODDS, WITHIN = "demographic_parity_difference", "equalized_odds_difference", "calibration_within_groups"

@@ -14,8 +14,8 @@ from scipy import stats
 from engine.errors import DataError
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.robustness import POOLED, Elsewhere, guarded, independent, perturb, perturbed
-from engine.intervals import Rows, difference, estimate
 from engine.records import AskedPerturbed, AskedSlice, Perturbation, Task
+from engine.scoring.intervals import Rows, difference, estimate
 from tests.engine.tides import make_window
 
 CONF = EvaluateConf(n_resamples=100, min_slice_rows=100)

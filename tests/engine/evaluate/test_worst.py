@@ -13,8 +13,8 @@ from scipy import stats
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.worst import Feature, categorical_feature, losses, numeric_feature, search
-from engine.intervals import Rows
 from engine.records import Task
+from engine.scoring.intervals import Rows
 
 CONF = EvaluateConf(
     primary="mean_absolute_error", metrics=["mean_absolute_error"], min_slice_rows=100, confidence_level=0.95

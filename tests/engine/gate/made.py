@@ -11,7 +11,6 @@ from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.report import evaluate
 from engine.evaluate.robustness import Elsewhere
 from engine.gate import RuleConf, asked, judge
-from engine.intervals import Rows
 from engine.records import (
     Answer,
     Estimate,
@@ -23,6 +22,7 @@ from engine.records import (
     Task,
     Verdict,
 )
+from engine.scoring.intervals import Rows
 
 AUC, LOSS, ECE = "roc_auc_score", "log_loss", "expected_calibration_error"
 DIRECTIONS = {AUC: True, LOSS: False, ECE: False, "accuracy_score": True}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from engine.checks import check_gate
+from engine.config.checks import check_gate
+from engine.config.schema import compose_config
 from engine.errors import ConfigError
 from engine.gate import KINDS, GateConf, RuleConf, asked
 from engine.gate.conf import METRICS, UNSET
 from engine.records import AskedGap, AskedPerturbed, AskedSlice, Perturbation, from_plain, to_plain
-from engine.schema import compose_config
 from tests.engine.gate.made import AUC, COLD, LOSS, OFFLINE, RULES
 
 PARITY = "demographic_parity_difference"

@@ -21,8 +21,8 @@ from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.evaluate.report import evaluate
 from engine.gate import RuleConf, asked, judge
-from engine.intervals import Rows, difference, estimate
 from engine.records import Answer, Asked, EvaluationReport, Outcome, RuleResult, Task
+from engine.scoring.intervals import Rows, difference, estimate
 from tests.engine.gate.made import AUC, DIRECTIONS, LOSS, number
 
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE

@@ -16,8 +16,8 @@ from scipy import stats
 
 from engine.evaluate.conf import EvaluateConf
 from engine.gate import RuleConf, judge_look
-from engine.intervals import Rows, difference
 from engine.records import EvaluationReport, Look, Outcome, Task, Verdict
+from engine.scoring.intervals import Rows, difference
 
 ALPHA, LOOKS, CLUSTERS, ROWS = 0.025, 5, 60, 240
 RULE = {"better": RuleConf(kind="superiority", metric="accuracy_score")}

@@ -18,8 +18,8 @@ from scipy import stats
 import engine.gate
 from engine.errors import ConfigError
 from engine.gate import MIN_ROWS, GateConf, RuleConf, judge
-from engine.intervals import Rows, difference
 from engine.records import Estimate, EvaluationReport, Outcome, SliceEstimate, Task, Verdict
+from engine.scoring.intervals import Rows, difference
 from kernels.resample import delong
 
 DIRECTIONS = {"roc_auc_score": True, "log_loss": False}

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from engine import replay
+from engine.cycle import replay
+from engine.cycle.replay import Replayed
 from engine.gate import RuleConf, judge
 from engine.promote.ledger import Ledger
 from engine.records import EvaluationReport, Outcome, canonical, from_plain, to_plain
-from engine.replay import Replayed
 from tests.engine.world import World, make_world
 
 RULES = """\

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.intervals import Rows
 from engine.monitor.basis import Features
 from engine.monitor.labelled import Labelled, Live
 from engine.records import Task
+from engine.scoring.intervals import Rows
 
 MODELS = ("honest", "overconfident", "short-sighted")
 SHIFTS = ("none", "mean", "spread", "mixture")

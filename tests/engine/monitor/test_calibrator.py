@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from engine.intervals import Rows
 from engine.monitor.basis import Basis, Features, log_odds
 from engine.monitor.calibrator import FOLDS, OWN, TOLERANCE, _curve, _loss, _newton, calibrate
 from engine.monitor.losses import LossModel
 from engine.records import Task
+from engine.scoring.intervals import Rows
 
 
 @pytest.mark.parametrize("far", [0.0, 3.0])

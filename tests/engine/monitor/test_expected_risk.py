@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
 from engine.monitor.expected_risk import Expectation, follow
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import Labelled, Live
 from engine.monitor.risk import begin, by_unit, losses
-from engine.observed import ExpectedRisk, Risk, RiskOutcome
 from engine.records import Task, from_plain, to_plain
+from engine.records.observed import ExpectedRisk, Risk, RiskOutcome
+from engine.scoring.intervals import Rows
 from tests.engine.monitor.shifted import Conf, features, labelled, live, truth
 from tests.proofs import pieces
 

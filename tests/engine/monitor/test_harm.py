@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
 from engine.monitor.drift import Reference, compare
 from engine.monitor.harm import ROWS, Importance, importance, with_harm
 from engine.records import DriftReport, MonitorReport, Task, from_plain, to_plain
+from engine.scoring.intervals import Rows
 
 WEIGHTS = {"heavy": 2.0, "light": 0.5, "idle": 0.0}
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
 from engine.monitor.labelfree import Estimator
 from engine.monitor.labelled import Labelled, Live
 from engine.records import EstimatedPerformance, Task
-from engine.scores import score
+from engine.scoring.intervals import Rows
+from engine.scoring.scores import score
 from tests.engine.monitor.shifted import MODELS, SHIFTS, Conf, features, labelled, live, sigmoid, truth
 from tests.proofs import pieces
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine import student
 from engine.monitor.conf import MonitorConf
 from engine.monitor.labelfree import Estimator
 from engine.monitor.misses import factor, missed, widened
 from engine.records import Estimate, Missed
-from engine.scores import score
+from engine.scoring import student
+from engine.scoring.scores import score
 from tests.engine.monitor.shifted import Conf, labelled, live
 
 Record = Callable[[str, object], None]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
 from engine.monitor.performance import Levels, Mature, realised
 from engine.records import Performance, Task
+from engine.scoring.intervals import Rows
 
 
 @dataclass

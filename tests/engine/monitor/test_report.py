@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from engine.intervals import Rows
 from engine.monitor.conf import MonitorConf
 from engine.monitor.harm import Importance
 from engine.monitor.joint import COLUMN
 from engine.monitor.performance import Mature
 from engine.monitor.report import Monitor
 from engine.records import DriftOutcome, MonitorReport, Task, Window
+from engine.scoring.intervals import Rows
 from kernels.pvalues import adjust
 
 

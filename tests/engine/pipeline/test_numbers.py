@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.measured import MOST_ROWS
 from engine.pipeline.numbers import counted, coverage, mean, measure, median, share
+from engine.records.measured import MOST_ROWS
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (1, 2), (3, 10), (17, 40), (40, 40)])

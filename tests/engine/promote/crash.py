@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine import durable
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import rollback
 from engine.promote.store import Store
 from engine.records import Stage, StageChange, digest
+from engine.system import durable
 
 PATH = (None, Stage.CANDIDATE, Stage.STAGING, Stage.PREPRODUCTION, Stage.PRODUCTION)
 MODES = ("before", "torn", "after")

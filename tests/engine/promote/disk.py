@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.durable import Step
+from engine.system.durable import Step
 
 
 @dataclass

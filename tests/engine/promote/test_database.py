@@ -18,14 +18,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from engine import durable
 from engine.errors import InputError, LedgerError, TidegateError
-from engine.mounts import file_system
 from engine.promote import database, tables
 from engine.promote.database import Database, journal
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Stage
+from engine.system import durable
+from engine.system.mounts import file_system
 from tests.engine.promote import servers
 from tests.engine.promote.conftest import bring, step
 from tests.patience import until

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from engine import durable
 from engine.errors import ArtifactError
 from engine.promote import objects
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
 from engine.records import Stage
+from engine.system import durable
 from tests.engine.promote.conftest import bring, make
 from tests.patience import ENOUGH
 

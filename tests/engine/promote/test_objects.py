@@ -15,13 +15,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine import durable
 from engine.errors import ArtifactError, ConfigError, InputError
 from engine.promote import objects
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.place import Entry
 from engine.promote.store import Store
+from engine.system import durable
 from tests.engine.promote.buckets import ENVIRONMENT, Environ, Server, error
 from tests.engine.promote.conftest import make, open_filesystem
 from tests.patience import ENOUGH, timed

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import durable
-from engine.durable import Step
 from engine.promote.store import Store
+from engine.system import durable
+from engine.system.durable import Step
 from tests.engine.promote.disk import Disk
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from engine import durable
 from engine.errors import InputError
 from engine.promote.ledger import Ledger
 from engine.promote.store import Store
+from engine.system import durable
 from tests.engine.promote import servers
 from tests.engine.promote.crash import command
 from tests.memory import in_memory

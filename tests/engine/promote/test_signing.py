@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from engine import challenger, predictor
 from engine.errors import ArtifactError, ConfigError, InputError
+from engine.models import challenger, predictor
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger
 from engine.promote.provenance import statement
@@ -25,8 +25,8 @@ from engine.promote.rollback import promote
 from engine.promote.signing import PASSPHRASE, Signing
 from engine.promote.store import Store
 from engine.records import Stage, canonical
+from tests.engine.models.test_predictor import make_files
 from tests.engine.promote.conftest import bring, step
-from tests.engine.test_predictor import make_files
 from tests.patience import ENOUGH
 
 MANIFEST = {
@@ -298,7 +298,7 @@ def test_the_signature_is_there_before_the_manifest_and_goes_with_it(
 ) -> None:
     from datetime import timedelta
 
-    from engine import durable
+    from engine.system import durable
 
     seen: list[str] = []
 

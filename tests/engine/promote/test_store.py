@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engine import durable
 from engine.errors import ArtifactError, InputError
 from engine.promote.store import Store
+from engine.system import durable
 from tests.engine.promote.conftest import make
 
 FILES = {"weights.safetensors": bytes(range(256)) * 8, "encoder.json": b'{"a":1}', "empty": b""}

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from engine.alerting import alerts_of, tally
-from engine.plain import to_plain
 from engine.records import Acted, ActionItem, Cycle, Done, Event, Word
+from engine.records.plain import to_plain
 from engine.report import alerts
+from engine.report.alerting import alerts_of, tally
 from engine.report.tables import plain
 from tests.engine.cycles import cycle
 from tests.engine.report.test_ledger import Row

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.contested import Contested, Line, Margin
+from engine.records.contested import Contested, Line, Margin
 from engine.report import contest_words as said
 from engine.report.contest_page import contest_page
 from engine.report.contest_table import contest_table

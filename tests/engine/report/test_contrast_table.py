@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.contrast import Contrast, Guess, LeftOut, Portrait, Side
 from engine.records import ColumnDrift, DriftOutcome, DriftReport
+from engine.records.contrast import Contrast, Guess, LeftOut, Portrait, Side
 from engine.report import happened
 from engine.report.contrast_table import QUIET, contrast_table
 from engine.report.tables import plain

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from engine.plain import from_plain, to_plain
 from engine.records import Cycle, DriftOutcome, FoundSlice, Outcome, RuleResult
+from engine.records.plain import from_plain, to_plain
 from engine.report import evidence
 from engine.report.html import CHAPTERS, render, style_sheet
 from engine.report.markup import VOID

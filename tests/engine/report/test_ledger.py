@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.plain import to_plain
+from engine.records.plain import to_plain
 from engine.report.ledger import history_table
 from engine.report.tables import plain
 from tests.engine.report.fixtures import FIRST, SECOND, WINDOWS, year

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.measured import LASTING, Measure
 from engine.records import Cycle, PipelineMetrics
+from engine.records.measured import LASTING, Measure
 from engine.report.pipeline import UNMEASURED, section, sentences
 from tests.engine.cycles import cycle, estimate, measure, pipeline
 from tests.engine.report.test_html import WORDS_OF_NAN, Reader, page

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from engine.measured import PipelineMetrics
 from engine.records import Action, CheckOutcome, Route, Stage
+from engine.records.measured import PipelineMetrics
 from engine.report.story import sentences, tell
 from tests.engine.report.fixtures import FIRST, PRIMARY, SECOND, WINDOWS, change, cycle, validation, year
 

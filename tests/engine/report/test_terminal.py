@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.measured import PipelineMetrics
 from engine.records import CheckOutcome, Cycle, Event, Look, Outcome, Severity, TrialState
+from engine.records.measured import PipelineMetrics
 from engine.report.board import Board
 from engine.report.row import COLUMNS, GAP, fit
 from engine.report.sweep import live

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.plain import digest
+from engine.records.plain import digest
 from engine.track import TrackConf, make_tracker
 from engine.track.told import FILE, Told, name_of
 from engine.track.weights_and_biases import WandbTracker

@@ -15,8 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import durable
 from engine.errors import ArtifactError
+from engine.system import durable
 from engine.train.checkpoint import Checkpoint, Keeper, Unsavable, pack, unpack
 
 

@@ -13,7 +13,7 @@ import torch
 
 from engine.errors import ConfigError
 from engine.records import Dataset, Epoch, FeatureSpec, Task
-from engine.scores import score
+from engine.scoring.scores import score
 from engine.train import weights
 from engine.train.conf import TrainConf
 from engine.train.fit import fit

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import durable
 from engine.errors import InputError
+from engine.system import durable
 from engine.train.home import Home, placed
 from tests.engine.train.made import make_job
 

@@ -101,7 +101,7 @@ def test_networks_of_ours_are_asked_and_packed_without_lightning(tmp_path: Path)
     """And without torch.compile, which the first optimizer of torch's imports. Checkpoints are written as well."""
     loaded = loaded_after(
         "from pathlib import Path\n"
-        "import engine.predictor\n"
+        "import engine.models.predictor\n"
         "from engine.records import Task\n"
         "from engine.train.conf import SearchConf\n"
         "from engine.train.inference import build, predict\n"

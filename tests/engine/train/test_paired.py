@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine import scores
 from engine.errors import ConfigError
 from engine.records import Task
-from engine.scores import direction, score
+from engine.scoring import scores
+from engine.scoring.scores import direction, score
 from engine.train.paired import (
     BY_ROW,
     Paired,

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from engine import durable
 from engine.errors import InputError
 from engine.records import Epoch, Trial, TrialState, to_plain
+from engine.system import durable
 from engine.train.course import Course
 from engine.train.rounds import RECORD
 from engine.train.sweep import LocalSearch, SweepJob, best

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import conf
-from engine import checks
-from engine.binding import bind
+from engine.config import checks
+from engine.config.binding import bind
+from engine.config.schema import Composer, compose_config
 from engine.errors import ConfigError
 from engine.evaluate.conf import EvaluateConf
 from engine.records import Epoch, Task, Trial, TrialState
-from engine.schema import Composer, compose_config
 from engine.train.conf import SearchConf
 from engine.train.search_space import Cell, Domain, Point, Space
 from engine.train.searchers import OptunaSearcher, Seen, begin, fits, objectives, seed_of

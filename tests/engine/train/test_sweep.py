@@ -12,7 +12,7 @@ import torch
 
 from engine.errors import InputError
 from engine.records import Epoch, Trial, TrialState
-from engine.scores import score
+from engine.scoring.scores import score
 from engine.train import weights
 from engine.train.conf import SearchConf
 from engine.train.inference import build, predict

@@ -20,7 +20,7 @@ import ray
 
 from engine.errors import ConfigError, InputError, TidegateError
 from engine.records import Epoch, Trial, TrialState
-from engine.scores import score
+from engine.scoring.scores import score
 from engine.train import tune_course, weights
 from engine.train.conf import SearchConf
 from engine.train.inference import build, predict

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import durable
 from engine.records import TrialState
+from engine.system import durable
 from engine.train import worker as module
 from engine.train.sweep import SweepJob, TrialPlan, make_keeper, read_trial, run_trial
 from engine.train.worker import Handoff, LostLease, Worker

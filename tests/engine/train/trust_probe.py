@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
+from engine.config.explain import one_line
+from engine.config.schema import compose_config
 from engine.errors import InputError
-from engine.explain import one_line
-from engine.predictor import cold_check, load, pack
+from engine.models.predictor import cold_check, load, pack
 from engine.promote.store import Store
-from engine.schema import compose_config
 from engine.train import weights
 from engine.train.inference import build
 from engine.train.registry import resolve

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 
-from engine.estimates import wilson
+from engine.records.estimates import wilson
 from engine.validate.facts import Column, copies
 
 

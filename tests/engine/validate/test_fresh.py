@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from engine.errors import DataError
-from engine.plain import from_plain, to_plain
 from engine.records import CheckOutcome, Freshness, Severity, ValidationReport, digest
+from engine.records.plain import from_plain, to_plain
 from engine.validate.conf import Severities, ValidateConf
 from engine.validate.fresh import age_hours, as_check, check_fresh, freshness
 from engine.validate.schema import Schema, diff

@@ -19,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine import cli, watching
+from engine import cli
 from engine.promote.chain import Row
 from engine.promote.database import Database
+from engine.verbs import watching
 from tests.engine import prepared
 from tests.engine.promote.crash import forked
 from tests.engine.world import World

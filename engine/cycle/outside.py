@@ -1,0 +1,95 @@
+"""What a window is held against that lies outside of it: the clock, and what serving saw of the same rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import posixpath
+from collections.abc import Iterable, Mapping
+
+from engine import __version__
+from engine.data.conf import DataConf
+from engine.data.sources import SUFFIX, served
+from engine.errors import DataError
+from engine.promote.entries import VALIDATION
+from engine.promote.ledger import Ledger
+from engine.records import Check, CheckOutcome, ValidationReport, Window, digest, from_plain, to_plain
+from engine.validate.conf import ValidateConf
+from engine.validate.fresh import age_hours
+from engine.validate.schema import Schema
+from engine.validate.skew import skew
+
+
+def moment(at: str) -> dt.datetime | None:
+    """The time of a ledger row; None where there is no row."""
+    return dt.datetime.fromisoformat(at) if at else None
+
+
+def ages_of(seen: Iterable[Schema], came: Mapping[str, str]) -> list[float]:
+    """How old the newest row of each window was when it came, in hours; windows that no ledger saw come are left out.
+
+    seen: what the windows look like, `reference` being their name. came: window -> ISO 8601.
+    """
+    return [age_hours(s.until, came[s.reference]) for s in seen if s.until and s.reference in came]
+
+
+def recorded(ledger: Ledger, window: str) -> ValidationReport | None:
+    """What was found before, perhaps by another clock or log: it counts."""
+    row = ledger.find(_id(ledger, window))
+    return None if row is None else from_plain(ValidationReport, row.payload)
+
+
+def record(ledger: Ledger, found: ValidationReport) -> ValidationReport:
+    """Record a report that a clock or a log of serving had a part in, once; the one that the ledger holds counts.
+
+    What its freshness was decided from is recorded with it: engine/cycle/replay.py decides it again.
+    """
+    fresh = next((check for check in found.checks if check.name == "fresh"), None)
+    inputs = {"fresh": found.fresh, "severity": fresh.severity, "version": __version__} if fresh else None
+    id = _id(ledger, found.window)
+    row = ledger.append(VALIDATION, id, to_plain(found), window=found.window, inputs=inputs)
+    return from_plain(ValidationReport, row.payload)
+
+
+def _id(ledger: Ledger, window: str) -> str:
+    return digest(VALIDATION, ledger.loop, window)
+
+
+def against_serving(window: Window, data: DataConf, conf: ValidateConf) -> tuple[Check, ...]:
+    """The window's features against the log of serving in `validate.serving`.
+
+    A log that is not there, or cannot be read, decides nothing, and says so: one UNDECIDABLE check of the table.
+    """
+    severity = conf.severity.of("skew")
+    if conf.serving is None or severity is None:
+        return ()
+    path = posixpath.join(conf.serving, window.name + SUFFIX)
+    try:
+        return against_log(window, path, data, conf)
+    except DataError as error:
+        return (
+            Check(
+                name="skew",
+                column="",
+                severity=severity,
+                outcome=CheckOutcome.UNDECIDABLE,
+                observed="",
+                expected="a log of what serving saw",
+                reason=f"{error.where}: {error.what}",
+            ),
+        )
+
+
+def against_log(window: Window, path: str, data: DataConf, conf: ValidateConf) -> tuple[Check, ...]:
+    """The window's features against those that serving saw of the same ids; DataError for a log that cannot be read."""
+    severity = conf.severity.of("skew")
+    if severity is None:
+        return ()
+    return skew(
+        window.table,
+        served(path, data),
+        data.id,
+        [*data.numeric, *data.categorical],
+        tolerance=conf.skew_tolerance,
+        confidence_level=conf.confidence_level,
+        severity=severity,
+    )
