@@ -154,6 +154,7 @@ class PackedTrial:
         job, conf = self.job, self.conf
         self.model = built(job, self.plan).to(self.device.torch)
         check_model(self.model)
+        self.numbers = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         self.generator = torch.Generator().manual_seed(conf.seed + 1)
         if self.device.is_gpu:
             counted.give(self.model, counted.Draws([conf.seed + 1], [0], self.device.torch))

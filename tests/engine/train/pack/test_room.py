@@ -21,7 +21,7 @@ from engine.train.pack.device import Device
 from engine.train.pack.gauge import HostGauge, Storages
 from engine.train.pack.room import KEPT, Here
 from tests.engine.train.made import MODEL, make_job, make_plan, outcome
-from tests.engine.train.pack.packing import gap, of, packed, unpacked
+from tests.engine.train.pack.packing import gap, of, packed
 
 ROOT = Path(__file__).parents[4]
 WIDE = {**MODEL, "width": 64, "depth": 2, "dropout": 0.1}  # 20 KB of parameters
