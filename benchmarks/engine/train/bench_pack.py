@@ -7,8 +7,8 @@ mostly dispatch, of which nothing is left there; then scoring, making and record
 is our own sweep without packs in the same process, on an eighth of the trials, times eight, in CPU seconds of one
 thread. Larger ones (3 x 128, batches of 1,024) are arithmetic, three quarters of it products of matrices, which nothing
 makes faster: a pack saves their start and what Lightning, autograd and dropout spend around the products. Such a step
-is measured, and its products alone; 64 trials, one epoch of 100,000 rows of 20 numbers, are timed from command to end, in packs on two
-Ray workers and in one pack of this process, against our own sweep on Ray without packs, and against
+is measured, and its products alone; 64 trials, one epoch of 100,000 rows of 20 numbers, are timed from command to end,
+in packs on two Ray workers and in one pack of this process, against our own sweep on Ray without packs, and against
 benchmarks/peers/plain_tune.py, all on two CPUs. The script would take minutes: it trains 4 and 8 trials, and a straight
 line through the two gives what 64 take (its start is counted once). SMALL, STEP and FLOORS are what we claim.
 """

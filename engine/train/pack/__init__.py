@@ -9,6 +9,7 @@
     together.py   one epoch of them: which are vectorised, which take turns on threads
     trial.py      one of them between two epochs: what Lightning's trainer would hold of it
     compiled.py   epochs of the built-in network in compiled code
+    layout.py     which networks these are, and where their numbers lie
     steps.py      that code: rows to loss, gradients and AdamW
     blas.py       the matrix product of torch's library, for it
     byhand.py     the steps of others that take turns, without what autograd spends around the arithmetic

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from engine.errors import one_line
 from engine.train.pack.adam import Quick
 from engine.train.pack.chain import Chain, listened, parts_of
-from engine.train.pack.compiled import Compiled, Unlike
+from engine.train.pack.compiled import Compiled
+from engine.train.pack.layout import Unlike
 from engine.train.pack.trial import PROBE_ROWS, Batch, PackedTrial, loss_of
 
 

@@ -2,7 +2,7 @@
 
 It is what Lightning's trainer holds of a trial that trains alone, and its steps are Lightning's, in Lightning's order.
 What that trainer offers beyond them (hooks, several optimizers, clipping) a packed trial has not: such a model trains
-alone, and its record says why. One step on a copy of the model tells before the first epoch.
+alone, and its record says why. One step on a copy of the model tells before the first epoch, unless it is our own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from engine.train.pack import counted, device, state, streams
 from engine.train.pack.adam import settings
 from engine.train.pack.aside import Aside
 from engine.train.pack.bare import bare
+from engine.train.pack.layout import built_in
 from engine.train.paired import influence
 from engine.train.scorer import Fitted, Scorer, known_warnings
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, record_trial
@@ -154,7 +155,7 @@ class PackedTrial:
         job, conf = self.job, self.conf
         self.model = built(job, self.plan).to(self.device.torch)
         check_model(self.model)
-        self.numbers = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        self.numbers: int = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         self.generator = torch.Generator().manual_seed(conf.seed + 1)
         if self.device.is_gpu:
             counted.give(self.model, counted.Draws([conf.seed + 1], [0], self.device.torch))
@@ -181,7 +182,7 @@ class PackedTrial:
                 reason = f"does not fit the model ({type(error).__name__}: {error})"
                 raise ArtifactError("checkpoint", reason, "build the model anew") from error
             self.ended = self.standing.current_epoch >= conf.max_epochs
-        if not self.ended:
+        if not self.ended and (self.device.is_gpu or not built_in(self.model)):
             self._probe(tuple(tensor[:PROBE_ROWS] for tensor in tensors))
 
     def _probe(self, batch: Batch) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from engine.train.pack import together
-from engine.train.pack.compiled import Compiled, Unlike
+from engine.train.pack.compiled import Compiled
+from engine.train.pack.layout import Unlike
 from engine.train.pack.stack import Stack
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import Vector

@@ -18,8 +18,9 @@ from torch import nn
 from engine.records import Task
 from engine.train.loader import as_tensors
 from engine.train.model import EmbeddingModel
-from engine.train.pack import blas, compiled, steps, together
-from engine.train.pack.compiled import Compiled, Flat, Layout, Unlike
+from engine.train.pack import blas, compiled, layout, steps, together
+from engine.train.pack.compiled import Compiled, Flat
+from engine.train.pack.layout import Layout, Unlike, built_in
 from engine.train.pack.trial import Ended, PackedTrial
 from engine.train.sweep import make_keeper
 from tests.engine.train.made import MODEL, RESIDUAL, make_job, make_plan, make_rows, make_spec, outcome
@@ -258,8 +259,9 @@ KINDS = ("class of loss", "loss of its own", "frozen", "float64", "activation", 
 @pytest.mark.parametrize("how", KINDS)
 def test_a_network_that_is_not_as_it_was_written_is_not_compiled(how: str, tmp_path: Path) -> None:
     trial, _ = trials_of(tmp_path, {**MODEL, "width": 5, "depth": 2, "embedding": 1, "dropout": 0.1})
-    Layout.of(trial.model)
+    assert built_in(trial.model)
     change(trial.model, how)
+    assert not built_in(trial.model)
     with pytest.raises(Unlike) as caught:
         Layout.of(trial.model)
     assert str(caught.value) == ""
@@ -273,7 +275,7 @@ def test_other_networks_and_optimizers_are_not_compiled(tmp_path: Path, monkeypa
     trial.optimizer = torch.optim.SGD(trial.model.parameters(), lr=0.1)
     with pytest.raises(Unlike, match=r"^$"):
         Compiled().check(trial)
-    monkeypatch.setattr(compiled, "HERE", False)
+    monkeypatch.setattr(layout, "HERE", False)
     with pytest.raises(Unlike, match=r"^torch's library has no sgemm_$"):
         Compiled().check(other)
 
