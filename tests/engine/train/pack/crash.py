@@ -3,8 +3,8 @@ because it forks.
 
     python -m tests.engine.train.pack.crash <work> <every n-th case> <double kills>
 
-Two trials are vectorised, one is compiled, one takes turns through autograd, one fails. Prints one JSON object: points, cases, killed, the largest
-relative difference of a loss to the undisturbed run, and what went wrong.
+Two trials are vectorised, one is compiled, one takes turns through autograd, one fails. Prints one JSON object: points,
+cases, killed, the largest relative difference of a loss to the undisturbed run, and what went wrong.
 """
 
 from __future__ import annotations
