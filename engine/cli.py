@@ -51,17 +51,12 @@ VERBS = {
 }
 # These import torch; the others must not.
 TRAINING = ("loop", "watch", "train", "sweep", "evaluate", "gate", "backtest")
-ARCHIVE = ("history", "live", "why", "verify", "card", "promote", "rollback", "gc")  # over the ledger
 SUBMIT = "submit"  # takes what the verb that it hands on takes
-HOMES = {
-    "alerts": "alerts",
-    "backtest": "backtesting",
-    "drift": "drift",
-    "metrics": "exposition",
-    "resync": "review",
-    SUBMIT: "submit",
-    "watch": "watching",
-}  # where a verb lives that is neither of these nor in desk.py
+HOMES = {  # files of several verbs; the other verbs have files of their own names
+    "running": ("loop", "train", "sweep", "evaluate"),
+    "archive": ("history", "live", "why", "verify", "card", "promote", "rollback", "gc"),  # over the ledger
+    "desk": ("validate", "report", "doctor"),
+}
 STREAMING = ("watch",)  # with --json these say an object for each thing that happens, before the answer
 SEARCHING = ("loop", "sweep", "watch")  # `train.lr=interval(...)` names a space here, not a value
 EXAMPLES = """\
@@ -136,6 +131,8 @@ _tidegate() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}"
   if (( COMP_CWORD == 1 )); then
     COMPREPLY=($(compgen -W "{verbs}" -- "$word"))
+  elif [[ ${{COMP_WORDS[1]}} == help ]]; then
+    COMPREPLY=($(compgen -W "$(tidegate help --shell-completion "$word" 2>/dev/null)" -- "$word"))
   else
     local line="${{COMP_LINE:0:COMP_POINT}}" verb="${{COMP_WORDS[1]}}"
     COMPREPLY=($(COMP_LINE="tidegate ${{line#*" $verb"}}" tidegate "$verb" --shell-completion query=bash 2>/dev/null))
@@ -159,25 +156,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """One command; its exit code."""
-    if not argv or argv[0] in ("-h", "--help") or argv == ["help"]:
-        print(usage())
-        return 0
-    if argv[0] == "-V" or "--version" in argv:
-        print(f"tidegate {__version__}")
-        return 0
-    if argv[0] == "completion":
-        print(COMPLETION.format(verbs=" ".join(VERBS)))
-        return 0
-    verb, rest = argv[0], argv[1:]
-    if verb not in (*VERBS, "help"):
-        return _refuse(f"command line:{verb[:80]}: no such verb - {_nearest(INSTEAD.get(verb, verb), list(VERBS))}")
     try:
-        if verb == "help":
-            return _manual(rest)
-        ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
-        flags, overrides = split([word for word in rest if word not in ours])
-        overrides = [spelled(verb, word) for word in placed(verb, overrides)]
-        return _dispatch(verb, flags, overrides, as_json="--json" in rest)
+        code = _run(argv)
+        _say("", end="")  # what Hydra has printed, too: none of it waits for the end of the process
+        return code
     except KeyboardInterrupt:
         print("interrupted - the same command goes on where it stopped", file=sys.stderr)
         return 130
@@ -188,16 +170,49 @@ def run(argv: list[str]) -> int:
         return _explain(error)
 
 
+def _run(argv: list[str]) -> int:
+    text = _about(argv)
+    if text:
+        _say(text)
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb not in (*VERBS, "help"):
+        return _refuse(f"command line:{verb[:80]}: no such verb - {_nearest(INSTEAD.get(verb, verb), list(VERBS))}")
+    if verb == "help":
+        return _manual(rest)
+    ours = ("--json", *MULTIRUN) if verb == "sweep" else ("--json",)  # a sweep is what -m asks for
+    flags, overrides = split([word for word in rest if word not in ours])
+    overrides = [spelled(verb, word) for word in placed(verb, overrides)]
+    return _dispatch(verb, flags, overrides, as_json="--json" in rest)
+
+
+def _about(argv: Sequence[str]) -> str:
+    """What is said without a config; empty where a verb is asked for."""
+    if not argv or argv[0] in ("-h", "--help") or list(argv) == ["help"]:
+        return usage()
+    if argv[0] == "-V" or "--version" in argv:
+        return f"tidegate {__version__}"
+    return COMPLETION.format(verbs=" ".join((*VERBS, "help"))) if argv[0] == "completion" else ""
+
+
 def _manual(asked: Sequence[str]) -> int:
     """`tidegate help WORD`: a verb with its keys, the keys of a group, or one key."""
-    from engine.config.keys import manual
+    from engine.config.keys import manual, subjects
 
+    if "--shell-completion" in asked:
+        deep = "." in asked[-1]  # `valid` has one completion, `validate.` has many
+        _say(" ".join(name for name in dict.fromkeys((*VERBS, *subjects())) if ("." in name) == deep))
+        return 0
     for word in asked:
         if word in VERBS:
-            print(f"tidegate {word} [key=value ...]: {VERBS[word]}\n")
-            print(HELP.get(word, ""), end="\n" * (word in HELP))
-        print(manual(word, VERBS))
+            _say(_headed(word))
+        _say(manual(word, VERBS))
     return 0
+
+
+def _headed(verb: str) -> str:
+    """What help on a verb begins with."""
+    return f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n" + (f"\n{HELP[verb]}" if verb in HELP else "")
 
 
 def usage() -> str:
@@ -251,13 +266,11 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         cure = "a list is written [a,b]; to try several values, use `tidegate sweep`"
         raise ConfigError(f"command line:{next(iter(space))}", f"{verb} takes one value for a key", cure)
     if any(flag in ("--help", "-h") for flag in flags):
-        print(f"tidegate {verb} [key=value ...]: {VERBS[verb]}\n")
-        if verb in HELP:
-            print(HELP[verb])
+        _say(_headed(verb))
         from engine.config.keys import of_verb
 
         if own := of_verb(verb):
-            print("keys of this verb:\n\n" + "\n".join(key.text("  ") for key in own) + "\n")
+            _say("keys of this verb:\n\n" + "\n".join(key.text("  ") for key in own) + "\n")
     asked = _asked_for_config(flags) if verb in SEARCHING else None
     found = _compose(verb, asked.others if asked else flags, overrides)
     if found is None:  # Hydra has shown what was asked for
@@ -276,7 +289,7 @@ def _dispatch(verb: str, flags: list[str], overrides: list[str], *, as_json: boo
         return 0
     config = to_config(composed)
     composer.searched = space
-    home = HOMES.get(verb) or ("running" if verb in TRAINING else "archive" if verb in ARCHIVE else "desk")
+    home = next((name for name, verbs in HOMES.items() if verb in verbs), verb)
     module = import_module(f"engine.verbs.{home}")
     call: Callable[..., tuple[int, dict[str, Any]]] = getattr(module, verb)
     if not gc.isenabled():
@@ -331,14 +344,14 @@ def _asked_for_config(flags: Sequence[str]) -> Asked | None:
     return Asked(others, package, follow) if job else None
 
 
-def _say(answer: str) -> None:
+def _say(answer: str, end: str = "\n") -> None:
     """The answer on stdout; ConfigError where it takes none: a caller that got nothing must not read "done"."""
     from engine.errors import ConfigError
 
     try:
         if sys.stdout is None:
             raise OSError("it is closed")
-        print(answer, flush=True)
+        print(answer, end=end, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -4,7 +4,8 @@
     |-- InputError (ValueError)   bad input or config; exit code 2; one line `where: what - what to do`
     |   |-- ConfigError           a key, a value, an override
     |   |-- DataError             a window, a column, a label
-    |   |   `-- LabelsError       labels that have not come yet
+    |   |   |-- LabelsError       labels that have not come yet
+    |   |   `-- ClassError        labels of a class that nobody knows
     |   `-- ArtifactError         a model file that is missing, cut short or altered
     |-- ConflictError             a compare-and-swap was lost; the message says who won
     |   |-- OvertakenError        of a stage: somebody else moved a model first
@@ -66,6 +67,10 @@ class DataError(InputError):
 
 class LabelsError(DataError):
     """Labels that have not come yet."""
+
+
+class ClassError(DataError):
+    """Labels of a class that nobody knows."""
 
 
 class ArtifactError(InputError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.composing import composed_once
 from tests.memory import in_memory
 
 ROOT = Path(__file__).parent
@@ -35,11 +37,24 @@ def ctrl_c_is_heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def composing() -> Iterator[None]:
+    """Two thirds of a short command are Hydra's, and mostly the same for all of them."""
+    with composed_once():
+        yield
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, the longest before all: in the end no process is left alone with one of them."""
     places = {ROOT / name: place for place, name in enumerate(LONGEST.read_text().splitlines())}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported to find the tests stays: nobody need look through it for garbage, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

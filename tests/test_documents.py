@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,12 @@ def test_the_commands_that_the_documents_promise_are_in_the_makefile() -> None:
         named = set(re.findall(r"\bmake (\w+)\b(?=[`\s])", (ROOT / document).read_text()))
         assert named, document
         assert named <= targets, (document, named - targets)
+
+
+def test_make_bench_finds_every_benchmark(pytestconfig: pytest.Config) -> None:
+    """A folder in which pytest collects nothing measures nothing."""
+    (words,) = re.findall(r"pytest (benchmarks .*)$", (ROOT / "Makefile").read_text(), re.M)
+    patterns = pytestconfig.getini("python_files")
+    files = list((ROOT / words.split()[0]).rglob("bench_*.py"))
+    assert len(files) > 10
+    assert all(any(fnmatch(path.name, pattern) for pattern in patterns) for path in files)

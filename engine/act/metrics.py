@@ -18,6 +18,9 @@ METRICS = measured.NAMES | frozenset(
         "drift.undecidable",
         "risk.alarm",
         "risk.expected_alarm",
+        "decay.alarm",
+        "decay.points",
+        "decay.cost",
         "decide.waiting",
         "gate.rejected",
         "pipeline.seconds",
@@ -50,6 +53,8 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable;
                                    none until labels of a window since its hold-out are in
     risk.expected_alarm            the same of losses expected without labels
+    decay.alarm                    1 where the primary metric no longer holds its reference, as risk.alarm
+    decay.points, .cost            points below it where a drop is most likely; what they lose in a window
     decide.waiting                 expected loss of keeping the champion, in the currency of the config
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
     data.*, pipeline.*             all numbers of engine/records/measured.py, where the cycle recorded them
@@ -78,6 +83,10 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
             metrics["risk.alarm"] = cycle.monitor.risk.outcome.number
         if cycle.monitor.expected_risk is not None:
             metrics["risk.expected_alarm"] = cycle.monitor.expected_risk.outcome.number
+        if cycle.monitor.decay is not None and cycle.monitor.decay.windows:
+            metrics["decay.alarm"] = cycle.monitor.decay.outcome.number
+            metrics["decay.points"] = cycle.monitor.decay.drop.value
+            metrics["decay.cost"] = cycle.monitor.decay.cost
         for estimate in cycle.monitor.performance.metrics if cycle.monitor.performance else ():
             metrics[f"model.{estimate.name}"] = estimate.value
             metrics[f"model.{estimate.name}.low"] = estimate.low

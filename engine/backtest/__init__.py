@@ -4,7 +4,7 @@ hindsight.py what is known afterwards; streams.py pasts simulated with known tru
 the code that decides in the loop; oracle.py the best plan; tuning.py parameters chosen on an earlier stretch;
 contest.py all of them side by side; margins.py is the difference more than noise; simulated.py all this over simulated
 pasts. Of real models: remaking.py makes them; kept.py what was measured, once; measured.py the past that it makes;
-pace.py how long the rest will take. conf.py is what a person sets, engine/verbs/backtesting.py the verb.
+pace.py how long the rest will take. conf.py is what a person sets, engine/verbs/backtest.py the verb.
 """
 
 from engine.backtest.contest import Line, contest

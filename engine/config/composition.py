@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
@@ -34,6 +35,18 @@ from omegaconf.errors import OmegaConfBaseException
 from engine.config.checks import OF_A_TRIAL
 
 CONF = "engine.conf"
+_map_of_choices = defaults_list._create_interpolation_map
+
+
+def _map_where_needed(overrides: Any, defaults: list[Any], self_added: bool) -> DictConfig | None:
+    """What was chosen so far. Hydra makes this map for each config, a quarter of its work, and reads it only where an
+    entry of that config's defaults list refers to a choice, as `- model: ${data}` does.
+    """
+    refers = any(not default.is_self() and default.is_interpolation() for default in defaults)
+    return _map_of_choices(overrides, defaults, self_added) if refers else None
+
+
+defaults_list._create_interpolation_map = _map_where_needed  # type: ignore[assignment]
 
 
 class Composition:

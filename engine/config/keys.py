@@ -46,7 +46,7 @@ def manual(asked: str, verbs: Collection[str] = ()) -> str:
 
     What is both a verb and a group, as most stages are, has both.
     """
-    known = [*keys(Config), *(key for model in MODELS for key in keys(model, "model."))]
+    known = _known()
     own = of_verb(asked) if asked in verbs else []
     found = own + [key for key in known if key.name == asked or key.name.startswith(f"{asked}.")]
     if found or asked in verbs:
@@ -55,6 +55,16 @@ def manual(asked: str, verbs: Collection[str] = ()) -> str:
     near = difflib.get_close_matches(asked, [*begins, *(key.name for key in known)], 1)
     cure = f"did you mean {near[0]!r}?" if near else f"name a verb, or one of {', '.join(begins)}"
     raise InputError("help", f"there is no verb, group or key {asked[:80]!r}", cure)
+
+
+def subjects() -> list[str]:
+    """Every group and key that `manual` knows, once."""
+    names = [key.name for key in _known()]
+    return list(dict.fromkeys([*(name.partition(".")[0] for name in names), *names]))
+
+
+def _known() -> list[Key]:
+    return [*keys(Config), *(key for model in MODELS for key in keys(model, "model."))]
 
 
 def of_verb(verb: str) -> list[Key]:

@@ -10,6 +10,7 @@ from engine.data.conf import DataConf
 from engine.data.tables import concat
 from engine.errors import ConfigError, DataError
 from engine.records import Window
+from engine.records.fields import word
 from engine.validate.conf import ValidateConf
 from engine.validate.schema import Schema, infer
 from engine.validate.text import load
@@ -35,9 +36,9 @@ def check_windows(windows: list[Window], conf: ValidateConf, data: DataConf, sch
     """
     labels = pc.min_max(pa.chunked_array([c for w in windows for c in w.table[data.label].chunks])).as_py()
     if labels["min"] == labels["max"]:
-        where = f"{windows[-1].path}:{data.label}"
+        where, only = f"{windows[-1].path}:{data.label}", word(windows[0].table.schema.field(data.label), labels["min"])
         cure = "found the loop on more windows (loop.founding_windows), or check the label"
-        raise DataError(where, f"every label of the founding windows is {labels['min']}", cure)
+        raise DataError(where, f"every label of the founding windows is {only}", cure)
     before: Window | None = None
     for window in windows:
         previous, before = before if schema else None, window  # the schema's own rows may end later than these

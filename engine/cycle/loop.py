@@ -60,7 +60,7 @@ class Loop:
         open_window(self.ports.ledger, id, name, index)
         past = Past(self.ports.ledger, name)
         mature = self.steps.mature(index)
-        window = self.steps.read(name, labelled=index <= mature)
+        window = self.steps.arrived(name, labelled=index <= mature)
         cycle = Cycle(
             id=id,
             loop=self.confs.loop.name,

@@ -1,18 +1,21 @@
-"""What a window is held against that lies outside of it: the clock, and what serving saw of the same rows."""
+"""What a window is held against that lies outside of it: the clock, what serving saw of the same rows, and
+which classes its label may have.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from engine import __version__
 from engine.data.conf import DataConf
 from engine.data.sources import SUFFIX, served
-from engine.errors import DataError
+from engine.errors import ClassError, DataError
 from engine.promote.entries import VALIDATION
 from engine.promote.ledger import Ledger
 from engine.records import Check, CheckOutcome, ValidationReport, Window, digest, from_plain, to_plain
+from engine.records.fields import were_text
 from engine.validate.conf import ValidateConf
 from engine.validate.fresh import age_hours
 from engine.validate.schema import Schema
@@ -54,6 +57,27 @@ def _id(ledger: Ledger, window: str) -> str:
     return digest(VALIDATION, ledger.loop, window)
 
 
+def arrived(read: Callable[[bool], Window], labelled: bool, conf: ValidateConf) -> tuple[Window, tuple[Check, ...]]:
+    """A window with its labels; without them, and with the finding, where they are of a class that nobody knows."""
+    try:
+        return read(labelled), ()
+    except ClassError as error:
+        severity = conf.severity.of("classes")
+        if severity is None:
+            raise
+        return read(False), (
+            Check(
+                name="classes",
+                column=error.where.rpartition(":")[2],
+                severity=severity,
+                outcome=CheckOutcome.VIOLATED,
+                observed=error.what,
+                expected="the classes that the loop was founded on",
+                reason=error.cure,
+            ),
+        )
+
+
 def against_serving(window: Window, data: DataConf, conf: ValidateConf) -> tuple[Check, ...]:
     """The window's features against the log of serving in `validate.serving`.
 
@@ -84,9 +108,14 @@ def against_log(window: Window, path: str, data: DataConf, conf: ValidateConf) -
     severity = conf.severity.of("skew")
     if severity is None:
         return ()
+    seen = served(path, data)
+    here, there = ("text" if were_text(t.schema.field(data.id)) else "whole numbers" for t in (window.table, seen))
+    if here != there:
+        what = f"ids are {there} here, and {here} in window {window.name}"
+        raise DataError(f"{path}:{data.id}", what, "store both as one type")
     return skew(
         window.table,
-        served(path, data),
+        seen,
         data.id,
         [*data.numeric, *data.categorical],
         tolerance=conf.skew_tolerance,

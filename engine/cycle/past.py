@@ -8,12 +8,12 @@ the first time, whatever a person does meanwhile; it finds its own finished step
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from engine.act import metrics_of
-from engine.decide import PAST, Attempt, Seen
+from engine.cycle.told import Watched, told
+from engine.decide import PAST, Attempt, Failed, Seen, shortfall
 from engine.gate import GateConf
 from engine.promote.chain import Row
 from engine.promote.entries import DECISION, INPUTS, OPENED, inputs_id
@@ -24,18 +24,15 @@ from engine.records import (
     Action,
     ActionItem,
     Candidate,
-    Correction,
     Cycle,
+    Decay,
     Done,
     Estimate,
-    EstimatedPerformance,
     EvaluationReport,
     ExpectedRisk,
     Outcome,
-    Performance,
     Request,
     Risk,
-    Scored,
     Stage,
     StageChange,
     Verdict,
@@ -49,30 +46,6 @@ from engine.scoring.scores import GREATER_IS_BETTER
 from engine.watch.arrival import ARRIVAL, Known
 
 T = TypeVar("T")
-
-
-class Watched(NamedTuple):
-    """What is asked of what monitoring saw: all but the columns, which are many."""
-
-    model: str
-    performance: Performance | None  # of the champion, on the window whose labels had come in
-    corrections: tuple[Correction, ...]
-    estimated: EstimatedPerformance | None
-    scored: tuple[Scored, ...]
-    risk: Risk | None
-    expected_risk: ExpectedRisk | None
-
-
-class Told(NamedTuple):
-    """What is asked of a finished cycle."""
-
-    metrics: dict[str, float]  # metrics_of
-    usable: bool  # could its window be used
-    watched: Watched | None
-
-
-# Of a cycle, by the hash of its row. To revive a year of cycles anew for each window would take longer than the window.
-_CYCLES: dict[str, Told] = {}
 
 
 def open_window(ledger: Ledger, id: str, window: str, index: int) -> None:
@@ -120,20 +93,20 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [_told(row).metrics for row in self.rows if row.kind == "cycle"]
+        return [told(row).metrics for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def watched(self) -> list[Watched]:
         """What monitoring saw in every finished cycle that it looked at, oldest first."""
-        told = [_told(row).watched for row in self.rows if row.kind == "cycle"]
-        return [watched for watched in told if watched is not None]
+        seen = [told(row).watched for row in self.rows if row.kind == "cycle"]
+        return [watched for watched in seen if watched is not None]
 
     @cached_property
     def blocked(self) -> frozenset[str]:
         """Windows that validation has blocked, that were rewritten, or quarantined: nothing is trained or judged on
         them.
         """
-        unfit = {row.window for row in self.rows if row.kind == "cycle" and not _told(row).usable}
+        unfit = {row.window for row in self.rows if row.kind == "cycle" and not told(row).usable}
         return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit | self.quarantined
 
     @cached_property
@@ -156,12 +129,31 @@ class Past:
 
     def risk(self, model: str) -> Risk | None:
         """What is known of a model's risk, from the newest report on it."""
-        return next((w.risk for w in reversed(self.watched) if w.model == model and w.risk is not None), None)
+        return self._tracked(model, "risk", Risk)
 
     def expected_risk(self, model: str) -> ExpectedRisk | None:
         """What was expected of it before labels were in, from the newest report on it."""
-        told = (w.expected_risk for w in reversed(self.watched) if w.model == model)
-        return next((risk for risk in told if risk is not None), None)
+        return self._tracked(model, "expected_risk", ExpectedRisk)
+
+    def decay(self, model: str) -> Decay | None:
+        """What is known of its primary metric since its hold-out, from the newest report on it."""
+        return self._tracked(model, "decay", Decay)
+
+    def _tracked(self, model: str, name: str, cls: type[T]) -> T | None:
+        for row in reversed(self.rows):
+            seen = told(row).watched if row.kind == "cycle" else None
+            if seen is not None and seen.model == model and name in seen.tracked:
+                return from_plain(cls, row.payload["monitor"][name])
+        return None
+
+    def measured(self, model: str, window: str) -> tuple[Estimate, ...]:
+        """The metrics of a model on a labelled window as they were first recorded: in production, or in shadow."""
+        for watched in self.watched:
+            served = watched.performance if watched.model == model else None
+            if served is not None and served.window == window:
+                return served.metrics
+        shadow = self._all("shadow", EvaluationReport, model)
+        return next((r.metrics for r in shadow if r.window == window and len(r.windows) < 2), ())
 
     def verdicts(self, model: str) -> list[Verdict]:
         """Verdicts on one model, in order."""
@@ -209,6 +201,26 @@ class Past:
             )
         return tuple(attempts)
 
+    def unfounded(self, usable: Sequence[str], rows_of: Callable[[str], int]) -> dict[str, Any]:
+        """What a decision without a champion is told of the attempts that failed since one was in production, oldest
+        first: fields of its evidence, none where there was no such attempt.
+
+        `usable` are the labelled windows fit for use, oldest first; `rows_of` gives the labelled rows of one.
+        """
+        served = [row.seq for row in self.rows if row.kind == "stage" and _concerns(row, Stage.PRODUCTION)]
+        failed, holdout = [], ""
+        for row in self.rows:
+            if row.kind == "candidate" and row.seq > max(served, default=0):
+                verdicts = self.verdicts(row.model) if row.model else []
+                if self._passed(row.model, verdicts) is False:
+                    candidate = from_plain(Candidate, row.payload)
+                    failed.append(_failed(row.window, candidate, verdicts))
+                    holdout = candidate.holdout_window
+        if not failed:
+            return {}
+        fresh = len(usable) - 1 - usable.index(holdout) if holdout in usable else len(usable)
+        return {"failed": tuple(failed), "fresh": fresh, "holdout_rows": rows_of(usable[-1]) if usable else 0}
+
     def _lost(self, decision: str) -> float | None:
         """Baseline minus realised of the champion, as a decision had recorded them; None where one is missing."""
         evidence = self._inputs.get(inputs_id(decision), {}).get("evidence", {})
@@ -227,6 +239,7 @@ class Past:
             "track": self.track(cycle, champion, metric, index_of),
             "past": self.before(cycle, champion, metric, index_of),
             "wanted": self.wanted,
+            **_decayed(cycle, champion, index_of),
         }
 
     def track(self, cycle: Cycle, model: str, metric: str, index_of: Mapping[str, int]) -> tuple[Seen, ...]:
@@ -252,12 +265,12 @@ class Past:
 
     def _tracks(self, cycle: Cycle, metric: str, index_of: Mapping[str, int]) -> dict[str, tuple[Seen, ...]]:
         """By model, in the order in which they were watched."""
-        cycles = [(row.window, _told(row).watched) for row in self.rows if row.kind == "cycle"]
-        told = [(window, watched.performance if watched else None) for window, watched in cycles]
-        told.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
+        cycles = [(row.window, told(row).watched) for row in self.rows if row.kind == "cycle"]
+        known = [(window, watched.performance if watched else None) for window, watched in cycles]
+        known.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
         tracks: dict[str, dict[str, Seen]] = {}
         trained: dict[str, int | None] = {}
-        for at, found in told:
+        for at, found in known:
             if found is None or found.window not in index_of:
                 continue
             if found.model not in trained:
@@ -265,8 +278,8 @@ class Past:
                 trained[found.model] = index_of.get(made.training_windows[-1]) if made else None
             window, newest = index_of[found.window], trained[found.model]
             seen = tracks.setdefault(found.model, {})
-            known = [e for e in found.metrics if e.name == metric]
-            for estimate in known if found.window not in seen else ():
+            values = [e for e in found.metrics if e.name == metric]
+            for estimate in values if found.window not in seen else ():
                 age = 0 if newest is None else max(0, window - newest)
                 seen[found.window] = Seen(at=index_of.get(at, -1), window=window, estimate=estimate, age=age)
         return {model: tuple(seen.values()) for model, seen in tracks.items()}
@@ -332,26 +345,30 @@ class Past:
         return sum(found.state is Done.DONE for found in done)
 
 
-def _told(cycle: Row) -> Told:
-    """What is asked of a finished cycle, revived once."""
-    if cycle.hash not in _CYCLES:
-        revived = from_plain(Cycle, cycle.payload)
-        seen = revived.monitor
-        watched = (
-            Watched(
-                seen.model,
-                seen.performance,
-                seen.corrections,
-                seen.estimated,
-                seen.scored,
-                seen.risk,
-                seen.expected_risk,
-            )
-            if seen
-            else None
-        )
-        _CYCLES[cycle.hash] = Told(metrics_of(revived), revived.validation.usable, watched)
-    return _CYCLES[cycle.hash]
+def _concerns(change: Row, stage: Stage) -> bool:
+    """Did a model come into this stage, or leave it."""
+    return stage.value in (change.payload["source"], change.payload["target"])
+
+
+def _failed(window: str, candidate: Candidate, verdicts: list[Verdict]) -> Failed:
+    """What stood in the way: of the rules that did not open, the one that fell furthest short."""
+    shut = [verdict for verdict in verdicts if verdict.outcome is not Outcome.PASS]
+    if not shut:
+        reasons = [trial.reason for trial in candidate.trials if trial.reason]
+        return Failed(window=window, reason=reasons[0] if reasons else "no trial gave a model")
+    rules = [rule for verdict in shut for rule in verdict.rules if rule.outcome is not Outcome.PASS]
+    known = [(rule, rule.estimate) for rule in rules if rule.estimate is not None and rule.better]
+    told = [Failed(window=window, reason=shut[-1].reason, estimate=e, bound=r.bound, better=r.better) for r, e in known]
+    decidable = [one for one in told if math.isfinite(shortfall(one))]
+    return min(decidable, key=shortfall, default=Failed(window=window, reason=shut[-1].reason))
+
+
+def _decayed(cycle: Cycle, champion: str, index_of: Mapping[str, int]) -> dict[str, Any]:
+    """What a decision is told of a decay of the champion that is shown now; nothing where there is none."""
+    found = cycle.monitor.decay if cycle.monitor is not None and cycle.monitor.model == champion else None
+    if found is None or not found.since:
+        return {}
+    return {"decayed": found.drop, "decayed_at": index_of.get(found.began)}
 
 
 def wear_of(

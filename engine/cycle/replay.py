@@ -95,7 +95,7 @@ def replay(ledger: Ledger, row: Row) -> Replay:
         state = Replayed.MEASURED if measured else Replayed.UNRECORDED
         detail = measured or "an earlier release did not record its inputs"
         return Replay(id=row.id, state=state, detail=detail, inputs={})
-    inputs = found.payload
+    inputs = dict(found.payload)
     try:
         again = _again(ledger, row, inputs)
         from_plain(RECORDS[row.kind], row.payload)  # else a field without default is gone

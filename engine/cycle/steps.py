@@ -28,6 +28,7 @@ from engine.records import (
     Action,
     Asked,
     Candidate,
+    Check,
     Cycle,
     Decision,
     EvaluationReport,
@@ -63,7 +64,7 @@ class Steps:
         self._monitor = Monitor(confs.monitor, confs.evaluate, data.numeric, data.categorical, data.label, data.kind)
         self._predict = Predicted()
         self._maturity = Maturity(confs, ports, self.model, self._predict)
-        self._risk = RiskWatch(confs, ports, self.read, self._predict)
+        self._risk = RiskWatch(confs, ports, self.read, self._predict, self._maturity.mature)
         self._recalibrator = Recalibrator(confs, ports, self.read, self.model)
         self.acting = Acting(confs, ports, self.record)
         self._windows: dict[tuple[str, bool], Window] = {}
@@ -71,6 +72,7 @@ class Steps:
         self._declared = founding.declared(confs.validate, confs.data)
         self._schema: Schema | None = None
         self._looks: dict[str, Schema] = {}
+        self._strange: dict[str, tuple[Check, ...]] = {}
 
     # ---- what is remembered ---------------------------------------------------------------------------------------
 
@@ -134,6 +136,15 @@ class Steps:
                 self._windows[key] = self.ports.source.read(name, labelled=labelled)
         return self._windows[key]
 
+    def arrived(self, name: str, *, labelled: bool) -> Window:
+        """A window that has just come; without its labels where they are of a class that nobody knows: validation says
+        so.
+        """
+        window, self._strange[name] = outside.arrived(
+            lambda labels: self.read(name, labelled=labels), labelled, self.confs.validate
+        )
+        return window
+
     def model(self, artifact: str) -> Predictor:
         """A stored model, loaded once."""
         if artifact not in self._models:
@@ -171,6 +182,7 @@ class Steps:
             now, ages = outside.moment(came.get(window.name, "")), outside.ages_of(seen, came)
             found = validate(window, schema, conf, previous=previous, now=now, ages=ages)
             skewed = outside.against_serving(window, self.confs.data, conf)
+        found = replace(found, checks=(*found.checks, *self._strange.get(window.name, ())))
         if found.fresh is None and not skewed:
             return found
         with self.ports.watch.lap("ledger"):
@@ -246,6 +258,7 @@ class Steps:
             frozen=past.frozen,
             training=self.confs.train.windows,
             **past.known(cycle, champion, self.primary, self.index_of),
+            **({} if champion else past.unfounded(self._usable(past, mature), self._labelled)),
             asked=past.asked.action if past.asked else "",
             asked_why=past.asked.reason if past.asked else "",
             calibration=self._recalibrator.measured(past, champion, self._usable(past, mature)),
@@ -256,6 +269,10 @@ class Steps:
         inputs = {"evidence": evidence, "conf": self.confs.decide}
         decision = self.record(DECISION, decision.id, decision, cycle, model=champion, inputs=inputs)
         return replace(cycle, decision=decision)
+
+    def _labelled(self, name: str) -> int:
+        """Rows of a window that have a label."""
+        return int(challenger.has_label(self.read(name, labelled=True), self.confs.data).sum())
 
     def _age(self, past: Past, champion: str, mature: int) -> int:
         """Labelled windows that a retrain would train on and the champion has not."""

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.data import ids
 from engine.data.conf import MAX_CLASSES, DataConf
 from engine.errors import ArtifactError, DataError
-from engine.records import Dataset, FeatureSpec, Task
+from engine.records import Dataset, FeatureSpec, Task, fields
 
 FORMAT = 1
 CLIP = 8.0  # standard deviations: one broken sensor must not drown a batch
@@ -47,6 +48,7 @@ class Encoder:
     vocabularies: tuple[tuple[str, ...], ...]  # per categorical column: the category of code 1, 2, ...
     target_mean: float  # of the training labels; 0 unless regression
     target_scale: float  # of the training labels; 1 unless regression
+    words: tuple[str, ...] = ()  # the classes in the order of their codes; empty where the labels were codes
 
     @classmethod
     def fit(cls, table: pa.Table, conf: DataConf) -> Encoder:
@@ -58,16 +60,17 @@ class Encoder:
         labels = table[conf.label]
         extremes = pc.min_max(labels).as_py()
         if extremes["min"] == extremes["max"]:
-            what = f"all {table.num_rows} training rows have the label {extremes['min']}"
+            only = fields.word(table.schema.field(conf.label), extremes["min"])
+            what = f"all {table.num_rows} training rows have the label {only}"
             raise DataError(conf.label, what, "train on more windows, or check the label")
         moments = [_mean_and_scale(table[column]) for column in conf.numeric]
-        regression = conf.kind is Task.REGRESSION
+        regression, words = conf.kind is Task.REGRESSION, fields.classes_of(table.schema.field(conf.label))
         target_mean, target_scale = _mean_and_scale(labels) if regression else (0.0, 1.0)
         return cls(
             conf_id=conf.id,
             conf_label=conf.label,
             task=conf.kind,
-            classes=conf.classes,
+            classes=len(words) or conf.n_classes,
             numeric=tuple(conf.numeric),
             means=tuple(mean for mean, _ in moments),
             scales=tuple(scale for _, scale in moments),
@@ -76,6 +79,7 @@ class Encoder:
             vocabularies=tuple(_vocabulary(table[c], conf.min_category_rows) for c in conf.categorical),
             target_mean=target_mean,
             target_scale=target_scale,
+            words=words,
         )
 
     @property
@@ -104,6 +108,7 @@ class Encoder:
                 raise DataError(column, "the rows lack this column", "read them with the model's data config")
         self._check_types(table)
         if labelled:
+            self._check_classes(fields.classes_of(table.schema.field(self.conf_label)))
             table = _labelled_rows(table, self.conf_label)
         target = table[self.conf_label].to_numpy() if labelled else None
         if target is not None:
@@ -112,8 +117,12 @@ class Encoder:
             numeric=self._numbers(table),
             categorical=self._codes(table),
             target=target,
-            rows=table[self.conf_id].to_numpy().astype(np.int64, copy=False),
+            rows=self._keys(table[self.conf_id]).to_numpy().astype(np.int64, copy=False),
         )
+
+    def _keys(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """What pairs rows: a client may send one row many times, so keys need not be unique."""
+        return ids.row_keys(ids.id_column(column, self.conf_id))
 
     def _check_types(self, table: pa.Table) -> None:
         """DataError for a column that cannot be read as what it was in training: what a client sends is anything."""
@@ -124,22 +133,30 @@ class Encoder:
         for name in self.categorical:
             if pa.types.is_nested(table[name].type) or _is_bytes(table[name].type):
                 raise DataError(name, f"is {table[name].type}, not a category", "send strings")
-        ids = table[self.conf_id]
-        if not pa.types.is_integer(ids.type) or ids.null_count:
-            raise DataError(self.conf_id, "is not a whole number in every row", "send an int64 id with each row")
+
+    def _check_classes(self, read: tuple[str, ...]) -> None:
+        """DataError where the codes of labels mean other classes than those that the model was trained on."""
+        if read != self.words:
+            mine, theirs = (", ".join(words) if words else "codes without names" for words in (self.words, read))
+            cure = "train a model on these labels in a new loop"
+            if self.words:
+                cure = f"set data.classes=[{','.join(map(fields.quoted, self.words))}], or {cure}"
+            raise DataError(self.conf_label, f"the model knows the classes {mine}, and the labels are {theirs}", cure)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; `from_dict` gives the equal encoder back."""
-        return {"format": FORMAT, **dataclasses.asdict(self), "task": self.task.value}
+        """JSON values; `from_dict` gives the equal encoder back. Without `words` they are as they were before these."""
+        values = {"format": FORMAT, **dataclasses.asdict(self), "task": self.task.value}
+        return values if self.words else {name: value for name, value in values.items() if name != "words"}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Encoder:
         """The encoder that `to_dict` wrote. ArtifactError if it was altered or has another format."""
-        fields = {f.name for f in dataclasses.fields(cls)}
-        if data.get("format") != FORMAT or set(data) != fields | {"format"}:
+        data = {"words": [], **data}
+        names = {f.name for f in dataclasses.fields(cls)}
+        if data.get("format") != FORMAT or set(data) != names | {"format"}:
             cure = "load the model with the version that wrote it"
             raise ArtifactError("encoder", f"is not of format {FORMAT}", cure)
-        values = {name: _tuples(data[name]) for name in fields}
+        values = {name: _tuples(data[name]) for name in names}
         values["task"] = Task(data["task"])
         encoder = cls(**values)
         if not encoder._consistent():
@@ -148,17 +165,19 @@ class Encoder:
 
     def _consistent(self) -> bool:
         """Do its parts belong together: what is read back may have been written by anybody."""
-        names = (self.conf_id, self.conf_label, *self.numeric, *self.categorical, *self.indicators)
+        names = (self.conf_id, self.conf_label, *self.numeric, *self.categorical, *self.indicators, *self.words)
         numbers = (*self.means, *self.scales, self.target_mean, self.target_scale)
         return (
             all(
-                isinstance(part, tuple) for part in (self.numeric, self.categorical, self.indicators, self.vocabularies)
+                isinstance(part, tuple)
+                for part in (self.numeric, self.categorical, self.indicators, self.vocabularies, self.words)
             )
             and all(isinstance(name, str) for name in names)
             and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
             and all(scale > 0 for scale in (*self.scales, self.target_scale))
             and isinstance(self.classes, int)
             and 2 <= self.classes <= MAX_CLASSES
+            and len(set(self.words)) in (0, self.classes)
             and len(self.numeric) == len(self.means) == len(self.scales)
             and set(self.indicators) <= set(self.numeric)
             and len(self.categorical) == len(self.vocabularies)

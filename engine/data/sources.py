@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import difflib
 import posixpath
+from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from engine.data import tables
+from engine.data import classes, ids, tables
 from engine.data.conf import DataConf
 from engine.data.files import check_regular, open_table
 from engine.errors import DataError, LabelsError
-from engine.records import Window
+from engine.records import Task, Window, fields
 from engine.system import places
 
 SUFFIX = ".parquet"
@@ -29,10 +29,31 @@ class ParquetSource:
 
     Reads only the declared columns, in the types that `engine.data.tables` states. Label files are opened
     only where labels are asked for. Every error is a DataError that names file and column.
+
+    `founding`: how many windows, the first ones, tell which classes a label of words has where the config does not.
     """
 
-    def __init__(self, conf: DataConf) -> None:
-        self.conf = conf
+    def __init__(self, conf: DataConf, founding: int = 1) -> None:
+        self.conf, self._founding = conf, founding
+
+    @cached_property
+    def classes(self) -> classes.Classes:
+        """The classes of a label of words: those of the config, else those of the founding windows."""
+        if self.conf.words:
+            return classes.Classes(self.conf.words)
+        words, where = [], self.conf.path
+        for name in self.names()[: self._founding]:
+            path = self._labels_path(name)
+            where = f"{path}:{self.conf.label}"
+            column = _read_columns(path, {self.conf.label: "data.label"})[self.conf.label]
+            words.append(classes.spelled(column, where))
+        return classes.learn(words, self.conf, where)
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """The classes of the label as they are known by now; empty where it is no words, or was not yet read."""
+        known = self.__dict__.get("classes")
+        return known.words if known else self.conf.words
 
     def names(self) -> list[str]:
         """Names of the windows, in order of time; DataError naming folder and cure if there is none."""
@@ -75,17 +96,18 @@ class ParquetSource:
         if raw.num_rows < MIN_ROWS:
             what = "is empty" if raw.num_rows == 0 else "has one row"
             raise DataError(path, what, f"a window needs at least {MIN_ROWS} rows: widen its interval, or remove it")
-        columns = {conf.id: tables.id_column(raw[conf.id], f"{path}:{conf.id}")}
+        own = ids.id_column(raw[conf.id], f"{path}:{conf.id}")
+        columns = {conf.id: ids.keys(own, f"{path}:{conf.id}")}
+        described = [ids.key_field(conf.id, own)]
         columns[conf.time] = tables.time_column(raw[conf.time], f"{path}:{conf.time}")
         for column in conf.numeric:
             columns[column] = tables.numeric_column(raw[column], f"{path}:{column}")
         for column in conf.categories:
             columns[column] = tables.categorical_column(raw[column], f"{path}:{column}")
-        if inline:
-            columns[conf.label] = self._label(raw[conf.label], path)
-        elif labelled:
-            columns[conf.label] = self._joined_labels(name, columns[conf.id])
-        table = pa.table(columns).combine_chunks()
+        if labelled:
+            field, columns[conf.label] = self._label(raw[conf.label], path) if inline else self._joined(name, own)
+            described.append(field)
+        table = _table(columns, described).combine_chunks()
         return Window(
             name=name,
             index=names.index(name),
@@ -101,28 +123,40 @@ class ParquetSource:
         conf, path = self.conf, posixpath.join(self.conf.path, name + SUFFIX)
         inline = conf.labels is None
         raw = _read_columns(path, {conf.id: "data.id"} | ({conf.label: "data.label"} if inline else {}))
-        ids = tables.id_column(raw[conf.id], f"{path}:{conf.id}")
-        label = self._label(raw[conf.label], path) if inline else self._joined_labels(name, ids)
-        return pa.table({conf.id: ids, conf.label: label})
+        own = ids.id_column(raw[conf.id], f"{path}:{conf.id}")
+        field, label = self._label(raw[conf.label], path) if inline else self._joined(name, own)
+        columns = {conf.id: ids.keys(own, f"{path}:{conf.id}"), conf.label: label}
+        return _table(columns, [ids.key_field(conf.id, own), field])
 
-    def _label(self, column: pa.ChunkedArray, path: str) -> pa.ChunkedArray:
-        where = f"{path}:{self.conf.label}"
-        label = tables.label_column(column, self.conf.kind, self.conf.classes, where)
+    def _labels_path(self, name: str) -> str:
+        return posixpath.join(self.conf.path if self.conf.labels is None else self.conf.labels, name + SUFFIX)
+
+    def _label(self, column: pa.ChunkedArray, path: str) -> tuple[pa.Field, pa.ChunkedArray]:
+        """Codes or numbers of a label, and their field, which names the classes where they are words."""
+        conf, where, metadata = self.conf, f"{path}:{self.conf.label}", None
+        listed = conf.words or conf.positive is not None
+        if conf.kind is not Task.REGRESSION and (listed or classes.are_words(column.type)):
+            label, metadata = self.classes.codes(column, where), fields.named(self.classes.words)
+        else:
+            label = tables.label_column(column, conf.kind, conf.n_classes, where)
         if label.null_count == len(label):
             raise LabelsError(where, "no row has a label", "wait for the labels, or raise data.label_lag")
-        return label
+        return pa.field(conf.label, label.type, metadata=metadata), label
 
-    def _joined_labels(self, name: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-        conf = self.conf
-        path = posixpath.join(conf.labels or "", name + SUFFIX)
+    def _joined(self, name: str, own: pa.ChunkedArray) -> tuple[pa.Field, pa.ChunkedArray]:
+        """`_label` of the rows with these canonical ids, in their order, from the label file."""
+        conf, path = self.conf, self._labels_path(name)
         raw = _read_columns(path, {conf.id: "data.id", conf.label: "data.label"})
-        label_ids = tables.id_column(raw[conf.id], f"{path}:{conf.id}")
-        labels = self._label(raw[conf.label], path)
-        at = pc.index_in(ids, value_set=label_ids.combine_chunks())
+        where = f"{path}:{conf.id}"
+        label_ids = ids.id_column(raw[conf.id], where)
+        if label_ids.type != own.type:
+            what = f"ids are {ids.words(label_ids.type)} here, and {ids.words(own.type)} in window {name}"
+            raise DataError(where, what, "store both as one type")
+        at = ids.places(own, label_ids, where)
+        field, labels = self._label(raw[conf.label], path)
         if at.null_count == len(at):
-            where, what = f"{path}:{conf.id}", f"no id is in window {name}"
-            raise DataError(where, what, "make data.labels the labels of data.path")
-        return labels.take(at)
+            raise DataError(where, f"no id is in window {name}", "make data.labels the labels of data.path")
+        return field, labels.take(at)
 
 
 def served(path: str, conf: DataConf) -> pa.Table:
@@ -134,10 +168,19 @@ def served(path: str, conf: DataConf) -> pa.Table:
     raw = open_table(path) if "://" not in path else _read_columns(path, None)
     if conf.id not in raw.column_names:
         raise DataError(f"{path}:{conf.id}", "there is no such column", "rows of serving are paired by data.id")
-    columns = {conf.id: tables.id_column(raw[conf.id], f"{path}:{conf.id}")}
+    own = ids.id_column(raw[conf.id], f"{path}:{conf.id}")
+    columns = {conf.id: ids.keys(own, f"{path}:{conf.id}")}
     for read, names in ((tables.numeric_column, conf.numeric), (tables.categorical_column, conf.categorical)):
         columns |= {name: read(raw[name], f"{path}:{name}") for name in names if name in raw.column_names}
-    return pa.table(columns)
+    return _table(columns, [ids.key_field(conf.id, own)])
+
+
+def _table(columns: dict[str, pa.ChunkedArray], described: list[pa.Field]) -> pa.Table:
+    """A table of these columns; the fields say of some what no type says."""
+    table = pa.table(columns)
+    for field in described:
+        table = table.set_column(table.column_names.index(field.name), field, table[field.name])
+    return table
 
 
 def _read_columns(path: str, wanted: dict[str, str] | None) -> pa.Table:

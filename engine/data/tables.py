@@ -1,8 +1,9 @@
 """What every window table obeys, whoever wrote its file.
 
-Whole numbers are int64, other numbers float32 or float64 as they were (a decimal is float64); categories are
-strings; time is timestamp[us, UTC]; the label is int64 (binary, multiclass) or float64 (regression). A
-missing value is null, never NaN, so that there is one notion of missing. Infinities stay: they are values.
+Ids are int64 keys (engine/data/ids.py). Whole numbers are int64, other numbers float32 or float64 as they were (a
+decimal is float64); categories are strings; time is timestamp[us, UTC]; the label is int64 codes (binary, multiclass;
+engine/data/classes.py) or float64 (regression). A missing value is null, never NaN, so that there is one notion of
+missing. Infinities stay: they are values.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.data.conf import PERIODS, DataConf
+from engine.data.ids import first_duplicate
 from engine.errors import DataError
-from engine.records import Task, Window, digest
+from engine.records import Task, Window, digest, fields
 from engine.system import durable
 
 TIME = pa.timestamp("us", "UTC")
@@ -78,19 +80,6 @@ def time_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         raise DataError(where, "holds a time that no clock shows", "write it again: was its unit mistaken?") from None
 
 
-def id_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """A column of unique int64 row ids; DataError for another type, a null, or an id that comes twice."""
-    if not pa.types.is_integer(column.type):
-        raise DataError(where, f"is {column.type}, not a whole number", "store an int64 id")
-    if column.null_count:
-        raise DataError(where, f"{column.null_count} rows have no id", "give every row its own id")
-    column = _cast(column, pa.int64(), where)
-    twice = first_duplicate(column)
-    if twice is not None:
-        raise DataError(where, f"id {twice} comes more than once", "give every row its own id")
-    return column
-
-
 def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) -> pa.ChunkedArray:
     """A column of labels: int64 class codes or float64 numbers, null where unknown; DataError for other
     values."""
@@ -113,21 +102,20 @@ def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) 
     if extremes["min"] is not None and (extremes["min"] < 0 or extremes["max"] > top):
         wrong = extremes["min"] if extremes["min"] < 0 else extremes["max"]
         more = f", or set data.classes={wrong + 1}" if task is Task.MULTICLASS and wrong > top else ""
+        more = ", or list both labels in data.classes, the positive one last" if task is Task.BINARY else more
         cure = codes_cure + more
         raise DataError(where, f"holds the label {wrong}", cure)
     return codes
 
 
-def first_duplicate(ids: pa.ChunkedArray) -> int | None:
-    """The smallest id that comes more than once, None where all differ."""
-    values = np.sort(ids.to_numpy())
-    twice = values[1:][values[1:] == values[:-1]]
-    return int(twice[0]) if len(twice) else None
-
-
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of several windows, in order. Whole numbers in one window and fractions in another become
     float64."""
+    for name in tables[0].column_names:
+        named = [fields.classes_of(t.schema.field(name)) for t in tables if name in t.column_names]
+        if len(set(named)) > 1:
+            what = "its labels are words in one window and codes in another, or of other classes"
+            raise DataError(name, what, "store the labels of all windows as one kind")
     return pa.concat_tables(list(tables), promote_options="permissive").combine_chunks()
 
 
@@ -148,7 +136,7 @@ def fingerprint(table: pa.Table) -> str:
     Equal for equal content, however the file was cut into row groups, compressed or encoded; a null counts as
     a null and not as the bytes beneath it.
     """
-    sha = hashlib.sha256(json.dumps([[f.name, str(f.type)] for f in table.schema]).encode())
+    sha = hashlib.sha256(json.dumps([[f.name, str(f.type), *fields.classes_of(f)] for f in table.schema]).encode())
     for column in table.columns:
         if pa.types.is_string(column.type):
             codes = column.combine_chunks().dictionary_encode()

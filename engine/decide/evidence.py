@@ -24,6 +24,17 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failed:
+    """An attempt without a champion, judged by absolute rules alone, that did not reach production."""
+
+    window: str
+    reason: str
+    estimate: Estimate | None = None  # what the rule compared that fell furthest short; None: nothing was measured
+    bound: float = 0.0  # what it was compared with
+    better: int = 0  # +1: more is better, -1: less is; 0: not known
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """The champion's primary metric on one labelled window."""
 
@@ -57,3 +68,10 @@ class Evidence:
     calibration: Estimate | None = None  # of the primary metric: with a map behind the champion, minus without it
     past: tuple[Seen, ...] = ()  # what champions before this one were seen with, their hold-outs included, oldest first
     training: int = 0  # windows that a model is trained on, at most; 0: not recorded
+    decayed: Estimate | None = None  # points below its reference that the primary metric is shown to be; None: not
+    decayed_at: int | None = None  # place in time of the window in which that most likely began
+    failed: tuple[
+        Failed, ...
+    ] = ()  # attempts to found, since a model was last in production; of use without a champion
+    fresh: int = 0  # labelled windows, fit for use, after the hold-out of the newest of them
+    holdout_rows: int = 0  # labelled rows that an attempt now would be judged on

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from engine.decide import costs, learning, plan
+from engine.decide import costs, decayed, founding, learning, plan
 from engine.decide.conf import DecideConf
 from engine.decide.evidence import Evidence
 from engine.records import Money
@@ -26,7 +26,24 @@ class Expected:
 
 
 def expected(evidence: Evidence, conf: DecideConf) -> Expected:
-    """All of it at once: with a plan, milliseconds."""
+    """All of it at once: with a plan, milliseconds. A decay that is shown counts where that is more; without a
+    champion, what attempts to found one have told.
+    """
+    if evidence.failed and not evidence.model:
+        lost, brings = founding.worth(evidence, conf)
+        passing = Money(mean=founding.chance(evidence), std=0.0)
+        return Expected(points=plan.UNKNOWN, waiting=lost, chance=passing, gain=brings)
+    found = _believed(evidence, conf)
+    if not decayed.waits(evidence):
+        return found
+    points, chance = decayed.points(evidence, conf), costs.chance_to_pass(evidence)
+    loss = _times(_at_least_nothing(points), conf.point_value * conf.horizon)
+    shown = Expected(points=points, waiting=loss, chance=chance, gain=costs.product(chance, loss))
+    known = math.isfinite(shown.gain.mean)
+    return shown if known and not found.gain.mean >= shown.gain.mean else found  # also where the plan knows nothing
+
+
+def _believed(evidence: Evidence, conf: DecideConf) -> Expected:
     if plan.plans(evidence, conf):
         told = plan.outlook(evidence, conf)
         loss = _at_least_nothing(told.saved)

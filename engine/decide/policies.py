@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.decide import cara, recalibrate, watchers
+from engine.decide import cara, founding, recalibrate, watchers
 from engine.decide.conf import DecideConf
 from engine.decide.costs import probability_of_paying
 from engine.decide.evidence import Attempt, Evidence
@@ -20,7 +20,20 @@ Policy = Callable[[Evidence, DecideConf], tuple[bool, str]]
 
 # Fields that ledgers of release 0.1.0 do not have: at their default they are no part of an id, which stays as it was.
 LATER = {
-    Evidence: ("track", "wanted", "asked", "asked_why", "calibration", "past", "training"),
+    Evidence: (
+        "track",
+        "wanted",
+        "asked",
+        "asked_why",
+        "calibration",
+        "past",
+        "training",
+        "decayed",
+        "decayed_at",
+        "failed",
+        "fresh",
+        "holdout_rows",
+    ),
     DecideConf: (
         "patience",
         "hysteresis",
@@ -80,6 +93,8 @@ def choose(evidence: Evidence, conf: DecideConf) -> Choice:
     held = _guard(evidence, conf)
     if held:
         return Choice(action=Action.KEEP, reason=held + (f"; {evidence.asked} was asked for" if evidence.asked else ""))
+    if not evidence.model and (waiting := founding.waits(evidence, conf)):
+        return Choice(action=Action.KEEP, reason=waiting)
     known = recalibrate.trained(evidence)
     if evidence.asked and evidence.model:
         action, why = how(known, conf)

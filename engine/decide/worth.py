@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.decide import recalibrate
+from engine.decide import decayed, recalibrate
 from engine.decide.conf import DecideConf
 from engine.decide.costs import acting, points_lost, probability_of_paying
 from engine.decide.evidence import Evidence
@@ -27,6 +27,7 @@ def cost_aware(evidence: Evidence, conf: DecideConf) -> tuple[bool, str]:
     since = f", the world has changed since with {known.changed:.2f}" if planned else ""
     if known.stays >= SAID and points_lost(evidence, conf).mean > 0:
         since += f"; that training does not bring back what was lost, with {known.stays:.2f}"
+    since += decayed.sentence(evidence)
     sentence = (
         f"a retrain would win {points.mean:+.1f} +- {points.std:.1f} points "
         f"({points_lost(evidence, conf).mean:+.1f} lost, {evidence.age} windows old{since}); "

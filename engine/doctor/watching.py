@@ -13,7 +13,7 @@ from typing import Any
 from engine.doctor.finding import Finding, bad, good, warn
 from engine.errors import one_line
 
-SIGN = "watch.json"  # engine/verbs/watching.py writes it at each look
+SIGN = "watch.json"  # engine/verbs/watch.py writes it at each look
 PATIENCE = 300.0  # seconds beyond the next look that was announced; founding a loop may take longer, and says so
 LONGEST = 6 * 3600.0  # seconds for which one window may be decided on before somebody should look
 AGAIN = "start it again: the same command goes on where it stopped"

@@ -37,6 +37,7 @@ def evaluate(
     asked: Asked = NOTHING,
     predictions: Predictions = NO_PREDICTIONS,
     features: Sequence[Feature] = (),
+    classes: tuple[str, ...] = (),
 ) -> EvaluationReport:
     """Report on N labelled rows.
 
@@ -53,6 +54,7 @@ def evaluate(
         asked: what the rules of the gate need beside: other slices, gaps between groups, perturbed rows.
         predictions: of the perturbed rows, by the name of the perturbation.
         features: what slices that nobody declared are looked for in; none: they are not.
+        classes: the names of the label's codes, of two the positive one last; empty: they have none.
 
     Raises:
         ConfigError: a metric that says nothing about this task. What the rows themselves forbid is no error: it is an
@@ -60,7 +62,7 @@ def evaluate(
     """
     for metric in conf.metrics:
         check_metric(metric, task, "evaluate.metrics")
-    every = Rows(task=task, target=target, ids=rows, cluster=cluster)
+    every = Rows(task=task, target=target, ids=rows, cluster=cluster, classes=classes)
     if champion_prediction is None:
         metrics = tuple(estimate(m, every, prediction, conf) for m in conf.metrics)
         differences, champion_metrics = (), ()
@@ -93,6 +95,7 @@ def evaluate(
         robustness=tuple(perturbed(one, every, prediction, predictions, conf) for one in asked.perturbed),
         found=found,
         searched=searched,
+        classes=classes,
     )
 
 

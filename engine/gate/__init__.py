@@ -20,6 +20,9 @@ an undecidable estimate, but for one with too few rows or clusters, which is INC
 interval at confidence level c gives each rule a one-sided error rate of (1 - c) / 2; below MIN_ROWS rows no interval
 keeps that, so none passes. Two models that agree on almost every row have the exact interval of the few on which they
 do not (engine/scoring/agreement.py): a margin is cleared from about ln(2 / (1 - c)) / margin rows on.
+
+How often a gate at the edge of its rule opens by luck is measured for every metric, with few rows that are sought, long
+tails and few clusters, in tests/engine/gate/test_rates.py.
 """
 
 from __future__ import annotations

@@ -367,6 +367,7 @@ def judge_rows(
         conf=conf,
         asked=asked,
         features=features_of(table, data, conf),
+        classes=challenger.classes,
         predictions={
             p.name: _perturbed(challenger, champion, table, p, data, conf, beside) for p in perturbations(asked)
         },
@@ -395,7 +396,13 @@ def perturbations(asked: Asked) -> list[Perturbation]:
 def rows_of(model: Predictor, table: pa.Table, data: DataConf) -> Rows:
     """Labelled rows as intervals take them."""
     labelled = model.encoder.transform(table, labelled=True)
-    return Rows(task=model.task, target=np.asarray(labelled.target), ids=labelled.rows, cluster=clusters(table, data))
+    return Rows(
+        task=model.task,
+        target=np.asarray(labelled.target),
+        ids=labelled.rows,
+        cluster=clusters(table, data),
+        classes=model.classes,
+    )
 
 
 def importance_of(model: Predictor, holdout: Window, data: DataConf, metric: str) -> Importance:

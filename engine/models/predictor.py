@@ -56,8 +56,15 @@ class Predictor:
         """What the label is."""
         return self.encoder.spec.task
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a label of words in the order of their codes, of two the positive one last; else empty."""
+        return self.encoder.words
+
     def predict(self, table: pa.Table) -> np.ndarray:
-        """Float64 predictions of raw rows: (N,) probability or value, (N, C) probabilities."""
+        """Float64 predictions of raw rows: (N,) probability of the positive class or value, (N, C) probabilities of
+        the classes in their order. Ids are whole numbers or texts.
+        """
         from engine.train.inference import predict
 
         return predict(self.model, self.encoder.transform(table, labelled=False), self.task)

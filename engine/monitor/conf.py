@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engine.errors import ConfigError
@@ -38,6 +39,14 @@ class MonitorConf:
     """So much above the hold-out's bound it may lie without an alarm; losses lie between 0 and 1."""
     risk_delta: float = 0.05
     """Chance that a model whose risk never exceeds that is ever called harmful, however often one looks."""
+    decay: bool = True
+    """Hold the primary metric on each labelled window against what the champion had when it was promoted."""
+    decay_tolerance: float = 1.0
+    """So many points (decide.point) it may lie below that without an alarm."""
+    decay_between: float = 1.0
+    """Points by which windows differ, one standard deviation, though nothing has happened to the model."""
+    decay_delta: float = 0.05
+    """Chance that a model that loses no more than the tolerance is ever said to decay, however often one looks."""
 
     estimate: bool = True
     """Estimate the live window's performance before its labels are in."""
@@ -83,5 +92,11 @@ class MonitorConf:
             raise ConfigError("monitor.risk_tolerance", f"{self.risk_tolerance} is no loss", "choose 0 up to 1")
         if not 0 < self.risk_delta < 1:
             raise ConfigError("monitor.risk_delta", f"{self.risk_delta} is no probability", "choose one such as 0.05")
+        for name in ("decay_tolerance", "decay_between"):
+            if not 0 <= getattr(self, name) < math.inf:
+                cure = "choose 0 or more points"
+                raise ConfigError(f"monitor.{name}", f"{getattr(self, name)} is no number of points", cure)
+        if not 0 < self.decay_delta < 1:
+            raise ConfigError("monitor.decay_delta", f"{self.decay_delta} is no probability", "choose one such as 0.05")
         if self.min_rows < 2:
             raise ConfigError("monitor.min_rows", f"{self.min_rows} is below 2", "choose 2 or more")

@@ -2,7 +2,7 @@
 
 An episode of drift begins with the first window in which inputs drifted (its onset) and ends with a new model in
 production by its gates, or with a window without drift: then it has passed by itself. It is detected by the first alert
-on the model's world (a rule on drift.*, risk.* or model.*) or decision to act, in the onset's window or later.
+on the model's world (a rule on drift.*, risk.*, decay.* or model.*) or decision to act, in the onset's window or later.
 
 An outage begins with the first window that knows the champion's primary metric below the floor of the offline gate, or
 with a rollback; it ends with the first later window that knows the champion of then at or above the floor. An

@@ -16,7 +16,8 @@ from engine.records.items import ITEM
 from engine.records.rows import LedgerRow
 
 ACTING = (Action.RECALIBRATE.value, Action.RETRAIN.value, Action.RETUNE.value)
-SIGNS = ("drift.", "risk.", "model.")  # metrics whose alerts tell that the model's world has changed
+SIGNS = ("drift.", "risk.", "decay.", "model.")  # metrics whose alerts tell that the model's world has changed
+_FACTS: dict[str, Mapping[str, Any]] = {}  # of a cycle, by the hash of its row
 ALARMING = {event.value for event in Event if event.alarms}
 
 
@@ -44,7 +45,7 @@ class Moment:
     promoted: Sign | None  # a model that reached production by its gates
     rolled_back: Sign | None
     trained: Sign | None  # the candidate's row
-    cycle: Mapping[str, Any]  # the payload
+    cycle: Mapping[str, Any]  # of the payload what is asked: `facts`
     seq: int = 0  # of the cycle's row; 0: it has none yet
 
 
@@ -53,8 +54,39 @@ def moments(rows: Sequence[LedgerRow], now: Mapping[str, Any], primary: str) -> 
     told: dict[str, list[LedgerRow]] = {}
     for row in rows:
         told.setdefault(row.window, []).append(row)
-    cycles = [(row.payload, row.seq) for row in rows if row.kind == "cycle" and row.window != now["window"]]
+    cycles = [(_kept(row), row.seq) for row in rows if row.kind == "cycle" and row.window != now["window"]]
     return [_moment(payload, seq, told.get(payload["window"], ()), primary) for payload, seq in (*cycles, (now, 0))]
+
+
+def _kept(row: LedgerRow) -> Mapping[str, Any]:
+    """A payload at hand as it is; of one that lies in the ledger what is asked, taken from it once."""
+    if isinstance(row.payload, dict):
+        return row.payload
+    if row.hash not in _FACTS:
+        _FACTS[row.hash] = facts(row.payload)
+    return _FACTS[row.hash]
+
+
+def facts(cycle: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a cycle's payload that moments and money (money.py) look at, in the same places."""
+    found = {name: cycle[name] for name in ("window", "index", "founding", "champion")}
+    monitor, candidate, spent = cycle.get("monitor"), cycle.get("candidate"), cycle.get("pipeline")
+    if monitor:
+        outcomes = {column["outcome"] for column in (monitor.get("baseline") or {}).get("columns", ())}
+        told = monitor.get("performance")
+        values = [{name: one[name] for name in ("name", "value")} for one in told["metrics"]] if told else []
+        performance = {"window": told["window"], "metrics": values} if told else None
+        columns = [{"outcome": outcome} for outcome in sorted(outcomes)]
+        found["monitor"] = {"baseline": {"columns": columns}, "performance": performance}
+    if candidate:
+        states = [{"state": trial["state"]} for trial in candidate["trials"]]
+        found["candidate"] = {"trials": states, **{name: candidate[name] for name in ("model", "cost")}}
+    if spent:
+        costs = ("training_cost", "review_cost", "running_cost")
+        found["pipeline"] = {**{name: spent[name] for name in costs}, "gain": spent.get("gain")}
+    else:
+        found["timings"] = cycle.get("timings", {})
+    return found
 
 
 def _moment(cycle: Mapping[str, Any], seq: int, rows: Sequence[LedgerRow], primary: str) -> Moment:

@@ -41,6 +41,9 @@ HELP = {
     "drift.undecidable": "columns that could not be judged",
     "risk.alarm": "1 where the champion's risk is too high, 0 where that is not shown",
     "risk.expected_alarm": "1 where losses expected without labels are too high, 0 where that is not shown",
+    "decay.alarm": "1 where the champion's primary metric does not hold its reference, 0 where that is not shown",
+    "decay.points": "points of the primary metric below its reference, where a drop is most likely",
+    "decay.cost": "what they lose in a window",
     "decide.waiting": "expected loss of keeping the champion",
     "gate.rejected": "1 where a gate did not open",
     "pipeline.seconds": "wall time of the newest window",
@@ -98,7 +101,7 @@ class Exposition:
         yield from families.values()
 
     def _read(self) -> None:
-        for row in self._ledger.rows(after=self._seen):
+        for row in self._ledger.history()[self._seen :]:  # seq counts from 1 without gaps
             self._seen = row.seq
             for name, labels in _counted(row):
                 self._counts[name, tuple(labels.items())] += 1
@@ -174,5 +177,5 @@ def _is_money(name: str) -> bool:
     return name in MONEY or name.endswith("_cost")
 
 
-MONEY = frozenset({"decide.waiting", "pipeline.cost", "pipeline.spent", "pipeline.return_on_retraining"})
+MONEY = frozenset({"decide.waiting", "decay.cost", "pipeline.cost", "pipeline.spent", "pipeline.return_on_retraining"})
 MONEY |= {"pipeline.cost_per_window", "pipeline.cost_per_promotion"}

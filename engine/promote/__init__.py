@@ -6,6 +6,7 @@ chain       one row of the ledger and its place in the hash chain
 tables      the SQL tables and their migrations
 database    SQLite or PostgreSQL: connections, locks, transactions, one-line errors
 entries     the rows and heads of one loop, as one transaction sees them
+history     the rows that a process has read, what is large of them left in the ledger
 lease       one process runs a loop at a time; a late write of the one before is refused
 transition  one stage change: who was faster, what allows it, its rows, its heads
 ledger      the append-only record with one compare-and-swap head a stage

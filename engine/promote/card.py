@@ -18,6 +18,7 @@ from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
 from engine.promote.store import Store
 from engine.records import Stage
+from engine.records.fields import said
 from engine.system import durable
 
 EVALUATIONS = ("evaluation", "shadow")  # kinds of the rows that hold an EvaluationReport
@@ -35,7 +36,7 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
         ArtifactError: its manifest is missing or damaged.
     """
     model = find_model(ledger, model)
-    rows = [row for row in ledger.rows() if row.model == model]
+    rows = ledger.rows(model=model)
     manifest = store.manifest(model)
     changes = [row for row in rows if row.kind == STAGE]
     evaluations = [row.payload for row in rows if row.kind in EVALUATIONS]
@@ -52,6 +53,7 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
             "holdout_window": candidate.get("holdout_window", ""),
             "n_rows": candidate.get("n_rows"),
             "fingerprints": manifest.get("data", {}),
+            **({"classes": classes} if (classes := _classes(evaluations)) else {}),
         },
         "training": {
             "decision": candidate.get("decision", ""),
@@ -73,6 +75,11 @@ def card(ledger: Ledger, store: Store, model: str, *, owner: str = "") -> dict[s
         "files": manifest["files"],
         "tip": ledger.tip().hash,
     }
+
+
+def _classes(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of a label of words, in the order of their codes."""
+    return next((list(e["classes"]) for e in evaluations if e.get("classes")), [])
 
 
 def write(ledger: Ledger, store: Store, model: str, folder: Path, *, owner: str = "") -> Path:
@@ -166,6 +173,7 @@ def render(card: Mapping[str, Any]) -> str:
         ("Made", card["made"]),
         ("Trained on", f"{', '.join(data['training_windows']) or 'unknown'} ({_shown(data['n_rows'])} rows)"),
         *_recalibrated(card.get("recalibration")),
+        *([("Label", said(data["classes"]))] if "classes" in data else []),
         ("Held out", data["holdout_window"] or "nothing"),
         ("Parameters", ", ".join(f"{k} = {_shown(v)}" for k, v in sorted(training["params"].items())) or "unknown"),
         ("Trials", trials or "unknown"),

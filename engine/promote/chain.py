@@ -9,7 +9,7 @@ forge everything: against that, keep a copy of a tip elsewhere (the report and t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Row:
     window: str
     model: str
     at: str
-    payload: dict[str, Any]
+    payload: Mapping[str, Any]
     previous: str
     hash: str
 
@@ -54,7 +54,9 @@ class Tip:
     at: str = ""
 
 
-def link(tip: Tip, loop: str, *, id: str, kind: str, window: str, model: str, at: str, payload: dict[str, Any]) -> Row:
+def link(
+    tip: Tip, loop: str, *, id: str, kind: str, window: str, model: str, at: str, payload: Mapping[str, Any]
+) -> Row:
     """The row that follows `tip`."""
     seq = tip.seq + 1
     return Row(

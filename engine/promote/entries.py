@@ -71,6 +71,10 @@ class Entries:
 
     def read(self, *conditions: sa.ColumnElement[bool], descending: bool = False) -> Iterator[Row]:
         """The rows that meet all conditions, by seq. LedgerError where a payload cannot be read."""
+        return (row for row, _ in self.sized(*conditions, descending=descending))
+
+    def sized(self, *conditions: sa.ColumnElement[bool], descending: bool = False) -> Iterator[tuple[Row, int]]:
+        """The same, each with the characters of its payload."""
         order = rows.c.seq.desc() if descending else rows.c.seq
         query = sa.select(rows).where(rows.c.loop == self.loop, *conditions).order_by(order)
         for found in self._connection.execute(query):
@@ -79,12 +83,13 @@ class Entries:
             try:
                 if not all(isinstance(values[name], str) for name in ("id", "kind", "window", "model", "at")):
                     raise TypeError("a column is no text")
+                size = len(values["payload"])
                 values["payload"] = chain.read_payload(values["payload"])
             except (ValueError, TypeError) as error:
                 raise LedgerError(
                     f"ledger {self.loop}: row {found.seq} ({found.kind} {found.id}) is broken: {error}"
                 ) from error
-            yield Row(**values)
+            yield Row(**values), size
 
     def newest(self, *conditions: sa.ColumnElement[bool]) -> Row | None:
         """The last of the rows that meet all conditions."""

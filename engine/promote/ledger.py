@@ -21,6 +21,7 @@ from engine.promote import chain, stages, transition
 from engine.promote.chain import Head, Row, Tip
 from engine.promote.database import Database
 from engine.promote.entries import DECISION, INPUTS, STAGE, Entries, inputs_id, text
+from engine.promote.history import History, Sized
 from engine.promote.lease import Lease
 from engine.promote.names import check_key, check_name
 from engine.promote.tables import rows
@@ -38,7 +39,7 @@ class Ledger:
     def __init__(self, database: Database, loop: str, now: Callable[[], datetime]) -> None:
         self._database, self.loop, self._now = database, loop, now
         self._lease: Lease | None = None
-        self._known: list[Row] = []  # the rows that `history` has read
+        self._history = History(loop, self._again)
 
     @classmethod
     def open(cls, url: str, loop: str, *, now: Callable[[], datetime] = utc_now) -> Ledger:
@@ -213,22 +214,31 @@ class Ledger:
         with self._reading() as entries:
             return entries.stage_of(model)
 
-    def rows(self, kind: str | None = None, window: str | None = None, *, after: int = 0) -> list[Row]:
-        """All rows (of that kind, of that window, behind the one of seq `after`), oldest first."""
+    def rows(
+        self, kind: str | None = None, window: str | None = None, *, model: str | None = None, after: int = 0
+    ) -> list[Row]:
+        """All rows (of that kind, of that window, of that model, behind the one of seq `after`), oldest first."""
         wanted = [rows.c.seq > after] if after else []
         wanted += [rows.c.kind == kind] if kind else []
         wanted += [] if window is None else [rows.c.window == window]
+        wanted += [] if model is None else [rows.c.model == model]
         with self._reading() as entries:
             return list(entries.read(*wanted))
 
     def history(self) -> list[Row]:
-        """All rows, oldest first. What was read before is kept: rows never change, and a loop asks at each window."""
-        known = self._known
-        new = self.rows(after=known[-1].seq if known else 0)
-        if known and new and new[0].previous != known[-1].hash:
-            raise LedgerError(f"ledger {self.loop}: row {new[0].seq} does not follow the one that was read before")
-        known += new
-        return list(known)
+        """All rows, oldest first. Rows never change, and a loop asks at each window: only what is new is read, and
+        what is large is held no longer than it is asked for (history.py).
+        """
+        with self._reading() as entries:
+            return self._history.add(entries.sized(rows.c.seq > self._history.seq))
+
+    def _again(self, seq: int) -> Sized:
+        """A row that was read before."""
+        with self._reading() as entries:
+            found = next(entries.sized(rows.c.seq == seq), None)
+        if found is None:
+            raise LedgerError(f"ledger {self.loop}: row {seq} is gone")
+        return found
 
     def find(self, id: str) -> Row | None:
         """The row of that id."""

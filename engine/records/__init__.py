@@ -2,8 +2,9 @@
 
 cycle.py the records of one cycle, from a window to what was done about it; observed.py what monitoring saw;
 estimates.py numbers with their uncertainty, and what a gate asks for; items.py what an alert leaves; measured.py what
-the pipeline took and brought; contrast.py and contested.py two windows, and policies, side by side; rows.py a row of
-the ledger; plain.py the JSON form. Whatever stages share is taken from here.
+the pipeline took and brought; contrast.py and contested.py two windows, and policies, side by side; fields.py what the
+columns of a window stand for; rows.py a row of the ledger; plain.py the JSON form. Whatever stages share is taken from
+here.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ from engine.records.measured import DeviceUse, Flow, Gain, Measure, PipelineMetr
 from engine.records.observed import (
     ColumnDrift,
     Correction,
+    Decay,
     DriftOutcome,
     DriftReport,
     EstimatedPerformance,
     EstimateScore,
     ExpectedRisk,
+    Level,
     Missed,
     MonitorReport,
     Performance,
@@ -74,6 +77,8 @@ from engine.records.observed import (
 from engine.records.plain import canonical, digest, from_plain, to_plain
 
 __all__ = [
+    "Level",
+    "Decay",
     "Acted",
     "Action",
     "ActionItem",

@@ -333,6 +333,7 @@ class EvaluationReport:
     found: tuple[FoundSlice, ...] = ()  # slices that nobody declared, each kind worst first
     searched: int = 0  # slices looked through for them; 0: there was no search
     windows: tuple[str, ...] = ()  # whose rows were joined, oldest first; empty: those of `window` alone
+    classes: tuple[str, ...] = ()  # of a label of words, in the order of their codes: of two, the positive one last
 
     def metric(self, name: str) -> Estimate:
         """The challenger's estimate of that name; KeyError where it was not computed."""

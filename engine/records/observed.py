@@ -168,6 +168,56 @@ class ExpectedRisk:
 
 
 @record
+class Level:
+    """The primary metric of one labelled window, in points: more is better."""
+
+    window: str
+    points: float
+    variance: float  # of its estimate, and between windows
+
+
+@record
+class Decay:
+    """The primary metric of a model since its hold-out, against what it was there: engine/monitor/decay.py."""
+
+    metric: str
+    greater_is_better: bool
+    source: Estimate  # on the hold-out
+    source_window: str
+    point: float  # in the metric's own unit
+    tolerance: float  # points that it may lie below
+    between: float  # points by which windows differ though nothing has happened
+    delta: float  # chance of ever a false alarm
+    outcome: RiskOutcome
+    reason: str
+    drop: Estimate  # points below the reference, of the windows since `began`; bounds hold at any time looked
+    newest: Estimate | None = None  # the metric on the newest labelled window
+    reference: float = math.nan  # what those windows are held against, in the metric's own unit
+    evidence: float = 0.0  # log likelihood ratio less its price; an alarm at `limit`
+    began: str = ""  # the window from which on a drop is most likely
+    since: str = ""  # the window in which it alarmed; empty: it does not
+    detectable: float = math.nan  # points that a drop would need by now for an alarm, where it began at its best time
+    windows: tuple[str, ...] = ()  # the newest that came in, oldest first
+    levels: tuple[Level, ...] = ()  # and what is known of them
+    older: int = 0  # windows before those, the sum of their weights, and of their weighted points
+    older_weight: float = 0.0
+    older_total: float = 0.0
+    older_from: str = ""  # the first of them
+    point_value: float = 0.0  # of a point, a window
+    currency: str = ""
+
+    @property
+    def limit(self) -> float:
+        """Evidence that makes an alarm."""
+        return math.log(1.0 / self.delta)
+
+    @property
+    def cost(self) -> float:
+        """What the drop loses in a window; never below 0, NaN where it is not known."""
+        return max(0.0, self.drop.value) * self.point_value if math.isfinite(self.drop.value) else math.nan
+
+
+@record
 class Correction:
     """Labels of an earlier window have changed since its performance was recorded: what it comes to now."""
 
@@ -252,3 +302,4 @@ class MonitorReport:
     corrections: tuple[Correction, ...] = ()  # earlier windows whose labels have changed
     risk: Risk | None = None  # of the champion since its hold-out
     expected_risk: ExpectedRisk | None = None  # the same of losses that are expected, labels or not
+    decay: Decay | None = None  # of the champion's primary metric since its hold-out

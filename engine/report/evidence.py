@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.records import Candidate, Cycle, Estimate, EvaluationReport, Outcome, RuleResult, Trial, Verdict
+from engine.records.fields import said
 from engine.records.rows import LedgerRow
 from engine.report import charts, forest, marks, parts, words
 from engine.report.markup import Markup, tag
@@ -195,6 +196,7 @@ def _judged(cycle: Cycle, verdict: Verdict) -> Markup | None:
         return None
     return parts.details(
         f"All metrics and slices on {report.window}, {report.n_rows:,} rows",
+        tag("p", f"Of the label, {said(report.classes)}.", class_="soft") if report.classes else None,
         _metrics(report),
         _slices(report) if report.slices else None,
         _found(report) if report.searched else None,

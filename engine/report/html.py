@@ -11,12 +11,12 @@ from typing import Any
 
 from engine.records import Cycle
 from engine.records.rows import LedgerRow
-from engine.report import alerts, evidence, happened, pipeline, risk
+from engine.report import alerts, decay, evidence, happened, pipeline, risk
 from engine.report.markup import Markup, tag
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CHAPTERS = (
-    "summary", "performance", "risk", "windows", "drift", "decisions", "actions", "gates", "stages", "sweeps",
+    "summary", "performance", "decay", "risk", "windows", "drift", "decisions", "actions", "gates", "stages", "sweeps",
     "pipeline", "timings", "provenance",
 )  # fmt: skip
 
@@ -46,6 +46,7 @@ def render(
     sections: dict[str, Markup | None] = {
         "summary": happened.summary(cycles, primary, remarks),
         "performance": happened.performance(cycles, primary, greater_is_better=greater_is_better),
+        "decay": decay.section(cycles),
         "risk": risk.section(cycles),
         "windows": happened.windows(cycles, primary),
         "drift": happened.drift(cycles),

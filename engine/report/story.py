@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.records import Action, Cycle, Decision, DriftOutcome, Estimate, Money, Outcome, Route, Stage, Verdict
-from engine.report import foreseen, pipeline, risk, words
+from engine.report import decay, foreseen, pipeline, risk, words
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _notes(cycle: Cycle) -> list[str]:
             rows = max((r.rows_needed for r in verdict.rules), default=0)
             more = f"; about {words.about(rows)} rows would decide" if rows else ""
             found.append(f"gate {verdict.gate} could not decide{more}.")
-    found += [*pipeline.attention(cycle), *foreseen.attention(cycle), *risk.attention(cycle)]
+    found += [*pipeline.attention(cycle), *foreseen.attention(cycle), *risk.attention(cycle), *decay.attention(cycle)]
     if cycle.monitor is not None:
         lost = [c.column for c in cycle.monitor.baseline.columns if c.outcome is DriftOutcome.UNDECIDABLE]
         if lost:

@@ -75,6 +75,8 @@ class Console:
             self.note(f"  {line}")
         if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:
             self.note(f"  risk too high since {cycle.monitor.risk.since}: {cycle.monitor.risk.reason}")
+        if cycle.monitor is not None and cycle.monitor.decay is not None and cycle.monitor.decay.since:
+            self.note(f"  decay since {cycle.monitor.decay.began}: {cycle.monitor.decay.reason}")
         ahead = cycle.monitor.expected_risk if cycle.monitor is not None else None
         if ahead is not None and ahead.outcome is RiskOutcome.ALARM:
             self.note(f"  risk expected too high since {ahead.since}: {ahead.reason}")

@@ -40,6 +40,7 @@ few still miss by their skewness.
 MOST_UNSEEN = 0.01
 """Without a span: the share of rows that two models may differ on unseen."""
 OF_ROWS = ("accuracy_score", "log_loss", "brier_score_loss")  # means over rows; the other ones look at each label apart
+BY_LABEL = ("recall_score", "balanced_accuracy_score")  # shares of right answers among rows of one label, or both
 SPANS = {
     "accuracy_score": 1.0,
     "brier_score_loss": 1.0,
@@ -112,7 +113,8 @@ def agreement(
     if cluster is not None and differing:
         differing = len(np.unique(cluster[apart]))
     if differing >= FEW or 2 * differing >= every:
-        return None
+        by_label = cluster is None and task is Task.BINARY and metric in BY_LABEL
+        return _of_labels(metric, target, one == target, two == target, alpha) if by_label else None
     if task is not Task.REGRESSION and metric not in OF_ROWS:
         units = min(units, int(np.unique(target, return_counts=True)[1].min()))
     most, upper = span(metric, task, models[0]), poisson_bounds(differing, alpha)[1]
@@ -135,6 +137,18 @@ def _of_answers(one: np.ndarray, two: np.ndarray, alpha: float) -> Agreement | N
     below = math.hypot(gained - few_gained, many_lost - lost) / n
     above = math.hypot(many_gained - gained, lost - few_lost) / n
     return Agreement(differing=gained + lost, units=n, below=min(1.0, below), above=min(1.0, above))
+
+
+def _of_labels(metric: str, target: np.ndarray, one: np.ndarray, two: np.ndarray, alpha: float) -> Agreement | None:
+    """Of the share of right answers among rows of the label 1, or its mean over both labels, which are independent."""
+    labels = (1,) if metric == "recall_score" else (0, 1)
+    parts = [_of_answers(one[target == label], two[target == label], alpha) for label in labels]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    below, above = (math.hypot(*(getattr(part, side) for part in known)) / len(known) for side in ("below", "above"))
+    differing, units = (sum(getattr(part, what) for part in known) for what in ("differing", "units"))
+    return Agreement(differing=differing, units=units, below=below, above=above)
 
 
 def poisson_bounds(seen: int, alpha: float) -> tuple[float, float]:

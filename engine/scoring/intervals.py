@@ -13,12 +13,16 @@ import numpy as np
 from engine.records import Estimate, Task
 from engine.scoring import scores, student
 from engine.scoring.agreement import agreement
+from engine.scoring.firm import RANKINGS, firm
 from engine.scoring.scores import AVERAGED, BY_ROW, absent, as_scored, as_truth, row_losses, score
-from kernels.resample import BootstrapResult, MetricOptions, bootstrap, delong
+from kernels.resample import BootstrapResult, MetricOptions, bootstrap, delong, influence
 
 NORMAL = NormalDist()
 MIN_CLUSTERS = 5  # so few resampled units give replicates of a handful of values, and no interval that covers
 MIN_CLASS_ROWS = 20  # of either class, for an interval of an AUROC; of the one that is sought, of an average precision
+MIN_EVENTS = 10  # of either class, for an interval of any other metric of two classes
+OF_TAKEN = ("precision_score", "f1_score", "matthews_corrcoef")  # rows that a model takes for the class count, too
+MANY = 5000  # of the rarest class: from here neither skewness nor Student's t shows
 
 
 class IntervalConf(Protocol):
@@ -31,12 +35,13 @@ class IntervalConf(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Labelled rows: target (N,), ids (N,) int64, cluster (N,) int64 codes or None."""
+    """Labelled rows: target (N,), ids (N,) int64, cluster (N,) int64 codes or None; the names of classes, if any."""
 
     task: Task
     target: np.ndarray
     ids: np.ndarray
     cluster: np.ndarray | None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -45,6 +50,11 @@ class Rows:
     def units(self) -> int:
         """Independent ones: clusters, or rows where they do not come in clusters. Counted once, for it sorts."""
         return len(self) if self.cluster is None else len(np.unique(self.cluster))
+
+    @cached_property
+    def rarest(self) -> int:
+        """Rows of the rarest label."""
+        return int(np.unique(self.target, return_counts=True)[1].min())
 
     def take(self, mask: np.ndarray) -> Rows:
         """The rows where `mask` (N,) is True, or at these places."""
@@ -57,11 +67,15 @@ def estimate(metric: str, rows: Rows, prediction: np.ndarray, conf: IntervalConf
 
     DeLong (1988) for AUROC of independent rows, else a bootstrap with Poisson weights keyed by row or cluster: its
     percentiles, or for the calibration error an inverted test, whose interval need not hold the value; rows without any
-    error have the exact lower bound of their number. NaN with its
-    reason where it cannot be known: one class only, too few rows or clusters, a prediction that is not finite; nothing
-    raises because of the rows.
+    error have the exact lower bound of their number. Below MANY rows of a class, and in any regression, it is widened
+    to what engine/scoring/firm.py finds that few or skewed rows allow.
+
+    NaN with its reason where it cannot be known: one class only, too few rows of a class or clusters, an error so heavy
+    of tail that a few rows make it, a prediction that is not finite; nothing raises because of the rows.
     """
-    return _interval(metric, rows, prediction, None, conf)
+    found = _interval(metric, rows, prediction, None, conf)
+    own = [] if found.reason else _contributions(metric, rows, prediction, None)
+    return _firm(found, rows, (prediction,), own)
 
 
 def difference(metric: str, rows: Rows, champion: np.ndarray, challenger: np.ndarray, conf: IntervalConf) -> Estimate:
@@ -69,7 +83,10 @@ def difference(metric: str, rows: Rows, champion: np.ndarray, challenger: np.nda
 
     Where the models differ on few rows or none, no narrower than engine/scoring/agreement.py knows it.
     """
-    return _honest(_interval(metric, rows, champion, challenger, conf), rows, (champion, challenger))
+    models = champion, challenger
+    found = _interval(metric, rows, *models, conf)
+    own = [] if found.reason else _contributions(metric, rows, *models)
+    return _firm(_honest(found, rows, models), rows, models, own)
 
 
 def compare(
@@ -81,9 +98,10 @@ def compare(
     A metric of counts is resampled by cells of both models then, so that the intervals of one model come from other
     draws than those of `estimate`; all others are equal to its bits.
     """
-    if _undecidable(metric, rows, champion, challenger) or _few(metric, rows):
+    if _undecidable(metric, rows, champion, challenger) or _few(metric, rows, champion, challenger):
         old, new = (estimate(metric, rows, prediction, conf) for prediction in (champion, challenger))
         return difference(metric, rows, champion, challenger, conf), old, new
+    models, own = (champion, challenger), _contributions(metric, rows, champion, challenger)
     if _exact(metric, rows):
         found = delong(as_truth(rows.task, rows.target), champion, challenger, confidence_level=conf.confidence_level)
         far = NORMAL.inv_cdf(0.5 + conf.confidence_level / 2.0)
@@ -91,14 +109,18 @@ def compare(
         ends = [(v, max(v - h, 0.0), min(v + h, 1.0)) for v, h in zip(found.estimates, halves, strict=True)]
         both = (found.estimate, found.low, found.high)
         one, first, second = (_estimate(metric, rows, conf, *numbers, "DeLong") for numbers in (both, *ends))
-        return _honest(one, rows, (champion, challenger)), first, second
-    result = _bootstrap(metric, rows, champion, challenger, conf, each=True)
-    values = [score(metric, rows.task, rows.target, prediction) for prediction in (champion, challenger)]
-    models = zip(values, result.models, strict=True)
-    first, second = (_estimate(metric, rows, conf, v, m.low, m.high, _method(rows, conf, m.note)) for v, m in models)
-    method = _method(rows, conf, result.note)
-    one = _estimate(metric, rows, conf, result.estimate, result.low, result.high, method)
-    return _honest(one, rows, (champion, challenger)), first, second
+    else:
+        result = _bootstrap(metric, rows, champion, challenger, conf, each=True)
+        values = [score(metric, rows.task, rows.target, prediction) for prediction in models]
+        alone = zip(values, result.models, strict=True)
+        first, second = (_estimate(metric, rows, conf, v, m.low, m.high, _method(rows, conf, m.note)) for v, m in alone)
+        method = _method(rows, conf, result.note)
+        one = _estimate(metric, rows, conf, result.estimate, result.low, result.high, method)
+    return (
+        _firm(_honest(one, rows, models), rows, models, own),
+        _firm(first, rows, models[:1], own[:1]),
+        _firm(second, rows, models[1:], own[1:]),
+    )
 
 
 def _honest(found: Estimate, rows: Rows, models: tuple[np.ndarray, np.ndarray]) -> Estimate:
@@ -115,11 +137,26 @@ def _honest(found: Estimate, rows: Rows, models: tuple[np.ndarray, np.ndarray]) 
     return replace(found, low=low, high=high, method=f"{found.method}; {few.note}")
 
 
+def _firm(found: Estimate, rows: Rows, models: tuple[np.ndarray, ...], own: list[np.ndarray]) -> Estimate:
+    return firm(found, rows.task, rows.target, rows.cluster, models, own)
+
+
+def _contributions(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None) -> list[np.ndarray]:
+    """What each row weighs (N,) in the metric of each model; empty where nothing is gained by it."""
+    if metric == "expected_calibration_error":
+        return []
+    if rows.task is not Task.REGRESSION and min(rows.rarest, rows.units) >= MANY:
+        return []
+    name, truth, a, b = _resampled(metric, rows, first, second)
+    own = influence(name, truth, a, b, options=_options(metric, rows.task))
+    return own if all(np.isfinite(u).all() for u in own) else []
+
+
 def _interval(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray | None, conf: IntervalConf) -> Estimate:
     reason = _undecidable(metric, rows, first, second)
     if reason:
         return _estimate(metric, rows, conf, math.nan, math.nan, math.nan, "", reason)
-    if few := _few(metric, rows):
+    if few := _few(metric, rows, first, second):
         value = score(metric, rows.task, rows.target, first if second is None else second)
         value -= 0.0 if second is None else score(metric, rows.task, rows.target, first)
         return _estimate(metric, rows, conf, value, math.nan, math.nan, "", few)
@@ -137,17 +174,24 @@ def _exact(metric: str, rows: Rows) -> bool:
     return metric == "roc_auc_score" and rows.task is Task.BINARY and rows.cluster is None
 
 
-def _few(metric: str, rows: Rows) -> str:
-    """Why an interval of a ranking says nothing, where a class has few rows; empty where it may.
+def _few(metric: str, rows: Rows, *models: np.ndarray | None) -> str:
+    """Why an interval of a metric of two classes says nothing, where one has few rows; empty where it may.
 
     Of two equal models the challenger is seen to be better in 10 % instead of 2.5 %: by DeLong's normal law at two rows
-    of a class, by resampled average precisions at three rows of 300 (3.5 % at ten).
+    of a class, by resampled average precisions at three rows of 300 (3.5 % at ten), by log loss in 8 % at three of 100
+    where one model pays on the rare class what it wins on the other. Rows that a model takes for the class are as few.
     """
-    if rows.task is not Task.BINARY or metric not in ("roc_auc_score", "average_precision_score"):
+    if rows.task is not Task.BINARY or metric in ("accuracy_score", "expected_calibration_error"):
         return ""
     counts = np.bincount(as_truth(rows.task, rows.target), minlength=2)
     few = int(counts[1]) if metric == "average_precision_score" else int(counts.min())
-    return f"too few rows of a class ({few} of {MIN_CLASS_ROWS})" if few < MIN_CLASS_ROWS else ""
+    least = MIN_CLASS_ROWS if metric in RANKINGS else MIN_EVENTS
+    if few < least:
+        return f"too few rows of a class ({few} of {least})"
+    if metric in OF_TAKEN and models[-1] is not None:
+        taken = min(int(as_scored(metric, rows.task, model).sum()) for model in models if model is not None)
+        return f"too few rows that a model takes for the class ({taken} of {least})" if taken < least else ""
+    return ""
 
 
 def _bootstrap(
@@ -226,7 +270,7 @@ def _undecidable(metric: str, rows: Rows, first: np.ndarray, second: np.ndarray 
         return "a prediction is not finite"
     if rows.cluster is not None and rows.units < MIN_CLUSTERS:
         return f"too few clusters ({rows.units} of {MIN_CLUSTERS})"
-    return absent(metric, rows.task, rows.target, first)
+    return absent(metric, rows.task, rows.target, first, rows.classes)
 
 
 def _lowest_unseen(metric: str, rows: Rows, level: float) -> float:

@@ -8,7 +8,7 @@ Predictions are what a model gives: probabilities (N,) or (N, C), or values (N,)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -107,14 +107,19 @@ def options(metric: str, task: Task, classes: int) -> dict[str, Any]:
     return {"average": "macro"} if metric in AVERAGED else {}
 
 
-def absent(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> str:
-    """Why a multiclass metric that looks at every class is undefined on these rows: one has none. Else empty."""
+def absent(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray, classes: Sequence[str] = ()) -> str:
+    """Why a multiclass metric that looks at every class is undefined on these rows: one has none. Else empty.
+
+    `classes` are the names of the codes, where they have some.
+    """
     if task is not Task.MULTICLASS or metric not in EVERY_CLASS:
         return ""
     import numpy as np
 
     missing = np.setdiff1d(np.arange(prediction.shape[1]), as_truth(task, target))
-    return f"no row has the label {missing[0]}" if len(missing) else ""
+    if not len(missing):
+        return ""
+    return f"no row has the label {classes[missing[0]] if classes else missing[0]}"
 
 
 def score(metric: str, task: Task, target: np.ndarray, prediction: np.ndarray) -> float:

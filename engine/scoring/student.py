@@ -1,4 +1,5 @@
-"""Student's t: its tail and its quantile, where means of few rows or clusters are judged. Standard library only."""
+"""Student's t: its tail and its quantile, where means of few rows or clusters are judged; and the beta function that
+both are made of. Standard library only."""
 
 from __future__ import annotations
 
@@ -44,6 +45,13 @@ def ppf(level: float, df: int) -> float:
 def within(level: float, df: int) -> float:
     """The t within which, on both sides of 0, a share `level` of the distribution lies."""
     return ppf(0.5 + level / 2, df)
+
+
+def beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for x from 0 to 1; to a part in 1e10."""
+    if x >= 1.0:
+        return 1.0
+    return _beta(a, b, x) if x <= (a + 1) / (a + b + 2) else 1.0 - _beta(b, a, 1.0 - x)
 
 
 def _pdf(t: float, df: int) -> float:

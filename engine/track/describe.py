@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.records import (
     Cycle,
+    Decay,
     DriftOutcome,
     DriftReport,
     Epoch,
@@ -23,6 +24,7 @@ from engine.records import (
     Trial,
     TrialState,
 )
+from engine.records.fields import said
 
 BEST_VALUE = "best_value"  # of the search metric; the metric's own name is its newest value
 
@@ -163,6 +165,7 @@ def _numbers(cycle: Cycle) -> Iterable[tuple[str, float]]:
         if cycle.monitor.performance is not None:
             yield from _intervals("performance", cycle.monitor.performance.metrics)
         yield from _risk_numbers(cycle.monitor)
+        yield from _decay_numbers(cycle.monitor.decay)
     if cycle.decision is not None:
         for side, money in (("waiting", cycle.decision.waiting), ("acting", cycle.decision.acting)):
             yield f"decision/{side}/mean", money.mean
@@ -204,6 +207,17 @@ def _risk_numbers(monitor: MonitorReport) -> Iterable[tuple[str, float]]:
                 yield f"{prefix}/mean/high", found.risk.high
 
 
+def _decay_numbers(decay: Decay | None) -> Iterable[tuple[str, float]]:
+    """Of the primary metric against its reference, in points."""
+    if decay is not None:
+        yield "decay/alarm", decay.outcome.number
+        yield "decay/points", decay.drop.value
+        yield "decay/points/low", decay.drop.low
+        yield "decay/points/high", decay.drop.high
+        yield "decay/detectable", decay.detectable
+        yield "decay/evidence", decay.evidence
+
+
 def _intervals(prefix: str, estimates: Iterable[Estimate]) -> Iterable[tuple[str, float]]:
     for estimate in estimates:
         yield f"{prefix}/{estimate.name}", estimate.value
@@ -220,6 +234,10 @@ def _facts(cycle: Cycle) -> dict[str, str]:
         for name, found in (("risk", cycle.monitor.risk), ("expected_risk", cycle.monitor.expected_risk)):
             if found is not None:
                 facts |= {name: found.outcome.value, f"{name}/reason": found.reason, f"{name}/since": found.since}
+        if (decay := cycle.monitor.decay) is not None:
+            facts |= {"decay": decay.outcome.value, "decay/reason": decay.reason, "decay/since": decay.since}
+    if cycle.evaluation is not None and cycle.evaluation.classes:
+        facts["classes"] = said(cycle.evaluation.classes)
     if cycle.candidate is not None:
         facts["train/model"] = cycle.candidate.model
         facts["train/recalibrated_on"] = cycle.candidate.recalibrated_on

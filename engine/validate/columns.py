@@ -53,7 +53,9 @@ def check_type(column: Column, schema: ColumnSchema, conf: ValidateConf) -> Find
     if column.kind == "float" and schema.kind == "integer":
         fraction = pc.not_equal(column.values, pc.floor(column.values))
         same = count(fraction) == column._nans
-    return verdict(not same, column.kind, schema.kind, "models read it as something else than in training")
+    reason = "models read it as something else than in training"
+    reason = "no id pairs with one of another kind" if schema.role == "id" else reason
+    return verdict(not same, column.kind, schema.kind, reason)
 
 
 def check_empty(column: Column, schema: ColumnSchema, conf: ValidateConf) -> Finding:

@@ -56,6 +56,8 @@ class Severities:
     """Time passed between the end of the window before and this one's begin, of which there are no rows."""
     fresh: str = "warn"
     """The newest row is older than the schema declares or the windows before teach, or of the future."""
+    classes: str = "block"
+    """Labels are of a class that the data config does not list and no founding window had."""
     label: str = "warn"
     """All labels of a labelled window are the same."""
     leakage: str = "block"

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-KINDS = ("integer", "float", "string", "time", "boolean")
+from engine.records.fields import classes_of, were_text
+
+KINDS = ("integer", "float", "string", "time", "boolean", "text")  # text: ids that were texts, known by their keys
 PERIODS = ("hour", "day", "week")  # what a cluster may cut time into
 MISSING_WORD = np.uint64(0x7FF8DEADBEEF0001)  # a NaN that no computation gives
 
@@ -23,6 +25,16 @@ class Column:
         self.values: pa.Array = _whole(values)
         self.kind = kind_of(self.values.type)
         self.n = len(self.values)
+
+    @classmethod
+    def of(cls, table: pa.Table, name: str) -> Column:
+        """A column as people know it: a label as words where its codes have names, and what its ids were."""
+        field, values = table.schema.field(name), table[name]
+        if words := classes_of(field):
+            values = pa.array(words).take(values)
+        column = cls(name, values)
+        column.kind = "text" if were_text(field) else column.kind
+        return column
 
     @cached_property
     def missing(self) -> int:

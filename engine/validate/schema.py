@@ -49,7 +49,7 @@ class Columns(Protocol):
 class ColumnSchema:
     """One column. A bound of None is not checked."""
 
-    kind: str  # integer, float, string, time or boolean
+    kind: str  # integer, float, string, time or boolean; text: ids that are texts
     role: str  # id, time, feature, slice, cluster or label
     missing: float = 0.0  # share of rows without a value
     minimum: float | None = None
@@ -132,7 +132,7 @@ def infer(
         if times != 1:
             what = f"the reference has {times} columns of that name" if times else "the reference has no such column"
             raise DataError(name, what, "read it with the same data config")
-    found = {name: Column(name, table[name]) for name in roles}
+    found = {name: Column.of(table, name) for name in roles}
     categorical = {*columns.categorical, *columns.slices}
     features = [found[name] for name, role in roles.items() if role == "feature"]
     until = found[columns.time].extremes[1]
@@ -211,7 +211,8 @@ def diff(old: Schema, new: Schema) -> tuple[str, ...]:
 def _column(column: Column, role: str, categorical: bool) -> ColumnSchema:
     numeric = column.kind in ("integer", "float") and role in ("feature", "label") and not categorical
     low, high = column.extremes if numeric else (None, None)
-    closed = categorical and len(column.encoded.dictionary) <= MAX_CATEGORIES
+    words = role == "label" and column.kind == "string"  # classes
+    closed = (categorical or words) and len(column.encoded.dictionary) <= MAX_CATEGORIES
     return ColumnSchema(
         kind=column.kind,
         role=role,

@@ -119,7 +119,7 @@ def _read(due: Iterable[str], table: pa.Table) -> tuple[dict[str, Column], dict[
             lost[name] = ("not there", "not delivered") if not times else (f"there {times} times", "which one counts")
             continue
         try:
-            found[name] = Column(name, table[name])
+            found[name] = Column.of(table, name)
         except (pa.ArrowException, ValueError) as error:
             lost[name] = ("there", f"cannot be read: {_line(error)}")
     return found, lost

@@ -1,7 +1,7 @@
-"""The verbs of the command line: `tidegate VERB` calls the function of that name in one of these modules.
+"""The verbs of the command line: `tidegate VERB` calls the function of that name in the file of that name.
 
-Verbs that run models: running.py loop, train, sweep, evaluate; judging.py gate; watching.py watch; backtesting.py
-backtest. Verbs over the ledger: archive.py history, live, why, verify, card, promote, rollback, gc. Verbs that look:
-desk.py validate, report, doctor; drift.py drift; alerts.py alerts; exposition.py metrics. review.py is resync,
-submit.py submit; pages.py the HTML page of a loop, which several of them write.
+Some share a file: running.py has loop, train, sweep and evaluate, archive.py what reads or moves the ledger (history,
+live, why, verify, card, promote, rollback, gc), desk.py validate, report and doctor. Their own have watch.py,
+backtest.py, gate.py, drift.py, alerts.py, metrics.py, resync.py and submit.py. pages.py is the HTML page of a loop,
+which several of them write.
 """

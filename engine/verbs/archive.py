@@ -26,7 +26,7 @@ from engine.promote.entries import INPUTS, OPENED, PIPELINE, STAGE, VERDICT
 from engine.promote.gc import collect
 from engine.promote.ledger import Ledger, utc_now
 from engine.promote.store import Store
-from engine.records import Stage, StageChange, Verdict, digest, from_plain, to_plain
+from engine.records import Estimate, Stage, StageChange, Verdict, digest, from_plain, to_plain
 from engine.report import ledger as shown
 from engine.report import words
 from engine.report.tables import styled, verdict_table
@@ -172,11 +172,22 @@ def _explained(console: Console, ledger: Ledger, row: Row) -> dict[str, Any]:
         if other := row.payload.get("counterfactual"):
             console.show(Text.assemble("  otherwise: ", words.clean(str(other))))
     made = replay.replay(ledger, row)
+    if decayed := _decayed(made.inputs):
+        console.show(Text.assemble("  decay: ", decayed))
     good = made.state in (Replayed.EQUAL, Replayed.MEASURED)
     console.show(
         Text.assemble("  replayed: ", styled(made.state.value, "green" if good else "bold red"), f", {made.detail}")
     )
     return to_plain({**entry, "replay": made.state, "detail": made.detail, "inputs": made.inputs})  # type: ignore[no-any-return]
+
+
+def _decayed(inputs: dict[str, Any]) -> str:
+    """What a decision was told of a decay of the champion; empty: nothing was shown."""
+    drop = (inputs.get("evidence") or {}).get("decayed")
+    if drop is None:
+        return ""
+    shown = words.interval(from_plain(Estimate, drop), extra=1)
+    return f"{drop['name']} was shown to be {shown} points below its reference, over {drop['n']} windows"
 
 
 def verify(config: Config, composer: Composer, quiet: bool = False) -> Answer:

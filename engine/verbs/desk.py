@@ -27,6 +27,7 @@ from engine.records import (
     from_plain,
     to_plain,
 )
+from engine.records.fields import said
 from engine.report.tables import doctor_table, validation_table
 from engine.report.terminal import make_console
 from engine.validate.history import blocking, cost
@@ -58,13 +59,16 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         what, cure = f"{config.environment!r} is unknown", f"choose {TRAINING} or {SERVING}"
         raise ConfigError("environment", what, cure)
     data, conf = config.need_data, config.validate
-    source = ParquetSource(data)
+    source = ParquetSource(data, config.loop.founding_windows)
     names = source.names()
-    window = source.read(config.window or names[-1], labelled=config.environment == TRAINING)
+    name = config.window or names[-1]
+    window, strange = outside.arrived(
+        lambda labelled: source.read(name, labelled=labelled), config.environment == TRAINING, conf
+    )
     before, came = _reports(config)
     schema, ages = founding.declared(conf, data), list[float]()
     if schema is None and window.index >= founding.reference_windows(config.loop):
-        schema = _reference(config, source, labelled=False)
+        schema = _reference(config, source, labelled=window.labelled)
     if schema is not None and conf.history:
         blocked = {report.window for report in before or () if not report.usable}
         usable = [name for name in names[: window.index] if name not in blocked][-conf.history :]
@@ -73,9 +77,11 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     previous = source.read(names[window.index - 1], labelled=False) if window.index else None
     now = archive.moment_of(config.at) if config.at else dt.datetime.now(dt.UTC)
     report = check_window(window, schema, conf, columns=data, previous=previous, now=now, ages=ages)
-    report = replace(report, checks=(*report.checks, *_skew(config, window)))
+    report = replace(report, checks=(*report.checks, *_skew(config, window), *strange))
     console = make_console(quiet)
     console.show(validation_table(report))
+    if window.labelled and source.learnt:
+        console.note(f"{data.label}: {said(source.learnt)}")
     found = None if before is None else blocking(before)
     if found is not None:
         console.note(cost(found))
@@ -104,7 +110,7 @@ def _reference(config: Config, source: ParquetSource, *, labelled: bool) -> Sche
 
 def _infer(config: Config, quiet: bool) -> Answer:
     """The schema as YAML: to `validate.schema`, or to stdout. What a person wrote there is not lost in silence."""
-    source = ParquetSource(config.need_data)
+    source = ParquetSource(config.need_data, config.loop.founding_windows)
     schema = _reference(config, source, labelled=True)
     answer: dict[str, Any] = {"reference": schema.reference, "columns": len(schema.columns)}
     path = config.validate.schema
@@ -128,7 +134,11 @@ def _infer(config: Config, quiet: bool) -> Answer:
 def _compare_schemas(config: Config) -> Answer:
     """What changed from one schema file to another, or to what the windows look like now."""
     old, newer = load_schema(str(config.diff)), config.against or config.validate.schema
-    new = load_schema(newer) if newer else _reference(config, ParquetSource(config.need_data), labelled=True)
+    new = (
+        load_schema(newer)
+        if newer
+        else _reference(config, ParquetSource(config.need_data, config.loop.founding_windows), labelled=True)
+    )
     lines = diff(old, new)
     answer = {"old": config.diff, "new": newer or new.reference, "changes": list(lines)}
     return (NEGATIVE if lines else 0), answer | {"document": "\n".join(lines) or "nothing changed"}

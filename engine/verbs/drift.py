@@ -210,7 +210,7 @@ def _performance_of_files(
 
 
 def _two_windows(config: Config) -> Contrast:
-    source = ParquetSource(config.need_data)
+    source = ParquetSource(config.need_data, config.loop.founding_windows)
     names = source.names()
     if len(names) < 2:
         raise ConfigError("data.path", "there is one window only", "wait for the next, or name files: reference= live=")

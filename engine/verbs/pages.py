@@ -10,10 +10,14 @@ from engine.config.schema import Config
 from engine.errors import ConfigError
 from engine.promote.ledger import Ledger
 from engine.records import Cycle
+from engine.records.fields import said
 from engine.report.html import render
 from engine.scoring.scores import GREATER_IS_BETTER
 from engine.system import durable
 from engine.validate.history import blocking, cost
+
+SHOWN = 400
+"""Windows of which a watch writes the page anew after each: to tell of all would take memory that grows with them."""
 
 
 def report_page(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> str:
@@ -21,16 +25,26 @@ def report_page(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> str:
     if config.evaluate.primary not in GREATER_IS_BETTER:
         cure = f"choose one of {', '.join(GREATER_IS_BETTER)}"
         raise ConfigError("evaluate.primary", f"there is no metric {config.evaluate.primary!r}", cure)
+    rows = ledger.history()
+    every = sum(row.kind == "cycle" for row in rows)
+    what = f"This page tells of the newest {len(cycles)} windows of {every}; `tidegate report` tells of all."
+    left = [what] if len(cycles) < every else []
     return render(
         cycles,
         title=config.loop.name,
         primary=config.evaluate.primary,
         config=config.plain(),
         greater_is_better=GREATER_IS_BETTER[config.evaluate.primary],
-        ledger_rows=ledger.rows(),
+        ledger_rows=rows,
         versions=doctor.versions(),
-        remarks=[cost(blocking([cycle.validation for cycle in cycles]))] if cycles else [],
+        remarks=[cost(blocking([cycle.validation for cycle in cycles])), *_classes(cycles), *left] if cycles else [],
     )
+
+
+def _classes(cycles: Sequence[Cycle]) -> list[str]:
+    """What the label's words are to the models, where it is words."""
+    told = [c.evaluation.classes for c in cycles if c.evaluation is not None and c.evaluation.classes]
+    return [f"of the label, {said(told[-1])}"] if told else []
 
 
 def write_report(config: Config, ledger: Ledger, cycles: Sequence[Cycle]) -> Path:

@@ -1,5 +1,4 @@
-"""The verbs that run models: loop, train, sweep, evaluate, gate (in judging.py). Those that only look or move are in
-desk.py and archive.py.
+"""The verbs that run models and share what a loop is made of: loop, train, sweep, evaluate.
 
 Each takes (config, composer) and gives (exit code, the object that --json prints).
 """
@@ -30,6 +29,7 @@ from engine.promote import card
 from engine.promote.ledger import Ledger
 from engine.promote.rollback import find_model
 from engine.records import Cycle, Stage, digest, to_plain
+from engine.records.fields import said
 from engine.report.terminal import Console, make_console
 from engine.system.timing import Stopwatch
 from engine.track import BEST, Tracker, make_tracker, sweep_of, tell_sweep, unsent
@@ -39,7 +39,6 @@ from engine.train.search_space import Space
 from engine.train.sweep import LocalSearch, Search
 from engine.train.tune import RaySearch
 from engine.verbs import archive, pages
-from engine.verbs.judging import gate as gate
 
 Answer = tuple[int, dict[str, Any]]
 NEGATIVE = 3
@@ -184,7 +183,7 @@ def opened(
     """
     config.cluster.check_runs_here()
     trusted = trusted_packages(config.trust)
-    source = ParquetSource(config.need_data)
+    source = ParquetSource(config.need_data, config.loop.founding_windows)
     names = source.names()
     search, store = make_search(config), config.open_store()
     with ExitStack() as stack:
@@ -199,6 +198,8 @@ def opened(
         if not archive.ledger_exists(config):
             with watch.lap("read"):
                 _check_founding(confs, source, names)
+            if words := source.learnt:
+                console.note(f"{config.need_data.label}: {said(words)}")
         if foreign:
             with watch.lap("start"):
                 check_models(checked, lambda target: resolve(target, trusted))
@@ -372,7 +373,7 @@ def _search(config: Config, composer: Composer, quiet: bool, verb: str) -> Answe
 
 
 def _show_metrics(console: Console, judged: Any, title: str) -> None:
-    console.note(f"{title}: {judged.n_rows:,} labelled rows")
+    console.note(f"{title}: {judged.n_rows:,} labelled rows{_classes(judged)}")
     for e in judged.metrics:
         console.note(f"  {e.name:<28} {e.value:.4f}  [{e.low:.4f}, {e.high:.4f}]  {e.method}{e.reason}")
     for s in judged.slices:
@@ -387,10 +388,15 @@ def _show_metrics(console: Console, judged: Any, title: str) -> None:
         console.note(f"  of {judged.searched:,} slices that nobody declared none is seen to be worse than the rest")
 
 
+def _classes(judged: Any) -> str:
+    """Which class the numbers are about, where the label is words."""
+    return f"; {said(judged.classes)}" if judged.classes else ""
+
+
 def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """A stored model on a labelled window; the newest one whose labels are in, and the champion, by default."""
     console = make_console(quiet, config.evaluate.primary)
-    source = ParquetSource(config.need_data)
+    source = ParquetSource(config.need_data, config.loop.founding_windows)
     newest = source.names()[: -config.need_data.label_lag or None][-1:]  # of those whose labels are in
     if not config.window and not newest:
         raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")

@@ -4,6 +4,8 @@
     delong            AUROC with its variance; two models with covariance, z and p-value; overall and by slice
     crossing          the combinations of several slicing columns as one more
     group_rates       shares by group with their replicates, for differences between groups
+    influence         what each row weighs in a metric; moments: the law of the estimate that follows
+    precision_bias    by how much an average precision flatters
     permutation_test  a paired difference of any metric against none
     mcnemar           paired accuracy, exact or mid-p
     wilson            interval of a proportion
@@ -20,6 +22,7 @@ from kernels.measures.table import MetricOptions
 from kernels.resample.bootstrap import bootstrap
 from kernels.resample.crossing import crossing
 from kernels.resample.delong import delong
+from kernels.resample.influence import Moments, influence, moments, precision_bias
 from kernels.resample.intervals import wilson
 from kernels.resample.permutation import permutation_test
 from kernels.resample.power import rows_needed
@@ -41,14 +44,18 @@ __all__ = [
     "GroupRates",
     "McnemarResult",
     "MetricOptions",
+    "Moments",
     "PermutationResult",
     "SliceIntervals",
     "bootstrap",
     "crossing",
     "delong",
     "group_rates",
+    "influence",
     "mcnemar",
+    "moments",
     "permutation_test",
+    "precision_bias",
     "rows_needed",
     "wilson",
 ]

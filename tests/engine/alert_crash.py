@@ -21,7 +21,7 @@ from engine.effects.channels import Sent
 from engine.records import digest
 from tests.engine.crash import alone
 from tests.engine.house import House, guarded, rule
-from tests.engine.promote.crash import cases_of, deaths, undisturbed
+from tests.engine.promote.crash import cases_of, deaths, undisturbed, warm
 from tests.engine.story import story
 
 ROWS = (5, 20, 20, 20, 20, 5)
@@ -65,6 +65,8 @@ def main(folder: Path, every: int, doubles: int) -> dict[str, object]:
     House(start, guarded()).found("first", "second", "third", "fourth")
     begin(work, start)
     operations, expected = undisturbed(lambda: command(work), alone)
+    begin(work, start)
+    warm(lambda: command(work))  # after the undisturbed run, which is a process that begins from nothing
     killed, twice, wrong = 0, 0, []
     cases = cases_of(operations, every, doubles)
     for case in cases:

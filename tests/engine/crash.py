@@ -18,7 +18,7 @@ from pathlib import Path
 from engine.promote.store import Store
 from engine.records import digest
 from tests.engine.prepared import prepare
-from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed, warm
 from tests.engine.story import story
 from tests.engine.world import World
 
@@ -60,6 +60,8 @@ def main(folder: Path, start: str, until: str, work: Path, every: int, doubles: 
 
     fresh()
     operations, expected = undisturbed(lambda: command(world, loop), alone)
+    fresh()
+    warm(lambda: command(world, loop))  # after the undisturbed run, which is a process that begins from nothing
     killed, wrong = 0, []
     cases = cases_of(operations, every, doubles)
     for case in cases:

@@ -13,6 +13,7 @@ from engine.records import (
     CheckOutcome,
     ColumnDrift,
     Cycle,
+    Decay,
     Decision,
     DriftOutcome,
     DriftReport,
@@ -82,11 +83,21 @@ def expected_risk(outcome: RiskOutcome = RiskOutcome.NO_ALARM, **more: Any) -> E
     return ExpectedRisk(**(values | more))
 
 
+def decay(outcome: RiskOutcome = RiskOutcome.NO_ALARM, **more: Any) -> Decay:
+    values: dict[str, Any] = {
+        "metric": "roc_auc_score", "greater_is_better": True, "source": estimate(0.76), "source_window": "w0",
+        "point": 0.01, "tolerance": 1.0, "between": 1.0, "delta": 0.05, "outcome": outcome, "reason": "",
+        "drop": estimate(3.0, low=1.5, high=4.5, n=1), "newest": estimate(0.73), "reference": 0.76, "began": "w1",
+        "windows": ("w1",), "detectable": 6.0, "point_value": 100.0, "currency": "EUR",
+    }  # fmt: skip
+    return Decay(**(values | more))
+
+
 def measured(**more: Any) -> Cycle:
     """A cycle of which every number is known."""
     found = cycle(pipeline=pipeline(**more))
     assert found.monitor is not None
-    return replace(found, monitor=replace(found.monitor, expected_risk=expected_risk()))
+    return replace(found, monitor=replace(found.monitor, expected_risk=expected_risk(), decay=decay()))
 
 
 def drift_report(*outcomes: DriftOutcome) -> DriftReport:

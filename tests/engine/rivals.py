@@ -23,6 +23,7 @@ from pathlib import Path
 
 from engine.verbs import running
 from tests.engine.prepared import prepare
+from tests.engine.promote.crash import warm
 from tests.engine.world import World
 
 WORDS = ("decide=never", "train.max_epochs=1")  # a founding, then one decision a window
@@ -85,6 +86,7 @@ def main(inbox: Path, folder: Path, rivals: int, kills: int, lease: bool) -> dic
     order = arrivals(names, chance)
     deliveries, killed, starts, failed = len(order), 0, 0, 0
     loop = prepare(world, *WORDS)
+    warm(lambda: str(prepare(World(folder, folder / "warm"), *WORDS)()))
     if not lease:  # ids alone keep the story one
         opened = running.opened
         running.opened = lambda *a, alone, **more: opened(*a, **more)  # type: ignore[assignment]

@@ -53,6 +53,17 @@ def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"tidegate {__version__}\n"
 
 
+@pytest.mark.parametrize("words", [["--help"], ["help", "gate"], ["drift", "--help"], ["completion"]])
+def test_a_reader_that_went_away_ends_a_command_without_a_word(words: list[str]) -> None:
+    """As `tidegate --help | head -1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "engine.cli", *words]
+    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_help_loads_nothing_heavy() -> None:
     assert not modules_after("from engine import cli; cli.run(['--help'])") & set(HEAVY)
 
@@ -198,10 +209,15 @@ def test_completion_of_bash(fresh: World) -> None:
     ask "tidegate ro"
     ask "tidegate loop experiment=flights_"
     ask "tidegate loop experiment=flights train.max_e"
+    ask "tidegate hel"
+    ask "tidegate help valid"
+    ask "tidegate help decide.point_"
     """
     environment = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["rollback", "experiment=flights_delay", "train.max_epochs="], done.stderr
+    of_verbs = ["rollback", "experiment=flights_delay", "train.max_epochs="]
+    of_help = ["help", "validate", "decide.point_value"]
+    assert done.stdout.splitlines() == of_verbs + of_help, done.stderr
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from engine.backtest.contest import ORACLE, Line, contest
+from engine.backtest.contest import ORACLE, contest
 from engine.backtest.play import Span, play, policy
 from engine.backtest.streams import KINDS, Stream, StreamConf
 from engine.backtest.tuning import GRIDS, grid, tuned
 from engine.decide import POLICIES, DecideConf
 from tests.engine.backtest.matrix import decaying
+from tests.proofs import gathered
 
 CONF = DecideConf()
 RIVALS = ("calendar", "drift", "cusum")
@@ -74,18 +75,17 @@ def test_without_an_earlier_stretch_the_parameters_are_those_of_the_config() -> 
     assert (lines[1].parameters, set(np.diff(lines[1].acted))) == ("", {7})
 
 
-def compared(kind: str, seeds: int) -> dict[str, list[Line]]:
-    """What every policy came to on each of the pasts."""
-    found: dict[str, list[Line]] = {}
-    for seed in range(FRESH, FRESH + seeds):
-        past = Stream(StreamConf(kind=kind, windows=126), seed)
-        for line in contest(past, CONF, LATER, ("cost_aware", *RIVALS), EARLIER):
-            found.setdefault(line.policy, []).append(line)
-    return found
+def compared(kind: str, seeds: int) -> dict[str, np.ndarray]:
+    """What every policy cost on each of the pasts; a past is made once (tests/proofs.py)."""
+    names = (ORACLE, "cost_aware", *RIVALS)
 
+    def made(places: range) -> list[list[float]]:
+        pasts = (Stream(StreamConf(kind=kind, windows=126), FRESH + place) for place in places)
+        cost = [{line.policy: line.cost for line in contest(past, CONF, LATER, names[1:], EARLIER)} for past in pasts]
+        return [[one[name] for name in names] for one in cost]
 
-def costs(lines: Sequence[Line]) -> np.ndarray:
-    return np.array([line.cost for line in lines])
+    table = gathered(__file__, f"contest {kind}", seeds, 1, made, ("engine/backtest", "engine/decide"))
+    return dict(zip(names, np.array(table).T, strict=True))
 
 
 @pytest.mark.slow
@@ -95,14 +95,14 @@ def test_the_policy_beats_tuned_rivals_where_it_is_said_to(
 ) -> None:
     """Two standard errors of the paired difference, each rival tuned on the sixty windows before."""
     found = compared(kind, 40)
-    said = [f"{name} {costs(found[name]).mean():.0f}" for name in (ORACLE, "cost_aware", *RIVALS)]
+    said = [f"{name} {found[name].mean():.0f}" for name in (ORACLE, "cost_aware", *RIVALS)]
     record_property(f"cost of policies on {kind} pasts, EUR", ", ".join(said) + " (40 pasts of 60 windows)")
     for rival in RIVALS:
-        apart = costs(found["cost_aware"]) - costs(found[rival])
+        apart = found["cost_aware"] - found[rival]
         error = apart.std(ddof=1) / np.sqrt(len(apart))
         record_property(f"cost_aware minus tuned {rival} on {kind} pasts", f"{apart.mean():+.0f} +- {error:.0f} EUR")
         if rival in BEATEN[kind]:
             assert apart.mean() + 2 * error < 0
-        worse = 0.02 * costs(found[rival]).mean() if rival == "calendar" else 0.0
+        worse = 0.02 * found[rival].mean() if rival == "calendar" else 0.0
         assert apart.mean() - 2 * error <= worse  # and nowhere is it seen to be worse; than a calendar, by 2 %
-        assert (costs(found["cost_aware"]) >= costs(found[ORACLE]) - 1e-6).all()
+        assert (found["cost_aware"] >= found[ORACLE] - 1e-6).all()

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal import defaults_list
 from omegaconf import OmegaConf
 
-from engine.config import explain
+from engine.config import composition, explain
 from engine.config.composition import Composition, options
 from engine.config.schema import Composer, compose_config, register
 from engine.errors import ConfigError
+from tests.composing import from_nothing
 from tests.engine.groups import make_composer, make_groups
 from tests.engine.world import write
 
@@ -34,6 +36,13 @@ def anew(composer: Composer, point: dict[str, Any]) -> Any:
     words = [f"{key}={value}" for key, value in point.items()]
     config = compose_config([*composer.overrides, *words], composer.searchpath, composer.name)
     return config.train, config.model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def composing() -> Iterator[None]:
+    """Hydra composes anew, each time: it is the truth here."""
+    with from_nothing():
+        yield
 
 
 GOOD: list[dict[str, Any]] = [
@@ -127,6 +136,26 @@ def test_options_of_a_group(tmp_path: Path) -> None:
     assert options("model", paths) == ["broken", "custom", "digits", "mlp", "net", "resnet", "tabular"]
     assert options("model/head", paths) == ["deep", "flat"]
     assert options("model/head") == options("model.width", paths) == options("nope") == []
+
+
+def test_an_entry_of_a_defaults_list_may_refer_to_a_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's map of choices is made where an entry refers to one, and only there."""
+    register()
+    write(tmp_path / "mine.yaml", "defaults:\n  - config\n  - of_gate@decide: ${gate}\n  - _self_\n")
+    for option in ("binary", "regression"):
+        write(tmp_path / "of_gate" / f"{option}.yaml", f"calendar: {len(option)}\n")
+    made: list[int] = []
+    real = composition._map_of_choices
+    monkeypatch.setattr(composition, "_map_of_choices", lambda *rest: made.append(1) or real(*rest))
+    paths = [f"file://{tmp_path}"]
+    cases = [("mine", ["gate=regression"]), ("config", ["gate=regression"]), ("config", ["experiment=flights"])]
+    found = [Composition([*words, "out=x"], paths, name) for name, words in cases]
+    assert found[0].root.decide.calendar == len("regression")
+    assert len(made) == 1
+    monkeypatch.setattr(defaults_list, "_create_interpolation_map", real)  # as Hydra has it
+    for (name, words), short in zip(cases, found, strict=True):
+        whole = Composition([*words, "out=x"], paths, name)
+        assert (whole.root, whole.choices) == (short.root, short.choices)
 
 
 def points(n: int) -> Iterator[dict[str, Any]]:

@@ -224,7 +224,7 @@ def test_a_rule_makes_a_loop_retrain_without_the_window_that_it_quarantined(grow
     assert retrained.monitor.consecutive is not None
     assert retrained.monitor.consecutive.reference == "2026-04"
     rung_again = [(item.rule, item.event.value, item.windows) for item in retrained.actions]
-    assert rung_again == [("risk", "open", 2), ("bad", "open", 2)]
+    assert rung_again == [("risk", "open", 2), ("decay", "open", 2), ("bad", "open", 2)]
     why = grown.ask("why", "2026-06")
     assert why.code == 0, "the decision is made again from its recorded evidence"
     assert grown.ask("alerts").code == 3

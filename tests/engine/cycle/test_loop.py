@@ -205,20 +205,21 @@ def test_a_rollback_that_cannot_be_done_is_said_and_the_loop_goes_on(grown: Worl
         "2026-05: back asks for a rollback that cannot be done: production: there is no earlier champion" in answer.err
     )
     told = [(item.rule, item.action) for item in grown.cycles()["2026-05"].actions]
-    assert told == [("risk", "log"), ("back", "rollback")]
+    assert told == [("risk", "log"), ("decay", "log"), ("back", "rollback")]
 
 
 def test_a_rule_on_the_time_of_this_cycle_sees_it(grown: World) -> None:
     rule = "+act.rules={slow: {metric: pipeline.seconds, threshold: 0.001}}"
     assert grown.run("loop", "loop.until=2026-05", rule) == 0
-    assert [item.rule for item in grown.cycles()["2026-05"].actions] == ["risk", "slow"]
+    assert [item.rule for item in grown.cycles()["2026-05"].actions] == ["risk", "decay", "slow"]
 
 
 def test_without_any_rule_of_ones_own_a_harmful_shift_is_told(grown: World) -> None:
     """The world is another one from 2026-04 on. Before the first labels since its hold-out a model's risk is silent."""
     assert grown.run("loop", "loop.until=2026-05", "decide=never") == 0
     told = {name: [(item.rule, item.event) for item in cycle.actions] for name, cycle in grown.cycles().items()}
-    assert told == {"2026-02": [], "2026-03": [], "2026-04": [], "2026-05": [("risk", Event.RAISED)]}
+    both = [("risk", Event.RAISED), ("decay", Event.RAISED)]
+    assert told == {"2026-02": [], "2026-03": [], "2026-04": [], "2026-05": both}
     assert grown.ask("alerts").code == 3
 
 
@@ -285,11 +286,29 @@ def test_the_loop_runs_with_another_policy_and_its_decisions_are_replayed(fresh:
 
 
 def test_no_champion_is_a_negative_answer(fresh: World) -> None:
-    """A floor that no model reaches: every window tries again, and nothing is promoted."""
+    """A floor that no model reaches: nothing is promoted, and the same rows are not tried again."""
     answer = fresh.ask("loop", "gate.rules.floor.threshold=0.999", "loop.until=2026-03")
     assert answer.code == 3
     assert answer.value["champion"] == ""
-    assert answer.value["verdicts"] == {"offline fail": 2}
+    assert answer.value["verdicts"] == {"offline fail": 1}
+
+
+def test_a_founding_attempt_that_failed_is_repeated_on_new_evidence_alone(fresh: World) -> None:
+    """Far below its floor: one sweep, then the loop waits and says why; all of it is made again from the ledger."""
+    assert fresh.ask("loop", "gate.rules.floor.threshold=0.9999", "loop.until=2026-06").code == 3
+    cycles = fresh.cycles()
+    decisions = {window: cycle.decision for window, cycle in cycles.items() if cycle.decision}
+    actions = [decision.action for decision in decisions.values()]
+    assert actions == [Action.RETUNE, *[Action.KEEP] * 4]
+    assert len(fresh.rows("candidate")) == 1
+    why = {window: decision.reason for window, decision in decisions.items()}
+    assert "the attempt of 2026-02 failed: floor:" in why["2026-03"]
+    assert why["2026-03"].endswith("no labelled window has come since, and the same rows would say the same")
+    assert "; 3 labelled windows since, another one passes with 0." in why["2026-06"]
+    assert [row.payload["evidence"]["holdout_rows"] for row in fresh.rows("inputs") if "failed" in row.payload.get(
+        "evidence", {}) and row.payload["evidence"]["failed"]] == [600] * 4  # fmt: skip
+    with fresh.ledger() as ledger:
+        assert {replay(ledger, row).state for row in ledger.rows("decision")} == {Replayed.EQUAL}
 
 
 def test_until_must_be_a_window_of_the_loop(grown: World, line: Callable[[], str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from engine.act import metrics_of
 from engine.cycle.loop import Loop
 from engine.cycle.past import Past
+from engine.promote.entries import inputs_id
 from engine.records import RiskOutcome
 from tests.engine.world import TURN, WINDOWS, Answer, World
 
@@ -27,6 +28,32 @@ def test_a_world_that_turns_round_raises_the_alarm_once_its_labels_are_in(ended:
     assert metrics_of(ended[0].cycles()[min(alarms)])["risk.alarm"] == 1.0
 
 
+def test_the_primary_metric_is_held_against_its_reference_and_a_retrain_is_weighed_because_of_it(
+    ended: tuple[World, Answer],
+) -> None:
+    """The turn is an alarm once its labels are in: in the record, to rules, and in what the decision saw."""
+    cycles = ended[0].cycles()
+    found = {name: cycle.monitor.decay for name, cycle in cycles.items() if cycle.monitor}
+    alarms = [name for name, decay in found.items() if decay and decay.since]
+    assert min(alarms) == WINDOWS[TURN + 1]
+    decay = found[min(alarms)]
+    assert decay is not None
+    assert (decay.metric, decay.source_window, decay.began) == ("roc_auc_score", "2026-02", WINDOWS[TURN])
+    assert decay.outcome is RiskOutcome.ALARM
+    assert (decay.point_value, decay.currency) == (100.0, "EUR")
+    told = metrics_of(cycles[min(alarms)])
+    assert (told["decay.alarm"], told["decay.points"]) == (1.0, decay.drop.value)
+    assert told["decay.cost"] == decay.cost == 100.0 * decay.drop.value
+    assert any(item.rule == "decay" for item in cycles[min(alarms)].actions)
+    decision = cycles[min(alarms)].decision
+    assert decision is not None
+    assert "points below its reference are shown over 1 windows" in decision.reason
+    inputs = {row.id: row.payload for row in ended[0].rows("inputs")}
+    evidence = inputs[inputs_id(decision.id)]["evidence"]
+    assert evidence["decayed"]["value"] == decay.drop.value
+    assert evidence["decayed_at"] == TURN
+
+
 def test_from_the_ledger_and_from_the_windows_again_it_is_the_same(old: World) -> None:
     """Each cycle went on from the record of the one before; here every labelled window enters again."""
     cycles = old.cycles()
@@ -42,8 +69,12 @@ def test_from_the_ledger_and_from_the_windows_again_it_is_the_same(old: World) -
             labelled = steps.names[: steps.mature(cycle.index) + 1]
             model = steps.model(made.model)
             assert steps._risk.of(model, made, past, labelled) == cycle.monitor.risk
-            past.rows = [row for row in past.rows if row.kind != "cycle"]  # a ledger that knows nothing of it
-            assert steps._risk.of(model, made, past, labelled) == cycle.monitor.risk
+            assert steps._risk.decay(cycle.monitor, model, made, past, labelled) == cycle.monitor.decay
+            bare = Past(ports.ledger, cycle.window)
+            bare.rows = [row for row in past.rows if row.kind not in ("cycle", "shadow")]  # it knows nothing of them
+            assert not bare.watched
+            assert steps._risk.of(model, made, bare, labelled) == cycle.monitor.risk
+            assert steps._risk.decay(cycle.monitor, model, made, bare, labelled) == cycle.monitor.decay
             seen += len(cycle.monitor.risk.windows)
         assert seen > 3
 

@@ -36,6 +36,24 @@ GOOD: dict[str, Any] = {
         ),
         ({"label_lag": -1}, "data.label_lag: is -1 - use 0 or more windows"),
         ({"classes": 1}, "data.classes: is 1 - use 2 or more classes"),
+        (
+            {"classes": "churned"},
+            "data.classes: is 'churned', neither a number nor a list - list the classes: data.classes=[stayed,churned]",
+        ),
+        ({"classes": ["a"]}, "data.classes: is ['a'] - use 2 or more classes"),
+        ({"classes": ["a", "b", "c"]}, "data.classes: has 3 classes, and the task is binary - list two"),
+        ({"classes": ["a", 1.5]}, "data.classes: 1.5 is no label - name words, whole numbers or booleans"),
+        ({"classes": ["a", "a"]}, "data.classes: names a class twice - name it once"),
+        ({"classes": ["a", "b"], "positive": "c"}, "data.positive: 'c' is not in data.classes - name one of them"),
+        ({"positive": ""}, "data.positive: '' is no label - name words, whole numbers or booleans"),
+        (
+            {"positive": "a", "task": "multiclass"},
+            "data.positive: is for binary labels, and the task is multiclass - leave it out",
+        ),
+        (
+            {"classes": ["a", "b"], "task": "regression"},
+            "data.classes: regression has no classes - leave it out, or choose another data.task",
+        ),
         ({"min_category_rows": 0}, "data.min_category_rows: is 0 - use 1 or more rows"),
         ({"time": "id"}, "data.time: 'id' is data.id too - name two different columns"),
         ({"label": "at"}, "data.label: 'at' is data.time too - name two different columns"),
@@ -71,6 +89,8 @@ def test_it_serves_as_a_structured_config() -> None:
     merged = OmegaConf.merge(OmegaConf.structured(DataConf), GOOD, {"labels": None, "slices": ["c"]})
     conf = OmegaConf.to_object(merged)
     assert conf == DataConf(**GOOD, slices=["c"])
+    named = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConf), GOOD, {"classes": ["no", "yes"]}))
+    assert named == DataConf(**GOOD, classes=["no", "yes"])
     with pytest.raises(ConfigKeyError):
         OmegaConf.merge(OmegaConf.structured(DataConf), {"numerics": ["a"]})
     with pytest.raises(MissingMandatoryValue):

@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn.preprocessing import StandardScaler
 
 from engine.data.conf import DataConf
 from engine.data.features import Encoder
+from engine.data.ids import id_column, row_keys
+from engine.data.tables import concat
 from engine.errors import ArtifactError, DataError
 from engine.records import Task
+from engine.records.fields import named as names_of
 
 Conf = Callable[..., DataConf]
+WORDS = names_of(["kept", "bought"])
 
 
 def put(table: pa.Table, column: str, values: object) -> pa.Table:
@@ -168,3 +173,55 @@ def test_a_missing_column_is_named(table: pa.Table, make_conf: Conf) -> None:
     encoder = Encoder.fit(table, make_conf())
     with pytest.raises(DataError, match=r"^floor: the rows lack this column - read them with the model's data config$"):
         encoder.transform(table.drop_columns(["floor"]), labelled=False)
+
+
+def test_the_model_keeps_the_names_of_classes(table: pa.Table, make_conf: Conf) -> None:
+    named = table.set_column(
+        table.column_names.index("bought"), pa.field("bought", pa.int64(), metadata=WORDS), table["bought"]
+    )
+    encoder = Encoder.fit(named, make_conf(positive="bought"))
+    assert encoder.words == ("kept", "bought")
+    assert Encoder.from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder
+    plain = Encoder.fit(table, make_conf())
+    ours, before = encoder.transform(named, labelled=True), plain.transform(table, labelled=True)
+    assert np.array_equal(np.asarray(ours.target), np.asarray(before.target))
+    with pytest.raises(DataError) as caught:
+        encoder.transform(table, labelled=True)
+    assert str(caught.value) == (
+        "bought: the model knows the classes kept, bought, and the labels are codes without names - set "
+        "data.classes=[kept,bought], or train a model on these labels in a new loop"
+    )
+    with pytest.raises(DataError, match=r"knows the classes codes without names, and the labels are kept, bought - "):
+        plain.transform(named, labelled=True)
+    alike = named.filter(pc.equal(named["bought"], 1))
+    with pytest.raises(DataError, match=r"^bought: all \d+ training rows have the label bought - "):
+        Encoder.fit(alike, make_conf(positive="bought"))
+
+
+def test_an_encoder_without_names_is_written_as_before_there_were_names(table: pa.Table, make_conf: Conf) -> None:
+    """Its bytes are part of a model's id."""
+    written = Encoder.fit(table, make_conf()).to_dict()
+    assert "words" not in written
+    assert Encoder.from_dict(written).words == ()
+
+
+def test_windows_of_words_and_of_codes_are_not_joined(table: pa.Table) -> None:
+    named = table.set_column(
+        table.column_names.index("bought"), pa.field("bought", pa.int64(), metadata=WORDS), table["bought"]
+    )
+    assert concat([named, named]).schema.field("bought").metadata == WORDS
+    with pytest.raises(DataError, match=r"^bought: its labels are words in one window and codes in another"):
+        concat([named, table])
+
+
+def test_requests_may_have_ids_of_text(table: pa.Table, make_conf: Conf) -> None:
+    encoder = Encoder.fit(table, make_conf())
+    own = [f"C-{i}" for i in range(table.num_rows)]
+    rows = encoder.transform(put(table, "id", own), labelled=False)
+    assert rows.rows.dtype == np.int64
+    assert rows.rows.tolist() == row_keys(id_column(pa.chunked_array([own]), "id")).to_pylist()
+    assert np.array_equal(rows.numeric, encoder.transform(table, labelled=False).numeric)
+    again = encoder.transform(put(table, "id", pa.array(["C-1"] * table.num_rows)), labelled=False)
+    assert len(set(again.rows.tolist())) == 1  # a client may ask twice of one row
+    with pytest.raises(DataError, match=r"^id: 1 rows have no id - give every row its own id$"):
+        encoder.transform(put(table, "id", pa.array([None, *["C-1"] * (table.num_rows - 1)])), labelled=False)

@@ -14,9 +14,10 @@ import pytest
 
 from engine.data.conf import DataConf
 from engine.data.sources import ParquetSource
-from engine.data.tables import write_parquet
-from engine.errors import DataError
+from engine.data.tables import label_digest, write_parquet
+from engine.errors import ClassError, DataError, InputError
 from engine.records import Window
+from engine.records.fields import classes_of, were_text
 
 Conf = Callable[..., DataConf]
 
@@ -158,9 +159,13 @@ WINDOW_FAULTS = {
         lambda t: t.set_column(1, "at", pc.if_else(pc.equal(t["id"], 3), None, t["at"])),
         "w1.parquet:at: 1 rows have no time - give every row its time",
     ),
-    "text for an id": (
-        swap("id", [str(i) for i in range(40)]),
-        "w1.parquet:id: is string, not a whole number - store an int64 id",
+    "fractions for an id": (
+        swap("id", np.arange(40) / 2),
+        "w1.parquet:id: is double, neither whole numbers nor text - store an id of one of these kinds",
+    ),
+    "a text twice": (
+        swap("id", ["C-7", *(f"C-{i}" for i in range(39))]),
+        "w1.parquet:id: id 'C-7' comes more than once - give every row its own id",
     ),
     "a row without an id": (
         swap("id", [None, *range(39)]),
@@ -197,7 +202,8 @@ def test_a_broken_window_is_one_clear_line(folder: Path, make_conf: Conf, fault:
 LABEL_FAULTS = {
     "wrong label": (
         swap("bought", np.full(36, 4)),
-        "w1.parquet:bought: holds the label 4 - store 0 and 1",
+        "w1.parquet:bought: holds the label 4 - store 0 and 1, or list both labels in "
+        "data.classes, the positive one last",
     ),
     "no label": (
         swap("bought", pa.nulls(36, pa.int64())),
@@ -211,6 +217,15 @@ LABEL_FAULTS = {
         swap("id", np.arange(900, 936)),
         "w1.parquet:id: no id is in window w1 - make data.labels the labels of data.path",
     ),
+    "ids of another kind": (
+        lambda t: t.set_column(0, "id", t["id"].cast(pa.string())),
+        "w1.parquet:id: ids are text here, and whole numbers in window w1 - store both as one type",
+    ),
+    "words where nobody said which is positive": (
+        swap("bought", ["kept", "bought"] * 18),
+        "data.positive: the labels are 'bought' and 'kept', and which one is the positive class is not said - set "
+        "data.positive=bought or =kept",
+    ),
     "no such column": (
         lambda t: t.rename_columns({"bought": "sold"}),
         "w1.parquet:bought: there is no such column - add the column, or change data.label",
@@ -222,9 +237,72 @@ LABEL_FAULTS = {
 def test_broken_labels_are_one_clear_line(folder: Path, make_conf: Conf, fault: str) -> None:
     change, message = LABEL_FAULTS[fault]
     replace(folder / "labels" / "w1.parquet", change)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(InputError) as caught:
         ParquetSource(make_conf()).read("w1", labelled=True)
-    assert str(caught.value) == f"{folder}/labels/{message}"
+    assert str(caught.value) == (message if message.startswith("data.") else f"{folder}/labels/{message}")
+
+
+def as_text(table: pa.Table) -> pa.Table:
+    """The same rows under ids that are texts."""
+    return table.set_column(0, "id", pa.array([f"C-{i}" for i in table["id"].to_pylist()]))
+
+
+def in_words(table: pa.Table) -> pa.Table:
+    """The same labels as words, dictionary-encoded as many writers do."""
+    at = table.column_names.index("bought")
+    words = pa.array([None if y is None else ["kept", "bought"][y] for y in table["bought"].to_pylist()])
+    return table.set_column(at, "bought", words.dictionary_encode())
+
+
+def test_ids_of_text_pair_the_same_rows(folder: Path, make_conf: Conf) -> None:
+    before = ParquetSource(make_conf()).read("w1", labelled=True)
+    for place in ("windows", "labels"):
+        replace(folder / place / "w1.parquet", as_text)
+    source = ParquetSource(make_conf())
+    after = source.read("w1", labelled=True)
+    assert after.table.drop_columns(["id"]).equals(before.table.drop_columns(["id"]))
+    assert after.table["id"].type == pa.int64()
+    assert were_text(after.table.schema.field("id"))
+    assert not were_text(before.table.schema.field("id"))
+    assert after.fingerprint != before.fingerprint
+    labels = source.labels("w1")
+    assert label_digest(labels, "id", "bought") == label_digest(after.table, "id", "bought")
+
+
+def test_labels_of_words_are_codes_with_names(folder: Path, make_conf: Conf) -> None:
+    before = ParquetSource(make_conf()).read("w1", labelled=True)
+    for name in ("w1", "w2"):
+        replace(folder / "labels" / f"{name}.parquet", in_words)
+    for change in ({"positive": "bought"}, {"classes": ["kept", "bought"]}):
+        source = ParquetSource(make_conf(**change))
+        after = source.read("w1", labelled=True)
+        assert after.table.equals(before.table)
+        assert classes_of(after.table.schema.field("bought")) == ("kept", "bought") == source.learnt
+        assert classes_of(source.labels("w1").schema.field("bought")) == ("kept", "bought")
+    turned = ParquetSource(make_conf(positive="kept")).read("w1", labelled=True)
+    assert turned.table["bought"].equals(pc.subtract(1, before.table["bought"]))
+    assert len({before.fingerprint, after.fingerprint, turned.fingerprint}) == 3
+    assert classes_of(before.table.schema.field("bought")) == ()
+
+
+def test_a_class_is_known_if_any_founding_window_has_it(folder: Path, make_conf: Conf) -> None:
+    path = folder / "labels" / "w1.parquet"
+    replace(path, in_words)
+    replace(folder / "labels" / "w2.parquet", swap("bought", ["gone", *(["kept"] * 35)]))
+    conf = make_conf(task="multiclass")
+    found = ParquetSource(conf, founding=2).read("w2", labelled=True).table["bought"].to_pylist()
+    assert (found.count(1), found.count(2)) == (1, 35)  # bought, gone, kept
+    with pytest.raises(ClassError, match=r"w2\.parquet:bought: 1 rows have the label 'gone', none of the classes"):
+        ParquetSource(conf, founding=1).read("w2", labelled=True)
+
+
+def test_whole_numbers_that_are_no_codes_are_listed(folder: Path, make_conf: Conf) -> None:
+    replace(folder / "labels" / "w1.parquet", swap("bought", [10, 20, 30] * 12))
+    with pytest.raises(DataError, match=r"holds the label 30 - store codes 0\.\.1, or set data\.classes=31$"):
+        ParquetSource(make_conf(task="multiclass")).read("w1", labelled=True)
+    window = ParquetSource(make_conf(task="multiclass", classes=[10, 20, 30])).read("w1", labelled=True)
+    assert set(window.table["bought"].drop_null().to_pylist()) == {0, 1, 2}
+    assert classes_of(window.table.schema.field("bought")) == ("10", "20", "30")
 
 
 def test_labels_that_are_not_there_are_named(folder: Path, make_conf: Conf) -> None:

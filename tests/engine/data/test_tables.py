@@ -65,7 +65,11 @@ def test_times_are_utc_microseconds() -> None:
 @pytest.mark.parametrize(
     ("task", "column", "message"),
     [
-        (Task.BINARY, chunked([0, 2]), "f:y: holds the label 2 - store 0 and 1"),
+        (
+            Task.BINARY,
+            chunked([0, 2]),
+            "f:y: holds the label 2 - store 0 and 1, or list both labels in data.classes, the positive one last",
+        ),
         (
             Task.MULTICLASS,
             chunked([0, 3]),

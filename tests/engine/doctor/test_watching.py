@@ -14,7 +14,7 @@ import pytest
 
 from engine.doctor.finding import State
 from engine.doctor.watching import AGAIN, SIGN, watch
-from engine.verbs.watching import SIGN as WRITTEN
+from engine.verbs.watch import SIGN as WRITTEN
 
 
 def sign(folder: Path, age: float, **more: Any) -> None:

@@ -24,7 +24,7 @@ from engine.effects.guard import Guard
 from engine.promote.ledger import Ledger
 from engine.system import durable
 from tests.engine.effects.servers import NAME
-from tests.engine.promote.crash import forked, killer
+from tests.engine.promote.crash import forked, killer, warm
 
 MESSAGES = 2
 CHANNELS = ("hook", "mail", "page")
@@ -91,6 +91,7 @@ def main(folder: Path, ledgers: Path, http: int, smtp: int, every: int, doubles:
     if status:
         raise SystemExit(text)
     steps, expected = json.loads(text)
+    warm(lambda: command(folder, ledgers, "warm", http, smtp))  # after the undisturbed run, which begins from nothing
     cases = [((point, mode),) for point in range(len(steps)) for mode in ("before", "after")][::every]
     chance = random.Random(7)
     for _ in range(doubles):

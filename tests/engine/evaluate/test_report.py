@@ -155,3 +155,23 @@ def test_a_wrong_value_is_refused_in_one_line(wrong: dict[str, Any], message: st
     with pytest.raises(ConfigError) as error:
         make_conf(**wrong)
     assert str(error.value) == message
+
+
+def test_a_class_without_rows_is_named() -> None:
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, 2, N)
+    values: dict[str, Any] = {
+        "task": Task.MULTICLASS,
+        "target": codes,
+        "prediction": rng.dirichlet(np.ones(3), N),
+        "champion_prediction": None,
+        "champion": False,
+        "slices": {},
+    }
+    found = report(make_conf(), **values, classes=("basic", "free", "pro"))
+    assert found.metric("roc_auc_score").reason == "no row has the label pro"
+    assert from_plain(EvaluationReport, to_plain(found)).classes == ("basic", "free", "pro")
+    nameless = report(make_conf(), **values)
+    assert nameless.metric("roc_auc_score").reason == "no row has the label 2"
+    before = {name: value for name, value in to_plain(nameless).items() if name != "classes"}
+    assert from_plain(EvaluationReport, before).classes == ()  # a ledger from before there were names

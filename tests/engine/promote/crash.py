@@ -9,6 +9,7 @@ Prints one JSON object: points, cases, killed, and what went wrong.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +62,19 @@ def command(folder: Path, url: str) -> str:
         heads = [ledger.head(stage) for stage in Stage]
         shown = [(h.stage, h.model, h.generation, h.since) for h in heads if h]
         return digest(ledger.tip().hash, shown, store.list(), [b.name for b in store.blobs()])
+
+
+def warm(task: Callable[[], str]) -> None:
+    """Run a task once in this process: its forks begin with all imported and compiled that it needs.
+
+    What is there is frozen, so that no fork's collector looks through it (and has its pages copied). A fork has only
+    one thread of those that it is made from, so no other may be left here.
+    """
+    task()
+    if threading.active_count() > 1:
+        raise AssertionError(f"threads are left: {threading.enumerate()}")
+    gc.collect()
+    gc.freeze()
 
 
 def killer(point: int, mode: str) -> durable.Interceptor:
@@ -164,6 +179,7 @@ def main(folder: Path, url: str, every: int, doubles: int) -> dict[str, object]:
         return folder / str(number), listed[number] if listed else url.format(number)
 
     operations, expected = undisturbed(functools.partial(command, *fresh()))
+    warm(functools.partial(command, *fresh()))  # after the undisturbed run, which is a process that begins from nothing
     cases = cases_of(operations, every, doubles)
     killed, wrong = 0, []
     for case in cases:

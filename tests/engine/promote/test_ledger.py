@@ -351,7 +351,7 @@ def test_history_reads_what_is_new(ledger: Ledger, url: str) -> None:
         assert all(a is b for a, b in zip(found, ledger.history(), strict=True))
         found.clear()
         assert len(ledger.history()) == 3, "the caller has a list of his own"
-        ledger._known[-1] = replace(ledger._known[-1], hash="0" * 64)
+        ledger._history.rows[-1] = replace(ledger._history.rows[-1], hash="0" * 64)
         other.append("decision", "d3", {})
     with pytest.raises(LedgerError, match="row 4 does not follow the one that was read before"):
         ledger.history()

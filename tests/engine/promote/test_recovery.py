@@ -76,7 +76,7 @@ def test_kill_at_every_write_point_on_postgresql(
     doubles: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    databases = [postgresql.database() for _ in range(2 + 200 // every + doubles)]
+    databases = [postgresql.database() for _ in range(3 + 200 // every + doubles)]
     names = folder / "databases.json"
     names.write_text(json.dumps(databases))
     result = crash(folder, f"@{names}", every, doubles)

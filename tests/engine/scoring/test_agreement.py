@@ -206,3 +206,27 @@ def test_the_simulation_can_tell_an_interval_without_width(monkeypatch: pytest.M
     same = difference("accuracy_score", rows, fair(rows), fair(rows), Conf())
     assert (same.low, same.high) == (0.0, 0.0)
     assert judged(same, 1e-9) is Outcome.PASS
+
+
+def test_recall_counts_answers_on_rows_that_are_sought_and_the_balanced_accuracy_on_both_kinds() -> None:
+    """From FEW rows on that differ; below, any of them may cost the whole span."""
+    target = np.repeat([1, 0], [400, 900])
+    one, two = np.zeros(1300), np.zeros(1300)
+    one[:200], two[40:260] = 1.0, 1.0  # of those that are sought 60 are gained and 40 lost
+    one[400:420], two[420:470] = 1.0, 1.0  # of the others 20 gained, 50 lost
+    told: dict[str, Any] = {"level": 0.95, "certain": False}
+    found = {
+        metric: agreement(metric, Task.BINARY, target, None, (one, two), **told)
+        for metric in ("recall_score", "balanced_accuracy_score")
+    }
+    bounds = {k: poisson_bounds(k, ALPHA) for k in (60, 40, 20, 50)}
+    below = math.hypot(60 - bounds[60][0], bounds[40][1] - 40) / 400
+    others = math.hypot(20 - bounds[20][0], bounds[50][1] - 50) / 900
+    recall, balanced = found["recall_score"], found["balanced_accuracy_score"]
+    assert recall is not None
+    assert balanced is not None
+    assert (recall.differing, recall.units) == (100, 400)
+    assert recall.below == pytest.approx(below)
+    assert (balanced.differing, balanced.units) == (170, 1300)
+    assert balanced.below == pytest.approx(math.hypot(below, others) / 2)
+    assert agreement("recall_score", Task.BINARY, target, np.arange(1300) // 2, (one, two), **told) is None

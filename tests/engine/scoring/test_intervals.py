@@ -92,10 +92,14 @@ def test_an_interval_is_around_the_score_and_a_difference_around_that_of_two(
 
 
 def test_auroc_of_independent_rows_is_delongs() -> None:
-    rows, prediction = make_rows()
-    exact = delong(rows.target.astype(np.int64), prediction, confidence_level=0.9)
-    found = estimate("roc_auc_score", rows, prediction, Conf(confidence_level=0.9))
-    assert (found.value, found.low, found.high) == (exact.estimate, exact.low, exact.high)
+    """Of many rows; of few it is no narrower, and hardly wider."""
+    for n, widest in ((20_000, 0.0), (600, 0.15)):
+        rows, prediction = make_rows(n=n)
+        exact = delong(rows.target.astype(np.int64), prediction, confidence_level=0.9)
+        found = estimate("roc_auc_score", rows, prediction, Conf(confidence_level=0.9))
+        assert found.value == exact.estimate
+        assert 0.0 <= exact.low - found.low <= widest * (exact.high - exact.low)
+        assert 0.0 <= found.high - exact.high <= widest * (exact.high - exact.low)
 
 
 @pytest.mark.parametrize("metric", ["accuracy_score", "recall_score", "f1_score", "roc_auc_score"])
@@ -151,7 +155,9 @@ def test_one_row_has_one_weight_wherever_it_stands() -> None:
     one = estimate("mean_absolute_error", rows, prediction, CONF)
     two = estimate("mean_absolute_error", moved, prediction[order], CONF)
     assert (one.low, one.high) == pytest.approx((two.low, two.high), rel=1e-12)
-    assert estimate("mean_absolute_error", rows, prediction, Conf(seed=1)).low != one.low
+    many = Rows(task=rows.task, target=np.tile(rows.target, 9), ids=np.arange(9 * len(rows)), cluster=None)
+    drawn = [estimate("mean_absolute_error", many, np.tile(prediction, 9), Conf(seed=seed)) for seed in range(8)]
+    assert len({(found.low, found.high) for found in drawn}) > 1
 
 
 def test_what_cannot_be_known_says_why() -> None:
@@ -319,3 +325,49 @@ def test_equal_models_are_rarely_told_apart_by_average_precision_where_few_rows_
         old, new = 1 / (1 + np.exp(2.5 - 1.5 * target - rng.standard_normal((2, 300))))
         hits += difference("average_precision_score", rows, old, new, Conf(n_resamples=400, seed=number)).low > 0
     assert hits / pasts < 0.025 + 3 * math.sqrt(0.025 * 0.975 / pasts)
+
+
+@pytest.mark.parametrize(
+    ("metric", "clusters"),
+    [("log_loss", 0), ("brier_score_loss", 60), ("balanced_accuracy_score", 0), ("recall_score", 0)],
+)
+def test_losses_and_shares_want_ten_rows_of_a_class(metric: str, clusters: int) -> None:
+    n = 300
+    cluster = np.arange(n) % clusters if clusters else None
+    rng = np.random.default_rng(3)
+    old, new = rng.random((2, n))
+    for ones in (9, 10, 290, 291):
+        rows = Rows(task=Task.BINARY, target=(np.arange(n) < ones).astype(np.int64), ids=np.arange(n), cluster=cluster)
+        for found in (estimate(metric, rows, new, CONF), *compare(metric, rows, old, new, CONF)):
+            assert math.isfinite(found.value)
+            if 10 <= ones <= 290:
+                assert found.low < found.high
+            else:
+                assert undecidable(found) == "too few rows of a class (9 of 10)"
+
+
+def test_a_difference_of_precisions_wants_rows_that_both_models_take_for_the_class() -> None:
+    target = (np.arange(300) < 60).astype(np.int64)
+    rows = Rows(task=Task.BINARY, target=target, ids=np.arange(300), cluster=None)
+    rng = np.random.default_rng(4)
+    many = np.where(target == 1, 0.8, 0.55) - 0.5 * rng.random(300)
+    few = np.where(np.arange(300) % 40 == 0, 0.9, 0.1)
+    for metric in ("precision_score", "f1_score", "matthews_corrcoef"):
+        both, first, second = compare(metric, rows, many, few, CONF)
+        assert undecidable(both) == "too few rows that a model takes for the class (8 of 10)"
+        assert first == estimate(metric, rows, many, CONF)
+        assert first.low < first.value < first.high
+        assert second == estimate(metric, rows, few, CONF)
+
+
+def test_errors_without_a_variance_have_no_interval_and_are_not_a_failure() -> None:
+    """Squares of errors that are Student's t of 3 degrees; their absolute values have one."""
+    rng = np.random.default_rng(5)
+    rows = Rows(task=Task.REGRESSION, target=np.zeros(2000), ids=np.arange(2000), cluster=None)
+    old, new = rng.standard_t(3, size=(2, 2000)) ** 3
+    for found in compare("mean_squared_error", rows, old, new, CONF):
+        assert undecidable(found).startswith("too few rows or clusters (2000): ")
+        assert undecidable(found).endswith(" of them make the number")
+        assert math.isfinite(found.value)
+    light = estimate("mean_absolute_error", rows, np.cbrt(new), CONF)
+    assert light.low < light.value < light.high

@@ -57,3 +57,12 @@ def test_an_undecidable_number_is_named_and_not_drawn() -> None:
     assert "pipeline/return_on_retraining" not in found.numbers
     assert "pipeline/return_on_retraining" in found.facts["undecidable"]
     assert not any("queue" in name for name in (*found.numbers, *found.facts))
+
+
+def test_the_classes_of_words_are_a_fact() -> None:
+    judged = cycles.cycle().evaluation
+    assert judged is not None
+    named = dataclasses.replace(judged, classes=("stayed", "churned"))
+    found = describe_cycle(cycles.cycle(evaluation=named), {})
+    assert found.facts["classes"] == "churned is the positive class, stayed the other"
+    assert "classes" not in describe_cycle(cycles.cycle(), {}).facts

@@ -1,6 +1,6 @@
 """Kill -9 a sweep at every write point, run the same command again, compare. A program of its own, because it forks.
 
-    python -m tests.engine.train.crash <work> <every n-th case> <double kills>
+    python -m tests.engine.train.crash <work> <every n-th case> <double kills> <part> <of parts>
 
 The sweep trains one trial after the other in this process. Prints one JSON object: points, cases, killed, the most
 epochs that a kill cost, and what went wrong.
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.records import digest
+from engine.train import budget
 from engine.train.conf import SearchConf
 from engine.train.model import TabularModel
 from engine.train.sweep import LocalSearch, SweepJob, best
-from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed, warm
 from tests.engine.train.made import MODEL, ignore_epoch, make_job, make_plan
 
 EPOCHS = 3
@@ -65,12 +66,16 @@ def command(work: Path) -> str:
     return digest(shown, weights, winner.id if winner else "", kept)
 
 
-def main(work: Path, every: int, doubles: int) -> dict[str, object]:
-    """All cases, one after the other."""
+def main(work: Path, every: int, doubles: int, part: int, parts: int) -> dict[str, object]:
+    """All cases of a part, one after the other: parts may run apart, and together they are all."""
+    budget.EVERY = 0.0  # so that the write points are the same in every run, however fast
+    shutil.rmtree(work, ignore_errors=True)
     operations, expected = undisturbed(lambda: command(work))
     needed = trained(work)
+    shutil.rmtree(work)
+    warm(lambda: command(work))  # after the undisturbed run, which is a process that begins from nothing
     killed, dearest, wrong = 0, 0, []
-    cases = cases_of(operations, every, doubles)
+    cases = cases_of(operations, every, doubles)[part::parts]
     for case in cases:
         shutil.rmtree(work, ignore_errors=True)
         for dead, status, text in deaths(case, lambda: command(work)):
@@ -86,5 +91,4 @@ def main(work: Path, every: int, doubles: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    work, every, doubles = sys.argv[1:]
-    print(json.dumps(main(Path(work), int(every), int(doubles))))
+    print(json.dumps(main(Path(sys.argv[1]), *map(int, sys.argv[2:]))))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +16,6 @@ from engine.train.search_space import Point, Space
 from engine.train.searchers import begin
 from engine.train.sweep import Further, SweepJob, TrialPlan
 
-ROOT = Path(__file__).parents[3]
 MODEL: ModelConf = {
     "_target_": "engine.train.model.TabularModel",
     "width": 16,
@@ -121,15 +117,3 @@ def outcome(trials: Iterable[Trial]) -> list[Any]:
         (t.id, t.params, t.state, t.reason, [(e.epoch, e.train_loss, e.value, e.others) for e in t.curve], t.value)
         for t in trials
     ]
-
-
-def killed_everywhere(program: str, work: Path, every: int, doubles: int) -> dict[str, Any]:
-    """What a program says that kills a sweep at its write points: nothing was wrong."""
-    command = [sys.executable, "-m", program, str(work), str(every), str(doubles)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["wrong"] == []
-    assert found["points"] > 50
-    assert found["killed"] >= found["cases"]
-    return found

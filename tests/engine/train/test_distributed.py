@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from engine.train.model import TabularModel
 from engine.train.scorer import Fitted
 from engine.train.sweep import run_trial
 from tests.engine.train.made import MODEL, make_job, make_plan, make_rows, make_spec, make_train
+from tests.patience import until
 
 HERE = "tests.engine.train.test_distributed"
 ROOT = Path(__file__).parents[3]
@@ -105,10 +105,7 @@ def test_helpers_end_with_their_leader(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, str(tmp_path / "program.py")], env=environment, check=False)
     assert ended.returncode == -signal.SIGKILL
     (helper,) = (tmp_path / "helpers").read_text().split()
-    deadline = time.monotonic() + 20
-    while lives(helper) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not lives(helper)
+    until(lambda: not lives(helper))
 
 
 def lives(pid: str) -> bool:

@@ -20,22 +20,23 @@ import pytest
 
 from engine.train.sweep import LocalSearch
 from tests.engine.train import sweeping
-from tests.engine.train.made import ignore_epoch, killed_everywhere
+from tests.engine.train.everywhere import killed_everywhere, kills
+from tests.engine.train.made import ignore_epoch
+from tests.patience import ENOUGH, until
 
 ROOT = Path(__file__).parents[3]
 WHOLE = 12  # epochs of the sweep: 3 trials of 4
 
 
-@pytest.mark.parametrize(
-    ("every", "doubles"), [(17, 1), pytest.param(1, 60, marks=pytest.mark.slow)], ids=["some", "all"]
-)
+@kills(17, 1, 60)
 def test_killed_at_every_write_point(
-    every: int, doubles: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    every: int, doubles: int, part: int, parts: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    found = killed_everywhere("tests.engine.train.crash", tmp_path / "work", every, doubles)
+    found = killed_everywhere("tests.engine.train.crash", tmp_path / "work", every, doubles, part, parts)
     record_property(
         "a sweep killed at any write point ends as undisturbed",
-        f"{found['killed']} kills at {found['points']} points, 0 wrong; at most {found['dearest']} epochs for a kill",
+        f"{found['killed']} kills in {found['cases']} cases of {found['points']} points, 0 wrong;"
+        f" at most {found['dearest']} epochs for a kill",
     )
 
 
@@ -60,17 +61,15 @@ class Sweep:
 
     def wait_for(self, epochs: int) -> None:
         """Until so many have begun in all processes so far."""
-        assert self.process is not None
-        deadline = time.monotonic() + 240
-        while len(self.lines()) < epochs:
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        process = self.process
+        assert process is not None
+        until(lambda: len(self.lines()) >= epochs or process.poll() is not None)
+        assert len(self.lines()) >= epochs, process.communicate()
 
     def end(self) -> tuple[int, dict[str, Any], str]:
         """Exit code, the JSON line, stderr."""
         assert self.process is not None
-        out, err = self.process.communicate(timeout=300)
+        out, err = self.process.communicate(timeout=ENOUGH)
         line = out.strip().splitlines()[-1:] or ["{}"]
         return self.process.returncode, json.loads(line[0]), err
 

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from engine.records.estimates import wilson
+from engine.records.fields import TEXT_IDS, named
 from engine.validate.facts import Column, copies
 
 
@@ -43,3 +44,14 @@ def test_dictionary_columns_read_like_their_values() -> None:
         assert column.kind == "string"
         assert column.shares() == {"b": 2, "a": 1}
         assert (column.missing, column.present, column.longest, column.constant) == (1, 3, 1, False)
+
+
+def test_a_column_is_what_people_know_it_as() -> None:
+    """A label whose codes have names, and keys of ids that were texts."""
+    label = pa.field("y", pa.int64(), metadata=named(["stayed", "churned"]))
+    key = pa.field("id", pa.int64(), metadata=TEXT_IDS)
+    table = pa.table([pa.array([1, None, 0, 1]), pa.array([7, -8, 9, 10])], schema=pa.schema([label, key]))
+    found = Column.of(table, "y")
+    assert (found.kind, found.shares(), found.missing) == ("string", {"churned": 2, "stayed": 1}, 1)
+    assert found.extremes == ("churned", "stayed")
+    assert (Column.of(table, "id").kind, Column("id", table["id"]).kind) == ("text", "integer")

@@ -110,7 +110,7 @@ groups:
         (
             "kind: float, ",
             "",
-            "s.yaml:columns.size.kind: is missing - use one of integer, float, string, time, boolean",
+            "s.yaml:columns.size.kind: is missing - use one of integer, float, string, time, boolean, text",
         ),
         (
             "role: id",

@@ -37,7 +37,7 @@ def test_a_good_window_passes_every_check(good: pa.Table, reference: pa.Table, l
     serving = look(good, previous=reference)
     labelled = look(good, labelled=True, previous=reference)
     assert without(serving, OK) == without(labelled, OK) == set()
-    assert {name for name, _ in labelled} | {"unique", "fresh", "skew"} == {
+    assert {name for name, _ in labelled} | {"unique", "fresh", "skew", "classes"} == {
         field.name for field in dataclasses.fields(Severities)
     }
     assert {name for name, _ in labelled} - {name for name, _ in serving} == {"label", "leakage"}

@@ -160,9 +160,14 @@ def test_a_loop_whose_trials_all_fail_goes_on(fresh: World) -> None:
     answer = fresh.ask("loop", "train.lr=1e30", "loop.until=2026-03")
     assert answer.code == 3
     assert answer.value["champion"] == ""
-    assert answer.value["verdicts"] == {"offline fail": 2}
-    verdict = fresh.cycles()["2026-02"].verdicts[0]
+    assert answer.value["verdicts"] == {"offline fail": 1}
+    cycles = fresh.cycles()
+    verdict = cycles["2026-02"].verdicts[0]
     assert verdict.reason.startswith("no trial of 1 finished: ")
+    waits = cycles["2026-03"].decision
+    assert waits is not None
+    why = verdict.reason.removeprefix("no trial of 1 finished: ")
+    assert f"the attempt of 2026-02 failed: {why}; no labelled window has come since" in waits.reason
 
 
 def test_evaluate_the_champion_on_the_newest_labels(ended: tuple[World, Answer]) -> None:

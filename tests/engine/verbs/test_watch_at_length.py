@@ -13,7 +13,7 @@ import pytest
 
 from engine.system import reach
 from tests.engine.story import story
-from tests.engine.verbs.test_watching import ONCE, ONE_STAGE, ROOT, events, without_landings
+from tests.engine.verbs.test_watch import ONCE, ONE_STAGE, ROOT, events, without_landings
 from tests.engine.world import LAST, WINDOWS, YOUNG, Answer, World, make_world
 
 Record = Callable[[str, object], None]

@@ -22,12 +22,12 @@ from typing import Any
 from engine import cli
 from engine.promote.chain import Row
 from engine.promote.database import Database
-from engine.verbs import watching
+from engine.verbs import watch
 from tests.engine import prepared
 from tests.engine.promote.crash import forked
 from tests.engine.world import World
 
-HEAVY = (watching, prepared)  # loaded once, by the parent
+HEAVY = (watch, prepared)  # loaded once, by the parent
 write = Database.write
 
 

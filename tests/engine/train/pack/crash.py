@@ -1,7 +1,7 @@
 """Kill -9 a sweep of packed trials at every write point, run the same command again, compare. A program of its own,
 because it forks.
 
-    python -m tests.engine.train.pack.crash <work> <every n-th case> <double kills>
+    python -m tests.engine.train.pack.crash <work> <every n-th case> <double kills> <part> <of parts>
 
 Two trials are vectorised, one is compiled, one takes turns through autograd, one fails. Prints one JSON object: points,
 cases, killed, the largest relative difference of a loss to the undisturbed run, and what went wrong.
@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 from engine.records import digest
+from engine.train import budget
 from engine.train.sweep import SweepJob
-from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed
+from tests.engine.promote.crash import cases_of, deaths, forked, undisturbed, warm
 from tests.engine.train.made import MODEL, make_job, make_plan
 from tests.engine.train.pack.packing import of, packed
 
@@ -52,15 +53,22 @@ def gap(found: str, expected: str) -> float:
     return max(abs(one / two - 1) for one, two in zip(losses, others, strict=True))
 
 
-def main(work: Path, every: int, doubles: int) -> dict[str, object]:
-    """All cases, one after the other."""
-    work.mkdir(exist_ok=True)
-    operations, expected = undisturbed(lambda: command(work))
-    killed, worst, wrong = 0, 0.0, []
-    cases = cases_of(operations, every, doubles)
-    for case in cases:
-        shutil.rmtree(work)
+def main(work: Path, every: int, doubles: int, part: int, parts: int) -> dict[str, object]:
+    """All cases of a part, one after the other: parts may run apart, and together they are all."""
+
+    def fresh() -> None:
+        shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
+
+    budget.EVERY = 0.0  # so that the write points are the same in every run, however fast
+    fresh()
+    operations, expected = undisturbed(lambda: command(work))
+    fresh()
+    warm(lambda: command(work))  # after the undisturbed run, which is a process that begins from nothing
+    killed, worst, wrong = 0, 0.0, []
+    cases = cases_of(operations, every, doubles)[part::parts]
+    for case in cases:
+        fresh()
         for dead, status, text in deaths(case, lambda: command(work)):
             killed += dead
             if not dead and (status or gap(text, expected) > CLOSE):
@@ -74,5 +82,4 @@ def main(work: Path, every: int, doubles: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    folder, step, pairs = sys.argv[1:]
-    print(json.dumps(main(Path(folder), int(step), int(pairs))))
+    print(json.dumps(main(Path(sys.argv[1]), *map(int, sys.argv[2:]))))

@@ -15,12 +15,12 @@ from engine.train.conf import SearchConf
 from engine.train.pack import together
 from engine.train.pack.sizes import MOST, size
 from engine.train.sweep import TrialPlan, read_trial
+from tests.engine.train.everywhere import killed_everywhere, kills
 from tests.engine.train.made import (
     MODEL,
     RESIDUAL,
     SPACE,
     adaptive,
-    killed_everywhere,
     make_job,
     make_plan,
     make_rows,
@@ -283,14 +283,13 @@ def test_packs_that_cannot_be(conf: dict[str, Any], line: str) -> None:
     assert str(caught.value) == line
 
 
-@pytest.mark.parametrize(
-    ("every", "doubles"), [(40, 1), pytest.param(1, 40, marks=pytest.mark.slow)], ids=["some", "all"]
-)
+@kills(40, 1, 40)
 def test_killed_at_every_write_point(
-    every: int, doubles: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    every: int, doubles: int, part: int, parts: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    found = killed_everywhere("tests.engine.train.pack.crash", tmp_path / "work", every, doubles)
+    found = killed_everywhere("tests.engine.train.pack.crash", tmp_path / "work", every, doubles, part, parts)
     record_property(
         "a sweep of packed trials killed at any write point ends as undisturbed",
-        f"{found['killed']} kills at {found['points']} points, 0 wrong; losses within {found['worst']:.1e} relative",
+        f"{found['killed']} kills in {found['cases']} cases of {found['points']} points, 0 wrong;"
+        f" losses within {found['worst']:.1e} relative",
     )

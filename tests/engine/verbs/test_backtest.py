@@ -16,7 +16,7 @@ from engine.models import challenger
 from engine.records import Candidate, from_plain
 from engine.records.contested import ORACLE, Contested
 from engine.report.terminal import make_console
-from engine.verbs import backtesting
+from engine.verbs import backtest
 from tests.engine.world import WINDOWS, YOUNG, Answer, World, make_world
 
 POLICIES = ("calendar", "drift", "cost_aware", "never")
@@ -160,8 +160,8 @@ def test_what_gc_has_removed_is_made_again_where_it_is_needed(
 
 def past_of(world: World, *words: str) -> Measured:
     config, composer = world.config(*words)
-    with backtesting._means(config, composer, make_console(quiet=True)) as means:
-        names, left_out = fit_windows(means.source, backtesting._names(config), means.confs)
+    with backtest._means(config, composer, make_console(quiet=True)) as means:
+        names, left_out = fit_windows(means.source, backtest._names(config), means.confs)
         assert left_out == []
         return Remaking(means, names).past()
 
@@ -221,7 +221,7 @@ def test_a_window_that_is_not_fit_for_use_is_left_out(tmp_path: Path) -> None:
     table, _ = rows_of(4, 20)  # a window of few rows: validate.rows_low blocks it
     write_parquet(table, world.folder / "windows" / f"{WINDOWS[4]}.parquet")
     config, composer = world.config()
-    with backtesting._means(config, composer, make_console(quiet=True)) as means:
+    with backtest._means(config, composer, make_console(quiet=True)) as means:
         fit, left_out = fit_windows(means.source, WINDOWS, means.confs)
     assert left_out == [WINDOWS[4]]
     assert fit == [name for name in WINDOWS if name != WINDOWS[4]]

@@ -155,7 +155,7 @@ def _means(config: Config, composer: Composer, console: Console) -> Iterator[Mea
         search.start()
         yield Means(
             confs=confs,
-            source=ParquetSource(config.need_data),
+            source=ParquetSource(config.need_data, config.loop.founding_windows),
             search=search,
             store=store,
             compose=composer,

@@ -25,7 +25,7 @@ from engine.cycle.telling import make_outbox
 from engine.data.tables import write_parquet
 from engine.effects import ChannelConf, Message, Outbox, make_channels
 from engine.train.sweep import LocalSearch
-from engine.verbs import running, watching
+from engine.verbs import running, watch
 from tests.engine.story import story
 from tests.engine.world import LAST, WINDOWS, YOUNG, Answer, World, configure
 from tests.patience import ENOUGH
@@ -237,8 +237,8 @@ def test_workers_are_given_back_when_idle_and_come_again(
             deliver("2026-06")
 
     quick = SimpleNamespace(**{**vars(time), "sleep": sleep, "monotonic": lambda: sum(slept)})
-    monkeypatch.setattr(watching, "make_search", make)
-    monkeypatch.setattr(watching, "time", quick)
+    monkeypatch.setattr(watch, "make_search", make)
+    monkeypatch.setattr(watch, "time", quick)
     deliver("2026-05")
     more = ("watch.release=1s", "watch.idle_exit=30s", "watch.grace=1h", "watch.sequence=none")
     answer = world.ask("watch", *FAST[:2], *more, *ONE_STAGE)
@@ -270,7 +270,7 @@ def test_how_windows_are_followed_is_no_part_of_what_is_made(fresh: World) -> No
     """Ids of sweeps are made of the config: a loop by hand and a watch share them."""
     plain = [fresh.config(*words)[0].plain() for words in ((), ("watch.every=5s",))]
     assert plain[0] == plain[1]
-    assert running.reviewed is watching.reviewed
+    assert running.reviewed is watch.reviewed
 
 
 def test_a_message_that_a_kill_left_is_sent_at_the_next_turn(
@@ -292,7 +292,7 @@ def test_a_message_that_a_kill_left_is_sent_at_the_next_turn(
     assert (refused.code, told.exists()) == (0, False)
     monkeypatch.setenv("TIDEGATE_COMMANDS", str(program))
     later = lambda: datetime.now(UTC) + timedelta(minutes=1)  # noqa: E731  # the next try is due
-    monkeypatch.setattr(watching, "make_outbox", lambda conf, ledger: Outbox(ledger, make_channels(channels), later))
+    monkeypatch.setattr(watch, "make_outbox", lambda conf, ledger: Outbox(ledger, make_channels(channels), later))
     answer = world.ask("watch", *ONCE, *ONE_STAGE, channel)
     assert (answer.code, events(answer, "undelivered")) == (0, [])
     assert json.loads(told.read_text())["text"] == "the rule rang"

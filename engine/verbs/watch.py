@@ -35,6 +35,7 @@ from engine.system import durable
 from engine.system.timing import Stopwatch
 from engine.track import make_tracker
 from engine.train.registry import resolve, trusted_packages
+from engine.verbs import pages
 from engine.verbs.running import NEGATIVE, Answer, check, confs_of, make_search, published, reviewed, textfile_of
 from engine.watch.plan import Terms
 from engine.watch.watcher import Event, Watcher
@@ -70,7 +71,7 @@ class Watch:
     def __init__(self, config: Config, composer: Composer, console: Console, say: Say | None) -> None:
         self.config, self.composer, self.console, self._say = config, composer, console, say
         self.conf, self.data = config.watch, config.need_data
-        self.source = ParquetSource(self.data)
+        self.source = ParquetSource(self.data, config.loop.founding_windows)
         self.windows = self.events = 0
         self.champion, self.state = "", "starting"
         self._warm: Warm | None = None
@@ -211,7 +212,8 @@ class Watch:
 
     def _report(self) -> None:
         assert self._warm is not None  # a window was just decided on
-        cycles = [from_plain(Cycle, row.payload) for row in self.ledger.rows("cycle")]
+        rows = [row for row in self.ledger.history() if row.kind == "cycle"][-pages.SHOWN :]
+        cycles = [from_plain(Cycle, row.payload) for row in rows]
         published(self.config, self._warm.ports, cycles)
 
     # ---- say -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from engine.act import METRICS, metrics_of
 from engine.config.habits import HELP
 from engine.errors import ConfigError
-from engine.verbs import watching
+from engine.verbs import watch
 from tests.engine.world import LAST, Answer, World
 from tests.patience import ENOUGH
 from tests.ports import free_port
@@ -67,7 +67,7 @@ def test_a_watch_serves_them_for_as_long_as_it_lives(grown: World) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ENOUGH) as answer:
             seen.append(answer.read().decode())
 
-    watching.watch(config, composer, quiet=True, say=say)
+    watch.watch(config, composer, quiet=True, say=say)
     assert 'window="2026-04"' in seen[0]
     assert 'window="2026-05"' in seen[-1]
     found = grown.cycles()["2026-05"].pipeline
@@ -84,7 +84,7 @@ def test_a_watch_whose_port_is_taken_says_so_and_does_nothing(grown: World) -> N
         taken.listen()
         config, composer = grown.config(f"watch.metrics_port={taken.getsockname()[1]}", "watch.idle_exit=0s")
         with pytest.raises(ConfigError, match=r"watch\.metrics_port: 127\.0\.0\.1:\d+ cannot be served"):
-            watching.watch(config, composer, quiet=True)
+            watch.watch(config, composer, quiet=True)
     assert len(grown.rows()) == before
 
 
