@@ -30,7 +30,8 @@ DOORS = {
         "engine.train.search_space.",
     ),
     "lightning": ("engine.train.",),
-    "numba": ("engine.train.pack.adam.", "engine.train.pack.masks.", "kernels.cpu."),
+    "llvmlite": ("engine.train.pack.blas.",),
+    "numba": (*(f"engine.train.pack.{name}." for name in ("adam", "blas", "masks", "steps")), "kernels.cpu."),
     "omegaconf": (
         "engine.config.composition.",
         "engine.config.schema.",

@@ -32,13 +32,21 @@ def build(model: ModelConf, spec: FeatureSpec, train: TrainConf, trusted: tuple[
     params = {key: value for key, value in model.items() if key != "_target_"}
     cls = resolve(str(model["_target_"]), trusted)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(train.seed)
+        seed(train.seed)
         try:
             return cls(spec=spec, train=train, **params)
         except TypeError as error:
             raise ConfigError(
                 "model", f"{cls.__name__} refuses {sorted(params)} ({error})", "check the keys"
             ) from error
+
+
+def seed(number: int) -> None:
+    """As torch.manual_seed, which without a GPU takes longer to note the seed for one than a small model to be made."""
+    if torch.cuda.is_available():
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
 
 
 def predict(model: Any, data: Dataset, task: Task | None) -> np.ndarray:

@@ -12,6 +12,7 @@ what we claim.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -109,7 +110,9 @@ def write_conf(folder: Path, out: Path, rates: tuple[float, ...], widths: tuple[
 
 
 def timed(command: list[str], folder: Path) -> tuple[tuple[float, float, float], dict[str, Any]]:
-    """Seconds and CPU seconds to the first training step, seconds to the end; and the JSON object on stdout."""
+    """Seconds and CPU seconds to the first training step (NaN where the model leaves no note), seconds to the end; and
+    the JSON object on stdout.
+    """
     note = folder / "first"
     note.unlink(missing_ok=True)
     began = time.time()
@@ -118,7 +121,7 @@ def timed(command: list[str], folder: Path) -> tuple[tuple[float, float, float],
     )
     whole = time.time() - began
     assert ran.returncode == 0, ran.stderr[-2000:]
-    first, cpu = json.loads(note.read_text())
+    first, cpu = json.loads(note.read_text()) if note.exists() else (math.nan, math.nan)
     return (first - began, cpu, whole), json.loads(ran.stdout.strip().splitlines()[-1])
 
 

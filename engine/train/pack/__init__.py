@@ -8,9 +8,12 @@
     run.py        one pack: who trains, who joins, who leaves
     together.py   one epoch of them: which are vectorised, which take turns on threads
     trial.py      one of them between two epochs: what Lightning's trainer would hold of it
-    byhand.py     the steps of one that takes turns, without what autograd spends around the arithmetic
+    compiled.py   epochs of the built-in network in compiled code
+    layout.py     which networks these are, and where their numbers lie
+    steps.py      that code: rows to loss, gradients and AdamW
+    blas.py       the matrix product of torch's library, for it
+    byhand.py     the steps of others that take turns, without what autograd spends around the arithmetic
     chain.py      dense layers in a row, forward and backward by hand
-    losses.py     the built-in losses and their slopes by hand
     masks.py      the bits of their dropout, and the product with what they keep, compiled
     device.py     where it trains, and in which precision
     vector.py     one step of several trials of one shape, vectorised over them (torch.func)
@@ -24,7 +27,8 @@
     bare.py       modules without tables for hooks that nobody has
     state.py      the checkpoint of one of them, in the form of a trial that trains alone
 
-A trial sees the rows, weights and random numbers that it would see alone. Where it takes turns it does the very same
-arithmetic, bit for bit, by hand as well; vectorised it differs by the rounding of float32, or of bfloat16 where
-train.precision is that. On a GPU its dropout draws other numbers than alone. No GPU has run any of it yet.
+A trial sees the rows, weights and random numbers that it would see alone. Compiled or vectorised it differs from that
+by the rounding of float32, or of bfloat16 where train.precision is that; others that take turns do the very same
+arithmetic, bit for bit, by hand as well. On a GPU its dropout draws other numbers than alone. No GPU has run any of it
+yet.
 """

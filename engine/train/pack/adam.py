@@ -49,13 +49,8 @@ def stacked_step(
 
     `weights` and both `moments`, (K, P) float32 and contiguous, are written to in place, and `counts` (K,) of steps.
     """
-    rate, decay, eps, beta1, beta2 = np.array([_numbers(group) for group in groups]).T
-    coupled = np.array([group["decoupled_weight_decay"] for group in groups]) == 0
     counts += 1
-    steps = counts.double().numpy()
-    numbers = (1 - rate * decay * ~coupled, decay * coupled, beta1, 1 - beta1, beta2, 1 - beta2)
-    last = (np.sqrt(1 - beta2**steps), eps, rate / (1 - beta1**steps))
-    table = np.column_stack((*numbers, *last)).astype(np.float32)
+    table = numbers_of([settings(group) for group in groups], counts.double().numpy())
     arrays = [matrix.numpy() for matrix in (weights, *moments)]
     for (start, _), gradient in zip(spans, gradients, strict=True):
         _descend(*arrays, start, gradient.reshape(len(groups), -1).contiguous().numpy(), table)
@@ -63,31 +58,33 @@ def stacked_step(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _descend(weights: Any, first: Any, second: Any, start: int, gradients: Any, numbers: Any) -> None:
-    """A step of AdamW of K trials, float32, on the columns from `start` on of weights and both moments (K, P).
+    """A step of K trials, float32, on the columns from `start` on of weights and both moments (K, P).
 
-    gradients (K, n); numbers (K, 9): what remains of a weight, coupled decay, beta1, 1 - beta1, beta2, 1 - beta2, the
-    root of the correction of the second moment, epsilon, and the rate over the correction of the first.
+    gradients (K, n), numbers (K, 9).
     """
-    for row in range(gradients.shape[0]):
-        remains, coupled, beta1, rest1 = numbers[row, 0], numbers[row, 1], numbers[row, 2], numbers[row, 3]
-        beta2, rest2, root, eps, rate = (
-            numbers[row, 4],
-            numbers[row, 5],
-            numbers[row, 6],
-            numbers[row, 7],
-            numbers[row, 8],
-        )
-        slopes = gradients[row]
-        own = weights[row, start : start + slopes.size]  # an index that is a sum could be negative: no vectors
-        means, squares = first[row, start : start + slopes.size], second[row, start : start + slopes.size]
-        for i in range(slopes.size):
-            weight = own[i]
-            gradient = slopes[i] + coupled * weight
-            m = beta1 * means[i] + rest1 * gradient
-            v = beta2 * squares[i] + rest2 * gradient * gradient
-            means[i] = m
-            squares[i] = v
-            own[i] = weight * remains - rate * (m / (math.sqrt(v) / root + eps))
+    end = start + gradients.shape[1]
+    for row in range(gradients.shape[0]):  # slices: an index that is a sum could be negative, and takes no vectors
+        means, squares = first[row, start:end], second[row, start:end]
+        descend(weights[row, start:end], means, squares, gradients[row], numbers[row])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def descend(weights: Any, means: Any, squares: Any, gradient: Any, numbers: Any) -> None:
+    """A step of AdamW, float32, on weights and both moments, (n,) each.
+
+    numbers (9,): what remains of a weight, coupled decay, beta1, 1 - beta1, beta2, 1 - beta2, the root of the
+    correction of the second moment, epsilon, and the rate over the correction of the first.
+    """
+    remains, coupled, beta1, rest1 = numbers[0], numbers[1], numbers[2], numbers[3]
+    beta2, rest2, root, eps, rate = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
+    for i in range(gradient.size):
+        weight = weights[i]
+        slope = gradient[i] + coupled * weight
+        m = beta1 * means[i] + rest1 * slope
+        v = beta2 * squares[i] + rest2 * slope * slope
+        means[i] = m
+        squares[i] = v
+        weights[i] = weight * remains - rate * (m / (math.sqrt(v) / root + eps))
 
 
 class Quick:
@@ -157,5 +154,14 @@ class Quick:
         self._state = [[known[name] for known in state] for name in ("exp_avg", "exp_avg_sq", "step")]
 
 
-def _numbers(group: Any) -> tuple[float, ...]:
-    return (group["lr"], group["weight_decay"], group["eps"], *group["betas"])
+def settings(group: Any) -> tuple[float, ...]:
+    """Rate, decay, epsilon, both betas, and whether the decay is decoupled, of a group of parameters."""
+    return (group["lr"], group["weight_decay"], group["eps"], *group["betas"], group["decoupled_weight_decay"])
+
+
+def numbers_of(settings: Any, steps: np.ndarray) -> np.ndarray:
+    """What `descend` wants, (K, 9) float32, of `settings` (K, 6) at steps (K,) float64, counted from one."""
+    rate, decay, eps, beta1, beta2, decoupled = np.asarray(settings, dtype=np.float64).T
+    numbers = (1 - rate * decay * decoupled, decay * (1 - decoupled), beta1, 1 - beta1, beta2, 1 - beta2)
+    last = (np.sqrt(1 - beta2**steps), eps, rate / (1 - beta1**steps))
+    return np.column_stack((*numbers, *last)).astype(np.float32)

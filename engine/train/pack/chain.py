@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from engine.train.model import Dropout
 from engine.train.pack import mapped
-from engine.train.pack.masks import drop, drop_again, moved
+from engine.train.pack.masks import drop, keep, moved
 from engine.train.pack.streams import StreamDropout
 
 aten = torch.ops.aten
@@ -99,7 +99,8 @@ class Room:
         elif drops:
             least, scale = _share(layer.dropout)
             with moved(layer.dropout.generator) as known:
-                drop(_flat(out), known, least, scale, self._kept[i])
+                keep(known, least, self._kept[i])
+            drop(_flat(out), scale, self._kept[i])
 
     def backward(self, i: int, layer: Layer, gradient: Tensor) -> None:
         """From the gradient of what `forward` gave to that of the sums, in place."""
@@ -107,7 +108,7 @@ class Room:
         if drops and self._kept[i] is None:
             gradient.mul_(self._noise[i])
         elif drops:
-            drop_again(_flat(gradient), _share(layer.dropout)[1], self._kept[i])
+            drop(_flat(gradient), _share(layer.dropout)[1], self._kept[i])
         if layer.activation is not None:
             BACKWARD[type(layer.activation)](layer.activation, self.sums[i], gradient)
 
@@ -236,6 +237,16 @@ def parts_of(sequence: nn.Sequential) -> list[Any]:
             parts.append(module)
     end()
     return parts
+
+
+def layers_of(sequence: nn.Sequential) -> Sequence[Layer] | None:
+    """The dense layers that a Sequential is, all of it; None where it is something else as well."""
+    parts = parts_of(sequence)
+    if len(parts) != 1:
+        return None
+    if isinstance(parts[0], Chain):
+        return parts[0].layers
+    return (Layer(parts[0]),) if type(parts[0]) is nn.Linear and _whole(parts[0]) else None
 
 
 def listened(module: nn.Module) -> bool:

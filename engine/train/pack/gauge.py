@@ -102,6 +102,11 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.bytes = self.most = 0
         self._known = set[int]()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles what runs in it. Else its first operation imports torch.compile, a second."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for given in tree_iter((args, kwargs or {})):
             if isinstance(given, Tensor):

@@ -1,4 +1,4 @@
-"""Dropout, compiled: the bits of torch's own generator, and the product with what they keep, in one pass.
+"""Dropout, compiled: the bits of torch's own generator, and the product with what they keep.
 
 A stream of torch.Generator on a CPU is MT19937 (Matsumoto & Nishimura 1998). Its recurrence and its tempering are
 vectorised here over a block of 624 words, the state is torch's and goes back to it: what is drawn afterwards, here or
@@ -92,30 +92,23 @@ def _temper(words, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def drop(values, known, least, scale, kept):
-    """values (n,) float32 times scale where the next 16 bits of the stream are `least` or more, times 0 elsewhere.
+def keep(known, least, kept):
+    """Set kept (n,) uint8 to 1 where the next 16 bits of the stream are `least` or more, to 0 elsewhere.
 
-    `known` is the state of the generator, and moves on; kept (n,) uint8 is set to what `drop_again` wants.
+    `known` is the state of the generator, and moves on.
     """
-    bits = np.empty(SEGMENT // 4, dtype=np.int64)
-    for start in range(0, values.size, SEGMENT):
-        some = values[start : start + SEGMENT]
-        _drop(some, known, bits[: -(-some.size // 4)], least, scale, kept[start : start + SEGMENT])
+    bits = np.empty(min(SEGMENT, kept.size + 3) // 4, dtype=np.int64)
+    for start in range(0, kept.size, SEGMENT):
+        some = kept[start : start + SEGMENT]
+        drawn = bits[: -(-some.size // 4)]
+        _draw(known, drawn)
+        draws = drawn.view(np.int16)
+        for i in range(some.size):
+            some[i] = draws[i] >= least
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _drop(values, known, bits, least, scale, kept):
-    """Loops of few kinds of numbers each, which share vector instructions."""
-    _draw(known, bits)
-    draws = bits.view(np.int16)
-    for i in range(kept.size):
-        kept[i] = draws[i] >= least
-    for i in range(values.size):
-        values[i] = values[i] * (scale if draws[i] >= least else F(0))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def drop_again(values, scale, kept):
-    """values (n,) float32 times scale where they were kept, times 0 elsewhere."""
+def drop(values, scale, kept):
+    """values (n,) float32 times scale where they are kept, times 0 elsewhere."""
     for i in range(values.size):
         values[i] = values[i] * (scale if kept[i] else F(0))

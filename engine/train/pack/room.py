@@ -85,7 +85,7 @@ class Room:
     def _each(self, trial: PackedTrial) -> float:
         """What a trial takes, by one of its kind."""
         cost = self._costs[_kind(trial)]
-        return cost.each * numbers_of(trial) / cost.numbers if cost.each else 0.0
+        return cost.each * trial.numbers / cost.numbers if cost.each else 0.0
 
     def _judged(self, trial: PackedTrial, tensors: Batch) -> Cost:
         """By a step on a few rows; by a rehearsal, where many such trials would take much."""
@@ -94,7 +94,7 @@ class Room:
         model = copy.deepcopy(trial.model)
         with known_warnings(), meter.watched() as taken:
             trial.loss(model, batch, 0)
-        numbers = numbers_of(trial)
+        numbers = trial.numbers
         each = 4.0 * STATE * numbers + STEP * taken.most * _rows(trial) / few
         rough = Cost(0.0, each, max(1, numbers), measured=False)
         if each * self._most <= SMALL * self._free[trial.device]:
@@ -109,7 +109,7 @@ class Room:
 
     def _rehearsed(self, trial: PackedTrial, tensors: Batch) -> Cost | None:
         """None where a trial fails in it: it will do so in the pack, and say why."""
-        numbers, one = max(1, numbers_of(trial)), self._rehearse(trial, tensors, FEW)
+        numbers, one = max(1, trial.numbers), self._rehearse(trial, tensors, FEW)
         if one is not None and 2 * one.most > self._free[trial.device]:  # twice as many would not fit
             return Cost(0.0, max(1.0, one.most / FEW), numbers, measured=True)
         two = self._rehearse(trial, tensors, 2 * FEW)
@@ -150,16 +150,11 @@ class Here(Executor):
         return future
 
 
-def numbers_of(trial: PackedTrial) -> int:
-    """That are trained."""
-    return sum(parameter.numel() for parameter in trial.model.parameters() if parameter.requires_grad)
-
-
 def _rows(trial: PackedTrial) -> int:
     return min(trial.conf.batch_size, len(trial.standing.train_dataloader.tensors[0]))
 
 
 def _kind(trial: PackedTrial) -> Any:
     """Trials of about one size: class of model and optimizer, rows of a batch, and numbers up to a factor of two."""
-    size = numbers_of(trial).bit_length()
+    size = trial.numbers.bit_length()
     return (trial.device, type(trial.model), type(trial.optimizer), _rows(trial), size)

@@ -1,9 +1,10 @@
-"""One epoch of trials that train in one process: small ones of one shape vectorised, the others in turn; on threads.
+"""One epoch of trials that train in one process: in turn, or small ones of one shape vectorised; on threads.
 
-Vectorised, K small trials cost little more than one: most of a small step is dispatch, which they share. A large step
-is arithmetic, and K of them at once leave the caches; they are faster one after the other, by hand (byhand.py). Where
-the one ends and the other begins was measured (WORK, HAND); it is a rule of sizes, not of clocks, so that a sweep run
-again does the same arithmetic.
+The built-in network has no dispatch to share: its epochs are compiled (compiled.py), and take turns at every size. Of
+others, K small trials that are vectorised cost little more than one: most of a small step is dispatch, which they
+share. A large step is arithmetic, and K of them at once leave the caches; they are faster one after the other, by hand
+(byhand.py). Where the one ends and the other begins was measured (WORK); it is a rule of sizes, not of clocks, so that
+a sweep run again does the same arithmetic.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from engine.train.pack.vector import Unvectorised, Vector, shape_of
 from engine.train.sweep import Interrupted
 
 WORK = 4_000_000  # rows of a batch times trained numbers, up to which a step is vectorised: benchmarks/README.md
-HAND = 400_000  # the same of networks that are all by hand
 APART = 8  # trials of a thread, at least, where a pack is cut over threads
 
 
@@ -137,13 +137,9 @@ class Together:
                 del self._stacks[shape]
 
     def _is_small(self, shape: Any, trial: PackedTrial) -> bool:
-        work = work_of(trial)
-        if trial.device.is_gpu:  # gpu.py has them
+        if trial.device.is_gpu or work_of(trial) > WORK:  # on a GPU: gpu.py has them
             return False
-        return work <= min(WORK, HAND) or (work <= WORK and not self._is_by_hand(shape, trial))
-
-    def _is_by_hand(self, shape: Any, trial: PackedTrial) -> bool:
-        return trial.device.by_hand and self._by_hand.way(trial, shape).whole
+        return not (trial.device.by_hand and self._by_hand.way(trial, shape).compiled)
 
     def _vectorise(self, shape: Any, part: list[PackedTrial]) -> Vector | None:
         torch.set_num_threads(part[0].conf.threads)
@@ -190,8 +186,10 @@ class Together:
         by_hand, used = usual is None and trial.device.by_hand, self._cpu()
         try:
             if by_hand:
-                why_not = self._by_hand.way(trial, shape).why_not
-                by_hand = not why_not
+                way = self._by_hand.way(trial, shape)
+                why_not, by_hand = way.why_not, not way.why_not
+                if way.why_not_compiled:
+                    trial.note(f"its epochs are not compiled: {way.why_not_compiled}")
                 if why_not and shape not in self._turns:  # where it is, its record says enough
                     trial.note(f"its steps go through autograd: {why_not}")
                 self._by_hand.train(trial, shape, self.stop)
@@ -222,5 +220,4 @@ class Together:
 
 def work_of(trial: PackedTrial) -> int:
     """Rows of a batch times trained numbers: a sixth of the operations of a step, of a network of dense layers."""
-    trained: int = sum(parameter.numel() for parameter in trial.model.parameters() if parameter.requires_grad)
-    return trained * min(trial.conf.batch_size, len(trial.standing.train_dataloader.tensors[0]))
+    return trial.numbers * min(trial.conf.batch_size, len(trial.standing.train_dataloader.tensors[0]))

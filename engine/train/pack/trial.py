@@ -2,7 +2,7 @@
 
 It is what Lightning's trainer holds of a trial that trains alone, and its steps are Lightning's, in Lightning's order.
 What that trainer offers beyond them (hooks, several optimizers, clipping) a packed trial has not: such a model trains
-alone, and its record says why. One step on a copy of the model tells before the first epoch.
+alone, and its record says why. One step on a copy of the model tells before the first epoch, unless it is our own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -27,8 +27,10 @@ from engine.train.conf import TrainConf
 from engine.train.fault import fault_of
 from engine.train.loader import TensorLoader
 from engine.train.pack import counted, device, state, streams
+from engine.train.pack.adam import settings
 from engine.train.pack.aside import Aside
 from engine.train.pack.bare import bare
+from engine.train.pack.layout import built_in
 from engine.train.paired import influence
 from engine.train.scorer import Fitted, Scorer, known_warnings
 from engine.train.sweep import SweepJob, TrialPlan, built, ending, record_trial
@@ -135,6 +137,7 @@ class PackedTrial:
         self.ended = False
         self.cpu_seconds = 0.0  # its share of what the pack has used
         self.bytes = math.nan  # of memory that one more like it takes, where that was measured (room.py)
+        self.flat: Any = None  # its weights and moments in one piece, where its epochs are compiled
         self._order = Aside(job.folder)
         self._whole = True  # it stands between two epochs
         self.schedule_steps = 0
@@ -152,6 +155,7 @@ class PackedTrial:
         job, conf = self.job, self.conf
         self.model = built(job, self.plan).to(self.device.torch)
         check_model(self.model)
+        self.numbers: int = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         self.generator = torch.Generator().manual_seed(conf.seed + 1)
         if self.device.is_gpu:
             counted.give(self.model, counted.Draws([conf.seed + 1], [0], self.device.torch))
@@ -178,7 +182,7 @@ class PackedTrial:
                 reason = f"does not fit the model ({type(error).__name__}: {error})"
                 raise ArtifactError("checkpoint", reason, "build the model anew") from error
             self.ended = self.standing.current_epoch >= conf.max_epochs
-        if not self.ended:
+        if not self.ended and (self.device.is_gpu or not built_in(self.model)):
             self._probe(tuple(tensor[:PROBE_ROWS] for tensor in tensors))
 
     def _probe(self, batch: Batch) -> None:
@@ -239,6 +243,22 @@ class PackedTrial:
         self.scorer.on_train_batch_end(self.standing, self.model, loss, None, index)
         if self._interval == "step":
             self.turn_schedule()
+
+    def coming(self, steps: int) -> list[tuple[float, ...]]:
+        """The settings of AdamW at each of the coming steps, whose schedule has moved over them."""
+        (group,) = self.optimizer.param_groups
+        self.optimizer._opt_called = True  # as its own step says: schedules ask for it
+        found = []
+        for _ in range(steps):
+            found.append(settings(group))
+            if self._interval == "step":
+                self.turn_schedule()
+        return found
+
+    def took(self, losses: Sequence[float]) -> None:
+        """All steps of an epoch were taken, of these losses; `coming` has moved the schedule."""
+        self.standing.global_step += len(losses)
+        self.scorer.heard.extend(losses)
 
     def turn_schedule(self) -> None:
         """The schedule sets the next learning rate."""
@@ -323,6 +343,7 @@ class PackedTrial:
 
     def let_go(self) -> None:
         """It trains no more: its tensors go with it, not when Python finds the circle of trial and scorer."""
+        self.flat = None
         vars(self).pop("scorer", None)
 
 

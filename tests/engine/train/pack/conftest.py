@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from engine.train.pack import together
+from engine.train.pack.compiled import Compiled
+from engine.train.pack.layout import Unlike
 from engine.train.pack.stack import Stack
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import Vector
@@ -22,3 +24,13 @@ def vectorised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(together, "Vector", Counted)
     return sizes
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in network trains as a user's does."""
+
+    def check(self: Compiled, trial: PackedTrial) -> None:
+        raise Unlike
+
+    monkeypatch.setattr(Compiled, "check", check)

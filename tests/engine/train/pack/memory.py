@@ -1,8 +1,9 @@
 """The memory of a pack in a process of its own.
 
-    python -m tests.engine.train.pack.memory <folder> <trials> <rows> <rows of a batch> <batches> [<threads>]
+    python -m tests.engine.train.pack.memory <folder> <trials> <rows> <rows of a batch> <batches> [<threads> [<code>]]
 
 The trials are 3 x 128, with dropout. Of an epoch they take so many batches, 0: all; the memory of a step is the same.
+<code> 0: they are not compiled, and go the way of a user's network.
 Prints one JSON object of bytes: what the process took at most (VmHWM), beyond what it had after a pack of two that are
 smaller, and so for a pack of FEW; parameters and optimizer state of a trial; one copy of the rows; and how many trials
 were vectorised.
@@ -24,6 +25,8 @@ import numpy as np
 from engine.records import Dataset, FeatureSpec, Task
 from engine.train.inference import build
 from engine.train.pack import mapped, together
+from engine.train.pack.compiled import Compiled
+from engine.train.pack.layout import Unlike
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import Vector
 from engine.train.sweep import SweepJob
@@ -62,12 +65,20 @@ def make(folder: Path, trials: int, n: int, batch: int, width: int) -> SweepJob:
     return replace(make_job(folder, *plans), spec=spec, train=rows(n, 1), validation=rows(n // 6, 2))
 
 
+def _unlike(self: Compiled, trial: PackedTrial) -> None:
+    raise Unlike
+
+
 def size_of(data: Dataset) -> int:
     return sum(array.nbytes for array in vars(data).values() if isinstance(array, np.ndarray))
 
 
-def main(folder: Path, trials: int, n: int, batch: int, batches: int, threads: int = 1) -> dict[str, Any]:
+def main(
+    folder: Path, trials: int, n: int, batch: int, batches: int, threads: int = 1, code: int = 1
+) -> dict[str, Any]:
     """Both packs."""
+    if not code:
+        Compiled.check = _unlike  # type: ignore[method-assign]
     if batches:
         real = PackedTrial.batches
         PackedTrial.batches = lambda self: itertools.islice(real(self), batches)  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from torch import nn
 
 from engine.records import Epoch, Trial
 from engine.train.conf import SearchConf
-from engine.train.model import Dropout, Model, TabularModel
+from engine.train.model import Dropout, EmbeddingModel, Model, TabularModel
 from engine.train.pack.search import PackSearch
 from engine.train.sweep import LocalSearch, SweepJob
 from tests.engine.train.made import MODEL, ignore_epoch
@@ -236,6 +236,28 @@ class Repeated(TabularModel):
             easy = self(numeric, categorical).abs().mean()
         loss = self.loss(self(numeric, categorical), target) + self.loss(self(2 * numeric, categorical), target)
         return loss + 1e-3 * easy + 1e-3 * self.body[0].weight.square().sum()  # type: ignore[union-attr, operator]
+
+
+class OwnLoss(TabularModel):
+    """The built-in network with another loss."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 2 * super().loss(output, target)
+
+
+class Rectified(EmbeddingModel):
+    """The built-in network's inputs and loss with another body, and Adam whose rate moves at every step."""
+
+    def __init__(self, *, activation: str = "relu", dropout: float = 0.0, **rest: Any) -> None:
+        super().__init__(**rest, embedding=3)
+        between = {"relu": [nn.ReLU()], "silu": [nn.SiLU()], "none": []}[activation]
+        layers = [nn.Linear(self.wide, 9), nn.ReLU(), Dropout(dropout), nn.Linear(9, 8), *between, Dropout(dropout)]
+        self.body = nn.Sequential(*layers, nn.Linear(8, self.spec.n_outputs))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.conf.lr, betas=(0.8, 0.99), weight_decay=0.1)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.97)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class Late(Dense):

@@ -1,27 +1,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from engine.records import Task, TrialState
 from engine.train.loader import as_tensors
-from engine.train.model import Dropout, TabularModel
-from engine.train.pack import byhand, losses, together
-from engine.train.pack.byhand import ByHand, Table, placed
-from engine.train.pack.chain import Chain, parts_of
+from engine.train.model import Dropout
+from engine.train.pack import together
+from engine.train.pack.byhand import ByHand, Way, placed
+from engine.train.pack.chain import Chain, layers_of, parts_of
 from engine.train.pack.trial import PackedTrial
 from engine.train.pack.vector import shape_of
 from engine.train.sweep import make_keeper
 from tests.engine.train.made import MODEL, RESIDUAL, make_job, make_plan, make_rows, make_spec, outcome
-from tests.engine.train.pack.packing import of, packed, unpacked, weights
+from tests.engine.train.pack.packing import OwnLoss, of, packed, unpacked, weights
 
 
 def trials_of(folder: Path, model: dict[str, Any], task: Task = Task.BINARY, **changes: Any) -> list[PackedTrial]:
@@ -53,18 +51,16 @@ CASES = {
     "two passes": of("Dense", dropout=0.2, passes=2, penalty=0.01),
 }
 NOT = {"no hidden layer"}
-WHOLE = {"no dropout", "dropout", "odd", "a user's step"}
-LOSS = WHOLE - {"a user's step"}
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("name", list(CASES))
 def test_steps_by_hand_are_those_of_autograd_bit_for_bit(name: str, tmp_path: Path) -> None:
     """Two epochs of 11 steps, the last of them shorter."""
     ours, theirs = trials_of(tmp_path, CASES[name])
     by_hand = ByHand()
     way = by_hand.way(ours, "shape")
-    assert bool(way.why_not) is (name in NOT)
-    assert (way.whole, way.loss) == (name in WHOLE, name in LOSS)
+    assert (way.compiled, bool(way.why_not)) == (False, name in NOT)
     for _ in range(2):
         with by_hand.of(ours, "shape") as step:
             assert (step == ours.step) is (name in NOT)
@@ -77,24 +73,7 @@ def test_steps_by_hand_are_those_of_autograd_bit_for_bit(name: str, tmp_path: Pa
     assert ours.scorer.curve[0].value == theirs.scorer.curve[0].value
 
 
-@pytest.mark.parametrize("task", list(Task))
-@pytest.mark.parametrize("categories", [True, False])
-def test_all_tasks_with_and_without_categories(task: Task, categories: bool, tmp_path: Path) -> None:
-    plan = make_plan(0, {**MODEL, "dropout": 0.2})
-    spec, rows = make_spec(task), make_rows(task, n=333, seed=1)
-    if not categories:
-        spec = replace(spec, categorical=(), cardinalities=())
-        rows = replace(rows, categorical=np.empty((len(rows), 0), dtype=np.int64))
-    job = make_job(tmp_path, plan, spec=spec, train=rows)
-    one, other = (PackedTrial(job, plan, make_keeper(job, plan), as_tensors(rows), lambda epoch: "") for _ in range(2))
-    by_hand = ByHand()
-    assert by_hand.way(one, "shape").loss
-    with by_hand.of(one, "shape") as step:
-        one.train_alone(Event(), step)
-    other.train_alone(Event())
-    assert all(map(torch.equal, state(one), state(other)))
-
-
+@pytest.mark.usefixtures("uncompiled")
 def test_nothing_stays_behind_an_epoch(tmp_path: Path) -> None:
     for name in ("dropout", "a user's layers"):
         trial, _ = trials_of(tmp_path, CASES[name])
@@ -126,15 +105,16 @@ def test_what_is_by_hand_and_what_is_not(tmp_path: Path) -> None:
     assert kinds(a, silu, b) == [a, silu, b]
     handle.remove()
     trial, _ = trials_of(tmp_path, MODEL)
-    assert Table.of(trial.model) is not None
-    trial.model.embedding.weight.requires_grad_(False)
-    assert Table.of(trial.model) is None
-    with placed(trial.model, True) as (places, _):
-        assert places == 0
-    with placed(trial.model, False) as (places, _):
-        assert places == 1  # its layers are, still
+    with placed(trial.model) as places:
+        assert places == 1
+    assert [len(layers_of(nn.Sequential(*modules)) or ()) for modules in ((b, nn.GELU(), c), (c,), (b, tanh))] == [
+        2,
+        1,
+        0,
+    ]
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_layers_in_eval_mode_drop_nothing(tmp_path: Path) -> None:
     """A user who freezes the dropout of one layer, say."""
     ours, theirs = trials_of(tmp_path, {**MODEL, "dropout": 0.5, "depth": 2})
@@ -181,6 +161,7 @@ def test_what_fails_by_hand_and_alone_has_failed(tmp_path: Path) -> None:
     assert ours.notes == ("not vectorised: its steps by hand broke off (ValueError: no more)",)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_a_step_that_is_another_one_by_hand_goes_through_autograd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,15 +176,8 @@ def test_a_step_that_is_another_one_by_hand_goes_through_autograd(
         assert ByHand().way(trial, shape_of(trial)).why_not == "its loss or gradient is another one by hand"
 
 
-class OwnLoss(TabularModel):
-    """The built-in network with another loss."""
-
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return 2 * super().loss(output, target)
-
-
 @pytest.mark.parametrize("where", ["class", "object"])
-def test_a_loss_of_another_is_left_to_autograd(where: str, tmp_path: Path) -> None:
+def test_the_layers_of_the_built_in_network_under_another_loss(where: str, tmp_path: Path) -> None:
     ours, theirs = trials_of(tmp_path, CASES["dropout"])
     for trial in (ours, theirs):
         if where == "class":
@@ -211,29 +185,20 @@ def test_a_loss_of_another_is_left_to_autograd(where: str, tmp_path: Path) -> No
         else:
             trial.model.loss = lambda output, target, own=trial.model.loss: 2 * own(output, target)
     by_hand = ByHand()
-    way = by_hand.way(ours, "shape")
-    assert (way.whole, way.loss, way.why_not) == (True, False, "")
+    assert by_hand.way(ours, "shape") == Way()
     by_hand.train(ours, "shape", Event())
     theirs.train_alone(Event())
     assert all(map(torch.equal, state(ours), state(theirs)))
 
 
-def test_a_slope_that_is_another_one_is_left_to_autograd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = losses.slope
-    monkeypatch.setattr(byhand, "slope", lambda *given: (real(*given)[0], real(*given)[1] * 1.0001))
-    way = ByHand().way(trials_of(tmp_path, CASES["dropout"])[0], "shape")
-    assert (way.whole, way.loss, way.why_not) == (True, False, "")
-
-
-def test_small_trials_are_vectorised_up_to_a_size_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand is faster than together from a smaller size on, where all of a network is by hand."""
+def test_small_trials_are_vectorised_unless_they_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tabular, user = trials_of(tmp_path / "a", MODEL), trials_of(tmp_path / "b", of("Dense"))
-    work = max(together.work_of(tabular[0]), together.work_of(user[0]))
-    for hand, expected in ((work, 2), (1, 1)):
-        monkeypatch.setattr(together, "HAND", hand)
+    work = together.work_of(user[0])
+    for limit, expected in ((work, 1), (work - 1, 0)):
+        monkeypatch.setattr(together, "WORK", limit)
         both = together.Together(1)
         both._parts([*tabular, *user])
-        assert len(both._vectors) == expected
+        assert [vector.trials for vector in both._vectors.values()] == [user] * expected
         both.close()
         for vector in both._vectors.values():
             vector.apart()

@@ -132,16 +132,13 @@ def turning(told: Path, n: int, epochs: int = 3, **deadly: dict[str, Any]) -> li
     ]
 
 
-def test_two_workers_share_the_trials_and_each_is_what_it_is_alone(
-    actors: Make, tmp_path: Path, vectorised: list[int]
-) -> None:
+def test_two_workers_share_the_trials_and_each_is_what_it_is_alone(actors: Make, tmp_path: Path) -> None:
     told: list[tuple[str, int]] = []
     plans = [make_plan(i, {**MODEL, "dropout": 0.1 * i}, lr=0.01 * (i + 1), seed=i) for i in range(6)]
     job = make_job(tmp_path / "job", *plans)
     workers = actors(2)
     trials = run(workers, job, lambda trial, epoch: told.append((trial, epoch.epoch)))
-    assert min(vectorised) > 1
-    assert gap(trials, unpacked(make_job(tmp_path / "alone", *plans))) <= CURVE
+    assert 0 < gap(trials, unpacked(make_job(tmp_path / "alone", *plans))) <= CURVE
     assert {t.state for t in trials} == {TrialState.FINISHED}
     for plan in plans:
         assert [epoch for trial, epoch in told if trial == plan.id] == [1, 2, 3]

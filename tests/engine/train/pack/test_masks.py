@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.train.model import Dropout
-from engine.train.pack.masks import SEGMENT, draw, drop, drop_again, moved
+from engine.train.pack.masks import SEGMENT, draw, drop, keep, moved
 
 
 @pytest.mark.parametrize("seed", [0, 5489, 2**40 + 1])
@@ -49,9 +49,10 @@ def test_products_are_those_of_the_layer(p: float, size: int) -> None:
     kept, ours = np.empty(size, dtype=np.uint8), torch.Generator().manual_seed(2)
     found = x.detach().clone()
     with moved(ours) as known:
-        drop(found.numpy(), known, least, scale, kept)
+        keep(known, least, kept)
+    drop(found.numpy(), scale, kept)
     assert torch.equal(ours.get_state(), layer.generator.get_state())
-    drop_again(slopes.numpy(), scale, kept)
+    drop(slopes.numpy(), scale, kept)
     assert bits(found) == bits(expected)
     assert x.grad is not None
     assert bits(slopes) == bits(x.grad)

@@ -21,7 +21,7 @@ from engine.train.pack.device import Device
 from engine.train.pack.gauge import HostGauge, Storages
 from engine.train.pack.room import KEPT, Here
 from tests.engine.train.made import MODEL, make_job, make_plan, outcome
-from tests.engine.train.pack.packing import gap, of, packed, unpacked
+from tests.engine.train.pack.packing import gap, of, packed
 
 ROOT = Path(__file__).parents[4]
 WIDE = {**MODEL, "width": 64, "depth": 2, "dropout": 0.1}  # 20 KB of parameters
@@ -103,7 +103,7 @@ def test_garbage_of_earlier_packs_is_not_taken_off() -> None:
 def test_where_one_trial_fits_alone_they_train_one_after_the_other(watched: Any, tmp_path: Path) -> None:
     plans = [make_plan(i, WIDE, seed=i, max_epochs=1) for i in range(3)]
     trials, _ = watched(tmp_path / "job", 1000, plans)
-    theirs = unpacked(make_job(tmp_path / "alone", *plans))
+    theirs = packed(make_job(tmp_path / "alone", *plans), "1")
     assert outcome(trials) == outcome(theirs)
     assert all(" for more than 1 trials: " in trial.notes[0] for trial in trials)
 

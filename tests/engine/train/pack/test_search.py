@@ -40,6 +40,7 @@ def plans_of(*models: dict[str, Any], rate: float = 0.01, **train: Any) -> list[
     ]
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("task", list(Task))
 def test_trials_of_one_shape_are_vectorised_and_equal_to_themselves_alone(
     task: Task, tmp_path: Path, vectorised: list[int], record_property: Callable[[str, object], None]
@@ -67,6 +68,7 @@ def test_trials_of_one_shape_are_vectorised_and_equal_to_themselves_alone(
     record_property(f"packed = alone, {task.value}: loss curves", f"{worst:.1e} relative, 3 trials, 104 steps")
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_large_trials_take_turns_and_are_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "WORK", 0)
     plans = plans_of({**MODEL, "dropout": 0.3}, {**RESIDUAL, "dropout": 0.2}, {**MODEL, "width": 9})
@@ -76,6 +78,7 @@ def test_large_trials_take_turns_and_are_the_same_bit_for_bit(tmp_path: Path, mo
     assert [weights(t) for t in ours] == [weights(t) for t in theirs]
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_shapes_that_differ_make_packs_of_their_own(tmp_path: Path, vectorised: list[int]) -> None:
     models = [{**MODEL, "width": 8 + 8 * (i % 2)} for i in range(5)]
     plans = plans_of(*models, {**RESIDUAL, "dropout": 0.1}, {**RESIDUAL, "dropout": 0.0}, rate=0.002)
