@@ -15,7 +15,15 @@ from engine.records import Estimate, Task
 from engine.scoring.agreement import BY_LABEL
 from engine.scoring.exact import COUNTED, exact_ends, precisions_apart
 from engine.scoring.scores import SHARES, as_scored, as_truth
-from engine.scoring.studentized import heavy, logit_ends, skewed_ends, student_ends
+from engine.scoring.studentized import (
+    CLUSTERS,
+    RESTS_ON,
+    heavy,
+    logit_ends,
+    skewed_ends,
+    student_ends,
+    tilted_ends,
+)
 from kernels.resample import Moments, moments, precision_bias
 
 RANKINGS = frozenset({"roc_auc_score", "average_precision_score"})
@@ -60,7 +68,7 @@ def _made_by_few(metric: str, task: Task, cluster: np.ndarray | None, known: Mom
     counted = COUNTED if models == 1 else PAIRED
     if metric in RANKINGS or (metric in counted and cluster is None):
         return False
-    return heavy(known, tails=task is Task.REGRESSION)
+    return heavy(known, tails=task is Task.REGRESSION, least=RESTS_ON if cluster is None else CLUSTERS)
 
 
 def _by_contributions(
@@ -74,7 +82,7 @@ def _by_contributions(
     if len(models) > 1:
         return [student_ends(value, known, level)]
     if found.name == "roc_auc_score" or task is not Task.BINARY:
-        return [skewed_ends(value, known, level), logit_ends(value, known, level)]
+        return [tilted_ends(value, known, level), logit_ends(value, known, level)]
     return [logit_ends(value - precision_bias(as_truth(task, target), models[0]), known, level)]
 
 

@@ -8,6 +8,10 @@ skewed, and knows no Student's t. On 100 rows with three that are sought, or wit
     Hall's transform  of means, counts and sums: g(T) = T + a T^2 / 3 + a^2 T^3 / 27 + a / 6 is normal up to
                       1 / N, where `a` is the skewness of the estimate (Hall 1992, "On the removal of skewness by
                       transformation", JRSS B 54); monotone, so that bounds are those of t sent back through it
+    Johnson's t       of rankings, whose rows contribute no more than so much: T + a (2 T^2 + 1) / 6, its first order
+                      (Johnson 1978, "Modified t tests and confidence intervals for asymmetrical populations", JASA
+                      73). Hall's cube is nearly flat where 1 + a T / 3 is near 0, and its bounds are then far beyond
+                      what any ranking can be: 0.96 of an AUROC of 0.66 on thirty days
     logit             a ranking of one model ends at 1, and its error is skewed there: bounds of log(p / (1 - p))
                       (Pepe 2003, "The Statistical Evaluation of Medical Tests", 5.2.4)
 
@@ -23,6 +27,9 @@ from kernels.resample import Moments
 
 RESTS_ON = 4.0
 """Rows that an estimate must rest on, or a few make it by themselves; see `effective` in kernels.resample.Moments."""
+CLUSTERS = 2.5
+"""The same of clusters, whose few degrees of freedom the bounds know: means of thirty lognormal ones err in 5.0 % with
+either, and are undecidable in 40 % with 4 instead of 18 (of 20,000)."""
 OF_UNITS = 5.0
 """Where units are few, a share of them instead: 1 / OF_UNITS, a kurtosis above 5."""
 NO_VARIANCE = 2.0
@@ -51,6 +58,13 @@ def skewed_ends(value: float, known: Moments, level: float) -> tuple[float, floa
     return value - known.error * _back(t, a), value - known.error * _back(-t, a)
 
 
+def tilted_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
+    """Bounds by Johnson's t, and no narrower than Student's."""
+    t, a = _far(known.freedom, level), known.skewness * (1.0 + SHY / known.units)
+    shift, half = a / 6.0 * (2.0 * t * t + 1.0) * known.error, t * known.error
+    return value - half + min(shift, 0.0), value + half + max(shift, 0.0)
+
+
 def logit_ends(value: float, known: Moments, level: float) -> tuple[float, float]:
     """Bounds in (0, 1) of a share; the value itself at 0 and 1, where nothing can be said this way."""
     if not 0.0 < value < 1.0:
@@ -60,16 +74,16 @@ def logit_ends(value: float, known: Moments, level: float) -> tuple[float, float
     return low, high
 
 
-def heavy(known: Moments, *, tails: bool) -> bool:
+def heavy(known: Moments, *, tails: bool, least: float = RESTS_ON) -> bool:
     """Do so few of the contributions make the estimate that no interval of it holds.
 
-    Either it rests on fewer than RESTS_ON of them, or, with `tails`, their tail index is below NO_VARIANCE by more than
+    Either it rests on fewer than `least` of them, or, with `tails`, their tail index is below NO_VARIANCE by more than
     its own standard error. Squares of errors with a Student's t of 3 degrees of freedom are such: their mean has no
     variance, and its intervals miss in a quarter of all cases with any number of rows.
     """
     if known.error == 0.0:
         return False
-    if known.effective < min(RESTS_ON, known.units / OF_UNITS):
+    if known.effective < min(least, known.units / OF_UNITS):
         return True
     sure = 1.0 + 1.0 / math.sqrt(math.isqrt(known.units))
     return tails and known.units >= ENOUGH and known.tail * sure < NO_VARIANCE

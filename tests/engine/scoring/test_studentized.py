@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.scoring.studentized import SHY, heavy, logit_ends, skewed_ends, student_ends
+from engine.scoring.studentized import CLUSTERS, SHY, heavy, logit_ends, skewed_ends, student_ends, tilted_ends
 from kernels.resample import Moments, moments
 
 LEVEL = 0.95
@@ -40,6 +40,18 @@ def test_bounds_are_sent_back_through_halls_transform(a: float) -> None:
     for end, wanted in zip(skewed_ends(2.0, known(skewness=a), LEVEL), (t, -t), strict=True):
         distance, b = (2.0 - end) / 0.1, a * (1 + SHY / 100)
         assert distance + b * distance**2 / 3 + b * b * distance**3 / 27 + b / 6 == pytest.approx(wanted, rel=1e-9)
+
+
+def test_bounds_of_a_ranking_are_johnsons_and_stay_within_reason() -> None:
+    """What thirty days of flights gave: Hall's transform sends the upper bound of .662 to .956."""
+    t = stats.t.ppf(0.975, 19)
+    assert tilted_ends(0.3, known(), LEVEL) == pytest.approx(student_ends(0.3, known(), LEVEL))
+    low, high = tilted_ends(0.3, known(skewness=0.2), LEVEL)
+    assert (low, high) == pytest.approx((0.3 - t * 0.1, 0.3 + (t + 0.2 * 1.05 / 6 * (2 * t * t + 1)) * 0.1))
+    assert tilted_ends(-0.3, known(skewness=-0.2), LEVEL) == pytest.approx((-high, -low))
+    days = known(error=0.0326, skewness=0.381, freedom=10.0, effective=4.3, units=30)
+    assert skewed_ends(0.662, days, LEVEL)[1] > 0.9
+    assert tilted_ends(0.662, days, LEVEL)[1] == pytest.approx(0.761, abs=0.001)
 
 
 def test_a_share_never_leaves_its_range() -> None:
@@ -106,6 +118,8 @@ def test_few_units_that_make_the_number_leave_none() -> None:
     assert heavy(known(effective=3.9), tails=False)
     assert not heavy(known(effective=4.1), tails=False)
     assert not heavy(known(effective=2.0, units=8), tails=False)  # of so few, two are not few
+    assert not heavy(known(effective=3.9, units=30), tails=False, least=CLUSTERS)
+    assert heavy(known(effective=2.4, units=30), tails=False, least=CLUSTERS)
     assert heavy(known(tail=1.2), tails=True)
     assert not heavy(known(tail=1.2), tails=False)
     assert not heavy(known(error=0.0, effective=0.0), tails=True)
