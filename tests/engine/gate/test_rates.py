@@ -115,7 +115,7 @@ CASES = [
     Case(R2, NORMAL, 1000),
     Case(MAE, SHOPS[6], 60, quick=True, floor=0.08),
     Case(MAE, SHOPS[12], 240, floor=0.055),
-    Case(MSE, SHOPS[40], 400),
+    Case(MSE, SHOPS[40], 400, floor=0.055),
 ]
 
 
