@@ -52,7 +52,8 @@ def influence(
     """Contributions (N,) float64 on the host of each model: N times the change of the metric by one row's weight.
 
     Arguments as for `bootstrap`; not for the calibration error, which has a kink at 0. NaN where the metric is
-    undefined, or would be without the row. Cost: one pass for sums and counts, one sort a model for rankings.
+    undefined, or would be without the row; values: nan_policy "raise" (default) or "omit" (for both models).
+    Cost: one pass for sums and counts, one sort a model for rankings.
     """
     rows = paired(y_true, y_score, other, nan_policy=nan_policy, backend=backend)
     return build(metric_name(metric), rows, options or MetricOptions()).influence()
