@@ -60,9 +60,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 MADE_BY = (  # below the folder of both packages: what models and their numbers are made by
-    "engine/backtest/remaking.py", "engine/cycle/maturity.py", "engine/data", "engine/evaluate",
-    "engine/models/challenger.py", "engine/models/predictor.py", "engine/monitor", "engine/scoring/intervals.py",
-    "engine/scoring/scores.py", "engine/train", "kernels",
+    "engine/backtest/remaking.py", "engine/cycle/maturity.py", "engine/data", "engine/evaluate", "engine/models",
+    "engine/monitor", "engine/scoring", "engine/train", "kernels",
 )  # fmt: skip
 PLACES = ("path", "labels", "prepare")  # keys of the data config that say where rows lie, not what they are
 
