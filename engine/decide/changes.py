@@ -32,9 +32,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from engine.decide.conf import DecideConf
-from engine.decide.costs import sign_of, standard_error
+from engine.decide.costs import sign_of
 from engine.decide.evidence import Evidence
-from engine.records import Estimate
+from engine.records import Estimate, standard_error
 
 VIEW = 80  # labelled windows that are looked back on
 STORIES, MORE, LEAST = 8, 4, 0.002  # as many stories are kept, and more where levels rise, of at least this weight

@@ -24,7 +24,7 @@ from statistics import NormalDist
 
 from engine.decide.conf import DecideConf
 from engine.decide.evidence import Evidence
-from engine.records import Estimate, Money
+from engine.records import Estimate, Money, standard_error
 
 
 def points_lost(evidence: Evidence, conf: DecideConf) -> Money:
@@ -42,12 +42,6 @@ def points_below(better: Estimate | None, worse: Estimate | None, evidence: Evid
 
 def sign_of(evidence: Evidence) -> float:
     return 1.0 if evidence.greater_is_better else -1.0
-
-
-def standard_error(estimate: Estimate) -> float:
-    """Half the width of the interval over its normal quantile; NaN where the interval is."""
-    quantile = NormalDist().inv_cdf(0.5 + estimate.confidence_level / 2)
-    return (estimate.high - estimate.low) / (2 * quantile)
 
 
 def cost_of_age(evidence: Evidence, conf: DecideConf) -> Money:

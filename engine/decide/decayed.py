@@ -11,7 +11,7 @@ from __future__ import annotations
 from engine.decide import costs
 from engine.decide.conf import DecideConf
 from engine.decide.evidence import Evidence
-from engine.records import Money
+from engine.records import Money, standard_error
 
 
 def waits(evidence: Evidence) -> bool:
@@ -26,7 +26,7 @@ def waits(evidence: Evidence) -> bool:
 def points(evidence: Evidence, conf: DecideConf) -> Money:
     """That a retrain would bring back of what is shown."""
     assert evidence.decayed is not None  # waits() came before
-    lost = Money(mean=evidence.decayed.value, std=costs.standard_error(evidence.decayed))
+    lost = Money(mean=evidence.decayed.value, std=standard_error(evidence.decayed))
     return costs.product(Money(mean=conf.recovered, std=conf.recovered_std), lost)
 
 

@@ -20,9 +20,9 @@ import math
 from statistics import NormalDist
 
 from engine.decide.conf import DecideConf
-from engine.decide.costs import acting, standard_error
+from engine.decide.costs import acting
 from engine.decide.evidence import Evidence, Failed
-from engine.records import Money
+from engine.records import Money, standard_error
 
 UNIT = NormalDist()
 

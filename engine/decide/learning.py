@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from engine.decide.conf import DecideConf
-from engine.decide.costs import points_lost, sign_of, standard_error
+from engine.decide.costs import points_lost, sign_of
 from engine.decide.evidence import Attempt, Evidence
-from engine.records import Money
+from engine.records import Money, standard_error
 
 RUNS, RUNS_STD = 0.3, 0.3
 CRITICAL = NormalDist().inv_cdf(0.975)

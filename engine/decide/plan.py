@@ -20,11 +20,11 @@ from statistics import NormalDist
 from engine.decide import changes
 from engine.decide.changes import Belief, Story
 from engine.decide.conf import DecideConf
-from engine.decide.costs import points_lost, sign_of, standard_error
+from engine.decide.costs import points_lost, sign_of
 from engine.decide.evidence import Evidence
 from engine.decide.learning import CRITICAL, FIRST_ERROR
 from engine.decide.scope import cost_now
-from engine.records import Money
+from engine.records import Money, standard_error
 
 AHEAD = 18  # windows that are planned
 FIRST = 2  # attempts that are made as the config believes

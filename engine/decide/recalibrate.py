@@ -16,7 +16,7 @@ from dataclasses import replace
 from engine.decide import costs, learning, plan
 from engine.decide.conf import DecideConf
 from engine.decide.evidence import Evidence
-from engine.records import Action, Money, Option
+from engine.records import Action, Money, Option, standard_error
 
 STILL = Money(mean=0.0, std=0.0)
 
@@ -32,9 +32,7 @@ def option(evidence: Evidence, conf: DecideConf) -> Option | None:
     if not (conf.recalibrate and evidence.model and found is not None):
         return None
     own = replace(evidence, attempts=tuple(a for a in evidence.attempts if a.recalibrated))
-    points = Money(
-        mean=costs.sign_of(evidence) * found.value / conf.point, std=costs.standard_error(found) / conf.point
-    )
+    points = Money(mean=costs.sign_of(evidence) * found.value / conf.point, std=standard_error(found) / conf.point)
     gain, cost = _gain(points, own, evidence, conf), _cost(own, conf)
     why = found.reason or (found.method if points == STILL else _measured(points))
     paying = costs.probability_of_paying(gain, cost)

@@ -23,7 +23,7 @@ from engine.gate.conf import RuleConf
 from engine.gate.spending import NORMAL
 from engine.gate.verdict import judge, together, worn
 from engine.gate.widen import SHUTS, relocated, sound, unable, widened, widens
-from engine.records import Estimate, EvaluationReport, Outcome, RuleResult, Verdict, Wear
+from engine.records import Estimate, EvaluationReport, Outcome, RuleResult, Verdict, Wear, standard_error
 
 
 def judge_worn(
@@ -89,7 +89,7 @@ def _ladder(
             continue
         known = wear.best.get(metric, champion.value)
         best = max(sign * champion.value, sign * known) if math.isfinite(known) else math.nan
-        step = _error(difference)
+        step = standard_error(difference)
         needed = (rule.margin if rule.kind == "superiority" else -rule.margin) + step
         gain = sign * mine.value - best
         said = f"{metric} is {gain:+.4f} beside the best of {wear.uses:.3g} earlier uses, {needed:+.4f} are needed"
@@ -128,10 +128,5 @@ def _fresh_rows(result: RuleResult, power: float) -> int:
     if result.kind != "noninferiority" or result.bound == 0 or estimate is None or not sound(estimate):
         return 0
     alpha = (1.0 - estimate.confidence_level) / 2.0
-    needed = (NORMAL.inv_cdf(1.0 - alpha) + NORMAL.inv_cdf(power)) * _error(estimate) / result.bound
+    needed = (NORMAL.inv_cdf(1.0 - alpha) + NORMAL.inv_cdf(power)) * standard_error(estimate) / result.bound
     return math.ceil(estimate.n * needed * needed)
-
-
-def _error(estimate: Estimate) -> float:
-    """The standard error that an interval stands for."""
-    return (estimate.high - estimate.low) / (2.0 * NORMAL.inv_cdf(0.5 + estimate.confidence_level / 2.0))

@@ -28,10 +28,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from statistics import NormalDist
 
 from engine.monitor.conf import MonitorConf
-from engine.records import Estimate
+from engine.records import Estimate, standard_error
 from engine.records.observed import Decay, Level, RiskOutcome
 
 VIEW = 60  # windows in each of which a drop may have begun; of those before them, only with the first
@@ -202,9 +201,8 @@ def _detectable(decay: Decay, start: _Start) -> float:
 
 
 def _level(decay: Decay, window: str, found: Estimate) -> Level:
-    error = (found.high - found.low) / 2.0 / NormalDist().inv_cdf(0.5 + found.confidence_level / 2.0) / decay.point
     sign = 1.0 if decay.greater_is_better else -1.0
-    variance = max(error**2 + decay.between**2, CERTAIN)
+    variance = max((standard_error(found) / decay.point) ** 2 + decay.between**2, CERTAIN)
     return Level(window=window, points=sign * found.value / decay.point, variance=variance)
 
 

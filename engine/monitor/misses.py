@@ -20,7 +20,7 @@ from dataclasses import replace
 from statistics import NormalDist
 
 from engine.monitor.labelled import Labelled
-from engine.records import Estimate, Missed
+from engine.records import Estimate, Missed, standard_error
 from engine.scoring import student
 from engine.scoring.scores import GREATER_IS_BETTER, score
 
@@ -31,7 +31,7 @@ def missed(found: Sequence[Estimate], came: Labelled) -> Iterator[Missed]:
     """By how much each estimate of a window missed what its labels came to; what is undefined tells nothing."""
     for one in found:
         realised = score(one.name, came.rows.task, came.rows.target, came.prediction)
-        spread = (one.high - one.low) / 2.0 / NormalDist().inv_cdf(0.5 + one.confidence_level / 2.0)
+        spread = standard_error(one)
         if math.isfinite(realised) and math.isfinite(spread) and spread > 0:
             yield Missed(window=came.window, metric=one.name, apart=(realised - one.value) / spread)
 

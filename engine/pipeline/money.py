@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from engine.decide.costs import standard_error
 from engine.pipeline.moments import Moment, replaced
 from engine.pipeline.numbers import NAN, counted, mean, measure
-from engine.records import Estimate, from_plain
+from engine.records import Estimate, from_plain, standard_error
 from engine.records.measured import Measure
 from engine.records.rows import LedgerRow
 

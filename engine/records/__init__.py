@@ -54,6 +54,7 @@ from engine.records.estimates import (
     Wear,
     find,
     record,
+    standard_error,
 )
 from engine.records.items import Acted, ActionItem, Done, Event, Quarantine, Request, Word
 from engine.records.measured import DeviceUse, Flow, Gain, Measure, PipelineMetrics
@@ -77,8 +78,6 @@ from engine.records.observed import (
 from engine.records.plain import canonical, digest, from_plain, to_plain
 
 __all__ = [
-    "Level",
-    "Decay",
     "Acted",
     "Action",
     "ActionItem",
@@ -94,6 +93,7 @@ __all__ = [
     "Correction",
     "Cycle",
     "Dataset",
+    "Decay",
     "Decision",
     "DeviceUse",
     "Done",
@@ -112,6 +112,7 @@ __all__ = [
     "Freshness",
     "Gain",
     "GroupGap",
+    "Level",
     "Look",
     "Measure",
     "Missed",
@@ -149,5 +150,6 @@ __all__ = [
     "find",
     "from_plain",
     "record",
+    "standard_error",
     "to_plain",
 ]

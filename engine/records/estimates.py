@@ -175,6 +175,12 @@ def find(estimates: tuple[Estimate, ...], name: str) -> Estimate:
     raise KeyError(name)
 
 
+def standard_error(estimate: Estimate) -> float:
+    """That its interval stands for: half the width over the normal quantile; NaN where the interval is."""
+    quantile = NormalDist().inv_cdf(0.5 + estimate.confidence_level / 2)
+    return (estimate.high - estimate.low) / (2 * quantile)
+
+
 def wilson(successes: float, n: float, confidence_level: float) -> tuple[float, float]:
     """Two-sided interval of a share (Wilson 1927). (0, 1) where n is 0: nothing is known."""
     if n == 0:
