@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -40,6 +40,9 @@ from engine.train.conf import ModelConf, ResidualConf, SearchConf, TabularConf, 
 from engine.train.search_space import Point, quote
 from engine.validate.conf import ValidateConf
 from engine.watch.conf import WatchConf
+
+if TYPE_CHECKING:
+    from engine.data.sources import ParquetSource
 
 LONGEST_TEXT = 1000  # characters of one value
 # What single verbs are told: no part of what a loop is.
@@ -170,6 +173,12 @@ class Config:
     def ledger_url(self) -> str:
         """Of the ledger."""
         return self.promote.ledger or f"sqlite:///{self.folder / 'ledger.db'}"
+
+    def open_source(self) -> ParquetSource:
+        """The windows; ConfigError where no data was chosen."""
+        from engine.data.sources import ParquetSource  # not for verbs over the ledger alone
+
+        return ParquetSource(self.need_data, self.loop.founding_windows)
 
     def open_store(self) -> Store:
         """The artifacts; ConfigError where its URL or a key cannot be used."""

@@ -21,7 +21,6 @@ from engine.config.preflight import check_models
 from engine.config.schema import Composer, Config
 from engine.cycle import founding
 from engine.cycle.setting import Confs
-from engine.data.sources import ParquetSource
 from engine.errors import ConfigError, DataError
 from engine.records import to_plain
 from engine.records.contested import Contested
@@ -110,7 +109,7 @@ def _of_actions(config: Config) -> list[str]:
 
 def _names(config: Config) -> list[str]:
     """The windows that a loop would go over: without those that a watch has set aside, up to loop.until."""
-    names = ParquetSource(config.need_data).names()
+    names = config.open_source().names()
     if archive.ledger_exists(config):
         with archive.existing_ledger(config) as ledger:
             left_out = Known.in_book(ledger.rows).left_out
@@ -155,7 +154,7 @@ def _means(config: Config, composer: Composer, console: Console) -> Iterator[Mea
         search.start()
         yield Means(
             confs=confs,
-            source=ParquetSource(config.need_data, config.loop.founding_windows),
+            source=config.open_source(),
             search=search,
             store=store,
             compose=composer,

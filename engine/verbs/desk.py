@@ -59,7 +59,7 @@ def validate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
         what, cure = f"{config.environment!r} is unknown", f"choose {TRAINING} or {SERVING}"
         raise ConfigError("environment", what, cure)
     data, conf = config.need_data, config.validate
-    source = ParquetSource(data, config.loop.founding_windows)
+    source = config.open_source()
     names = source.names()
     name = config.window or names[-1]
     window, strange = outside.arrived(
@@ -110,7 +110,7 @@ def _reference(config: Config, source: ParquetSource, *, labelled: bool) -> Sche
 
 def _infer(config: Config, quiet: bool) -> Answer:
     """The schema as YAML: to `validate.schema`, or to stdout. What a person wrote there is not lost in silence."""
-    source = ParquetSource(config.need_data, config.loop.founding_windows)
+    source = config.open_source()
     schema = _reference(config, source, labelled=True)
     answer: dict[str, Any] = {"reference": schema.reference, "columns": len(schema.columns)}
     path = config.validate.schema
@@ -134,11 +134,7 @@ def _infer(config: Config, quiet: bool) -> Answer:
 def _compare_schemas(config: Config) -> Answer:
     """What changed from one schema file to another, or to what the windows look like now."""
     old, newer = load_schema(str(config.diff)), config.against or config.validate.schema
-    new = (
-        load_schema(newer)
-        if newer
-        else _reference(config, ParquetSource(config.need_data, config.loop.founding_windows), labelled=True)
-    )
+    new = load_schema(newer) if newer else _reference(config, config.open_source(), labelled=True)
     lines = diff(old, new)
     answer = {"old": config.diff, "new": newer or new.reference, "changes": list(lines)}
     return (NEGATIVE if lines else 0), answer | {"document": "\n".join(lines) or "nothing changed"}

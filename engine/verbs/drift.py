@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from engine.config.schema import Composer, Config
 from engine.data.files import READERS, open_tables
-from engine.data.sources import ParquetSource
 from engine.errors import ConfigError
 from engine.monitor import shards
 from engine.monitor.conf import MULTIVARIATE
@@ -210,7 +209,7 @@ def _performance_of_files(
 
 
 def _two_windows(config: Config) -> Contrast:
-    source = ParquetSource(config.need_data, config.loop.founding_windows)
+    source = config.open_source()
     names = source.names()
     if len(names) < 2:
         raise ConfigError("data.path", "there is one window only", "wait for the next, or name files: reference= live=")

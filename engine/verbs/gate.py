@@ -46,7 +46,7 @@ def gate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     data, console = config.need_data, make_console(quiet)
     checks.check_metrics(data.kind, config.evaluate, config.search)
     checks.check_gate(config.gate, config.promote, config.evaluate, data)
-    source = ParquetSource(data, config.loop.founding_windows)
+    source = config.open_source()
     index_of, store = {name: i for i, name in enumerate(source.names())}, config.open_store()
     with archive.existing_ledger(config) as ledger:
         pair = _pair(config, ledger, store, _labelled(config, source.names()), index_of)

@@ -183,7 +183,7 @@ def opened(
     """
     config.cluster.check_runs_here()
     trusted = trusted_packages(config.trust)
-    source = ParquetSource(config.need_data, config.loop.founding_windows)
+    source = config.open_source()
     names = source.names()
     search, store = make_search(config), config.open_store()
     with ExitStack() as stack:
@@ -396,7 +396,7 @@ def _classes(judged: Any) -> str:
 def evaluate(config: Config, composer: Composer, quiet: bool = False) -> Answer:
     """A stored model on a labelled window; the newest one whose labels are in, and the champion, by default."""
     console = make_console(quiet, config.evaluate.primary)
-    source = ParquetSource(config.need_data, config.loop.founding_windows)
+    source = config.open_source()
     newest = source.names()[: -config.need_data.label_lag or None][-1:]  # of those whose labels are in
     if not config.window and not newest:
         raise ConfigError("window", "no labels are in yet", "name a window that has some: window=...")

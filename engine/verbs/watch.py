@@ -71,7 +71,7 @@ class Watch:
     def __init__(self, config: Config, composer: Composer, console: Console, say: Say | None) -> None:
         self.config, self.composer, self.console, self._say = config, composer, console, say
         self.conf, self.data = config.watch, config.need_data
-        self.source = ParquetSource(self.data, config.loop.founding_windows)
+        self.source = config.open_source()
         self.windows = self.events = 0
         self.champion, self.state = "", "starting"
         self._warm: Warm | None = None
