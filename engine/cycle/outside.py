@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from engine import __version__
 from engine.data.conf import DataConf
+from engine.data.ids import check_kind
 from engine.data.sources import SUFFIX, served
 from engine.errors import ClassError, DataError
 from engine.promote.entries import VALIDATION
@@ -109,10 +110,8 @@ def against_log(window: Window, path: str, data: DataConf, conf: ValidateConf) -
     if severity is None:
         return ()
     seen = served(path, data)
-    here, there = ("text" if were_text(t.schema.field(data.id)) else "whole numbers" for t in (window.table, seen))
-    if here != there:
-        what = f"ids are {there} here, and {here} in window {window.name}"
-        raise DataError(f"{path}:{data.id}", what, "store both as one type")
+    here, there = (were_text(table.schema.field(data.id)) for table in (seen, window.table))
+    check_kind(here, there, f"{path}:{data.id}", window.name)
     return skew(
         window.table,
         seen,

@@ -82,9 +82,11 @@ def key_field(name: str, ids: pa.ChunkedArray) -> pa.Field:
     return pa.field(name, pa.int64(), metadata=fields.TEXT_IDS if ids.type == TEXT else None)
 
 
-def words(kind: pa.DataType) -> str:
-    """What canonical ids of that type are, for people."""
-    return "text" if kind == TEXT else "whole numbers"
+def check_kind(text: bool, of_window: bool, where: str, window: str) -> None:
+    """DataError where ids that are to pair with those of a window are texts and those are not, or the other way."""
+    if text != of_window:
+        here, there = ("text" if kind else "whole numbers" for kind in (text, of_window))
+        raise DataError(where, f"ids are {here} here, and {there} in window {window}", "store both as one type")
 
 
 def first_duplicate(ids: pa.ChunkedArray) -> int | None:

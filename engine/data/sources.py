@@ -149,9 +149,7 @@ class ParquetSource:
         raw = _read_columns(path, {conf.id: "data.id", conf.label: "data.label"})
         where = f"{path}:{conf.id}"
         label_ids = ids.id_column(raw[conf.id], where)
-        if label_ids.type != own.type:
-            what = f"ids are {ids.words(label_ids.type)} here, and {ids.words(own.type)} in window {name}"
-            raise DataError(where, what, "store both as one type")
+        ids.check_kind(label_ids.type == ids.TEXT, own.type == ids.TEXT, where, name)
         at = ids.places(own, label_ids, where)
         field, labels = self._label(raw[conf.label], path)
         if at.null_count == len(at):
