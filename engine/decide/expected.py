@@ -36,9 +36,7 @@ def expected(evidence: Evidence, conf: DecideConf) -> Expected:
     found = _believed(evidence, conf)
     if not decayed.waits(evidence):
         return found
-    points, chance = decayed.points(evidence, conf), costs.chance_to_pass(evidence)
-    loss = _times(_at_least_nothing(points), conf.point_value * conf.horizon)
-    shown = Expected(points=points, waiting=loss, chance=chance, gain=costs.product(chance, loss))
+    shown = _by_averages(decayed.points(evidence, conf), evidence, conf)
     known = math.isfinite(shown.gain.mean)
     return shown if known and not found.gain.mean >= shown.gain.mean else found  # also where the plan knows nothing
 
@@ -55,13 +53,17 @@ def _believed(evidence: Evidence, conf: DecideConf) -> Expected:
             changed=told.changed,
             stays=told.stays,
         )
-    scale = conf.point_value * conf.horizon
     if conf.learned:
+        scale = conf.point_value * conf.horizon
         points, passing = learning.predicted(evidence, conf), learning.passing(evidence, conf)
         loss = _times(_at_least_nothing(points), scale)
         return Expected(points=points, waiting=loss, chance=passing.chance, gain=_times(passing.points, scale))
-    points, chance = costs.points_to_win(evidence, conf), costs.chance_to_pass(evidence)
-    loss = _times(_at_least_nothing(points), scale)
+    return _by_averages(costs.points_to_win(evidence, conf), evidence, conf)
+
+
+def _by_averages(points: Money, evidence: Evidence, conf: DecideConf) -> Expected:
+    """What so many points are worth, and the chance that attempts have had."""
+    loss, chance = _times(_at_least_nothing(points), conf.point_value * conf.horizon), costs.chance_to_pass(evidence)
     return Expected(points=points, waiting=loss, chance=chance, gain=costs.product(chance, loss))
 
 
