@@ -31,6 +31,7 @@ from itertools import accumulate
 
 from engine.monitor.conf import MonitorConf
 from engine.records import Estimate, standard_error
+from engine.records.estimates import points
 from engine.records.observed import Decay, Level, RiskOutcome
 
 VIEW = 60  # windows in each of which a drop may have begun; of those before them, only with the first
@@ -142,10 +143,9 @@ def _judged(decay: Decay) -> Decay:
     drop = _drop(decay, best, alarm=alarm)
     newest = decay.levels[-1].window
     way = "below" if decay.greater_is_better else "above"
-    allowed = f"{decay.tolerance:g} point{'s' * (decay.tolerance != 1)}"
     said = (
         f"{decay.metric} is {drop.value * decay.point:.4g} {way} its reference "
-        f"{_metric(decay, best.reference):.4g} since {best.window}, shown beyond {allowed}"
+        f"{_metric(decay, best.reference):.4g} since {best.window}, shown beyond {points(decay.tolerance)}"
     )
     return replace(
         decay,

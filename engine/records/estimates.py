@@ -175,6 +175,11 @@ def find(estimates: tuple[Estimate, ...], name: str) -> Estimate:
     raise KeyError(name)
 
 
+def points(number: float) -> str:
+    """`1 point`, `0.5 points`: of a metric, for people."""
+    return f"{number:g} point" + "s" * (number != 1)
+
+
 def standard_error(estimate: Estimate) -> float:
     """That its interval stands for: half the width over the normal quantile; NaN where the interval is."""
     quantile = NormalDist().inv_cdf(0.5 + estimate.confidence_level / 2)

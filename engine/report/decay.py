@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from engine.records import Cycle, Decay, RiskOutcome
+from engine.records.estimates import points
 from engine.report import parts, words
 from engine.report.markup import Markup
 
@@ -23,7 +24,7 @@ def section(cycles: Sequence[Cycle]) -> Markup:
     lead = (
         f"{newest.metric} of the model in production on each labelled window, against what it was on its hold-out and "
         f"on the windows before a drop. A point is {newest.point:g}. An alarm says that it lies more than "
-        f"{_points(newest.tolerance)} below; windows may differ by {_points(newest.between)} for no reason. A model "
+        f"{points(newest.tolerance)} below; windows may differ by {points(newest.between)} for no reason. A model "
         f"that loses no more has a chance of at most {words.percent(newest.delta)} of ever an alarm, however often one "
         "looks. A drop is told where it is most likely, with bounds that hold at any time looked; `seen from` is how "
         "many points it would have to be for an alarm by now."
@@ -32,10 +33,6 @@ def section(cycles: Sequence[Cycle]) -> Markup:
     caption = f"{newest.metric} against its reference by window"
     numeric = ("reference", "seen from", "costs a window")
     return parts.section("decay", "Decay", lead, parts.table(caption, COLUMNS, rows, numeric=numeric))
-
-
-def _points(number: float) -> str:
-    return f"{number:g} point" + "s" * (number != 1.0)
 
 
 def attention(cycle: Cycle) -> Iterator[str]:
