@@ -281,8 +281,7 @@ def _lowest_unseen(metric: str, rows: Rows, level: float) -> float:
     bound. m counts the rows that could have shown one: of the rarer label where the metric looks at one label, pairs
     without a common row for a ranking, whole clusters where rows come in them.
     """
-    counts = np.unique(rows.target, return_counts=True)[1]
-    units = len(rows) if metric == "accuracy_score" else int(counts.min())
+    units = len(rows) if metric == "accuracy_score" else rows.rarest
     if rows.cluster is not None:
         units = min(units, rows.units)
     return float(((1.0 - level) / 2.0) ** (1.0 / units))
