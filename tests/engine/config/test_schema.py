@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hydra.errors import HydraException
 
@@ -89,3 +91,13 @@ def test_a_model_needs_a_class(tmp_path: Path) -> None:
     write(tmp_path / "model" / "none.yaml", "channels: 3\n")
     with pytest.raises(ConfigError, match=r"model\._target_: the model has no class - choose model=tabular"):
         compose_config([*FLIGHTS, "model=none"], [f"file://{tmp_path}"])
+
+
+def test_the_windows_of_a_config_know_which_of_them_found_the_loop(tmp_path: Path) -> None:
+    """A class that only the last founding window has is one of its classes; a later one is not."""
+    for name, words in (("w1", ["a", "b"]), ("w2", ["b", "a"]), ("w3", ["c", "a"]), ("w4", ["d", "a"])):
+        at = pa.array([0, 1], pa.timestamp("us"))
+        pq.write_table(pa.table({"id": [1, 2], "at": at, "x": [0.5, 1.5], "y": words}), tmp_path / f"{name}.parquet")
+    keys = ["id=id", "time=at", "label=y", "task=multiclass", "numeric=[x]", f"path={tmp_path}"]
+    config = compose_config(["data=parquet", *(f"data.{key}" for key in keys), "loop.founding_windows=3"])
+    assert config.open_source().classes.words == ("a", "b", "c")

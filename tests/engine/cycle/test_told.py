@@ -87,6 +87,16 @@ def test_a_window_costs_a_process_a_tenth_of_its_record(
     assert whole < 30
 
 
+def test_slices_are_left_in_the_ledger(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", "flights") as ledger:
+        ledger.append("cycle", "c0", as_large_as_a_month_of_flights(), window="w0")
+        (row,) = ledger.history()
+        watched = told(row).watched
+    assert watched is not None
+    assert watched.performance is not None
+    assert (len(watched.performance.metrics) > 0, watched.performance.slices) == (True, ())
+
+
 def test_facts_are_the_cycle_for_whoever_asks_them(ended: tuple[World, Answer]) -> None:
     """Moments and costs of the whole payload and of what is kept are the same."""
     rows = ended[0].rows()
