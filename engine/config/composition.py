@@ -39,7 +39,7 @@ _map_of_choices = defaults_list._create_interpolation_map
 
 
 def _map_where_needed(overrides: Any, defaults: list[Any], self_added: bool) -> DictConfig | None:
-    """What was chosen so far. Hydra makes this map for each config, a seventh of its work, and reads it only where an
+    """What was chosen so far. Hydra makes this map for each config, and reads it only where an
     entry of that config's defaults list refers to a choice, as `- model: ${data}` does.
     """
     refers = any(not default.is_self() and default.is_interpolation() for default in defaults)

@@ -28,8 +28,8 @@ from kernels.resample import Moments
 RESTS_ON = 4.0
 """Rows that an estimate must rest on, or a few make it by themselves; see `effective` in kernels.resample.Moments."""
 CLUSTERS = 2.5
-"""The same of clusters, whose few degrees of freedom the bounds know: means of thirty lognormal ones err in 5.0 % with
-either, and are undecidable in 40 % with 4 instead of 18 (of 20,000)."""
+"""The same of clusters, whose few degrees of freedom the bounds know: means of thirty lognormal ones err as often
+with 4, and are undecidable twice as often (tests/engine/scoring/test_studentized.py)."""
 OF_UNITS = 5.0
 """Where units are few, a share of them instead: 1 / OF_UNITS, a kurtosis above 5."""
 NO_VARIANCE = 2.0
