@@ -58,9 +58,6 @@ class Command:
         finally:
             _end(process)
             process.wait()
-            for pipe in (process.stdin, process.stderr):
-                with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
 
     def _refusal(self) -> str:
         """Why the program is not started; empty: it is."""
@@ -104,8 +101,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _keep_end(pipe: IO[bytes], tail: bytearray) -> None:
-    """Read all, keep the end: a program that talks without end fills no memory."""
-    with contextlib.suppress(OSError, ValueError):
+    """Read all, keep the end: a program that talks without end fills no memory. A pipe is its thread's, to the end: two
+    that close it at once break it.
+    """
+    with contextlib.suppress(OSError), pipe:
         while chunk := pipe.read1(KEPT):  # type: ignore[attr-defined]
             tail += chunk
             del tail[:-KEPT]
@@ -113,5 +112,5 @@ def _keep_end(pipe: IO[bytes], tail: bytearray) -> None:
 
 def _hand_over(pipe: IO[bytes], given: bytes) -> None:
     """Write the message; a program that does not read it is no fault."""
-    with contextlib.suppress(OSError, ValueError), pipe:
+    with contextlib.suppress(OSError), pipe:
         pipe.write(given)

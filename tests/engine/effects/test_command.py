@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.effects import command
 from engine.effects.channels import Sent, make_channels
 from engine.effects.command import LIST, SHOWN
 from engine.effects.conf import ChannelConf
@@ -43,6 +47,38 @@ def test_no_shell_sees_the_arguments(run: Callable[..., Sent], tmp_path: Path) -
     assert run('printf "%s|" "$@" > got', "a b", "$(touch evil)", ";touch evil").ok
     assert (tmp_path / "got").read_text() == "a b|$(touch evil)|;touch evil|"
     assert not (tmp_path / "evil").exists()
+
+
+def test_each_pipe_is_one_threads(run: Callable[..., Sent], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that close one at the same time break it: the message was delivered, and the loop fell over."""
+    users: dict[str, set[str]] = {"stdin": set(), "stderr": set()}
+    real, closed = subprocess.Popen, threading.Semaphore(0)
+
+    class Watched:
+        def __init__(self, pipe: Any, name: str) -> None:
+            self._pipe, self._name = pipe, name
+
+        def __getattr__(self, what: str) -> Any:
+            users[self._name].add(threading.current_thread().name)
+            return getattr(self._pipe, what)
+
+        def __enter__(self) -> Watched:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+            closed.release()
+
+    def popen(*given: Any, **more: Any) -> Any:
+        process: Any = real(*given, **more)
+        process.stdin, process.stderr = Watched(process.stdin, "stdin"), Watched(process.stderr, "stderr")
+        return process
+
+    monkeypatch.setattr(command.subprocess, "Popen", popen)
+    assert run("cat > got").ok
+    assert all(closed.acquire(timeout=SOON) for _ in users)
+    assert [len(names) for names in users.values()] == [1, 1]
+    assert threading.main_thread().name not in set().union(*users.values())
 
 
 def test_the_environment_is_minimal(run: Callable[..., Sent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
