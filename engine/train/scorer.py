@@ -179,11 +179,14 @@ class Scorer:
         """All metrics, the first of which chooses the epoch."""
         target = self.validation.target
         assert target is not None  # the caller splits labelled rows
-        prediction = predict(model, self.validation, self.task)
+        prediction = self._prediction(model)
         self.on_prediction(prediction)
         if not np.isfinite(prediction).all():
             return [math.nan for _ in self.metrics]
         return [score(metric, self.task, target, prediction) for metric in self.metrics]
+
+    def _prediction(self, model: Any) -> np.ndarray:
+        return predict(model, self.validation, self.task)
 
     def fitted(self, model: Any) -> Fitted:
         """What the trial leaves: the weights of its best epoch, or the last ones of `model` where none was usable."""

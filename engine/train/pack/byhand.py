@@ -74,6 +74,11 @@ class ByHand:
         with self.of(trial, shape) as step:
             trial.train_alone(stop, step)
 
+    def joins(self, trial: PackedTrial, shape: Any) -> None:
+        """It will train here: where its epochs are compiled, what it holds moves into one piece at once."""
+        if self.way(trial, shape).compiled:
+            self._compiled.joins(trial)
+
     def way(self, trial: PackedTrial, shape: Any) -> Way:
         """How networks of this shape take their steps."""
         if shape not in self._ways:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from engine.train.model import Dropout
 from engine.train.pack import mapped
-from engine.train.pack.masks import drop, keep, moved
+from engine.train.pack.masks import drop, keep, moved, size_of
 from engine.train.pack.streams import StreamDropout
 
 aten = torch.ops.aten
@@ -63,12 +63,12 @@ class Room:
     def __init__(self, rows: int, layers: Sequence[Layer]) -> None:
         self.rows, self._layers = rows, layers
         last = len(layers) - 1
-        lines = []  # bytes a row of what activations are given, of what the next layer is, and of what dropout kept
+        sizes = []  # bytes of what activations are given, of what the next layer is, and of what dropout kept
         for i, layer in enumerate(layers):
-            wide = layer.linear.out_features
-            shares = (layer.activation is not None, i < last, isinstance(layer.dropout, Dropout))
-            lines.append([4 * wide * shares[0], 4 * wide * shares[1], wide * shares[2]])
-        sizes = [-(-rows * line // ALIGNED) * ALIGNED for kinds in lines for line in kinds]
+            count = rows * layer.linear.out_features
+            kept = size_of(count) if isinstance(layer.dropout, Dropout) else 0
+            sizes += [4 * count * (layer.activation is not None), 4 * count * (i < last), kept]
+        sizes = [-(-size // ALIGNED) * ALIGNED for size in sizes]
         self._parts = torch.split(mapped.zeros(sum(sizes), dtype=torch.uint8), sizes)
         self._noise: list[Any] = [None] * len(layers)  # of torch's dropout
         self._fitted = 0
@@ -80,13 +80,13 @@ class Room:
         self._fitted = rows
         self.sums: list[Any] = []
         self.outs: list[Any] = []
-        self._kept: list[Any] = []  # a byte a number
+        self._kept: list[Any] = []
         for i, layer in enumerate(self._layers):
             wide = layer.linear.out_features
             sums, outs, kept = self._parts[3 * i : 3 * i + 3]
             self.sums.append(sums[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(sums) else None)
             self.outs.append(outs[: 4 * rows * wide].view(torch.float32).view(rows, wide) if len(outs) else None)
-            self._kept.append(kept[: rows * wide].numpy() if len(kept) else None)
+            self._kept.append(kept.numpy() if len(kept) else None)
 
     def forward(self, i: int, layer: Layer, out: Tensor) -> None:
         """What follows the dense layer: `out` of its sums, or in place where it has no activation."""
@@ -99,8 +99,8 @@ class Room:
         elif drops:
             least, scale = _share(layer.dropout)
             with moved(layer.dropout.generator) as known:
-                keep(known, least, self._kept[i])
-            drop(_flat(out), scale, self._kept[i])
+                keep(known, least, self._kept[i], out.numel())
+            drop(_flat(out), scale, self._kept[i], 0)
 
     def backward(self, i: int, layer: Layer, gradient: Tensor) -> None:
         """From the gradient of what `forward` gave to that of the sums, in place."""
@@ -108,7 +108,7 @@ class Room:
         if drops and self._kept[i] is None:
             gradient.mul_(self._noise[i])
         elif drops:
-            drop(_flat(gradient), _share(layer.dropout)[1], self._kept[i])
+            drop(_flat(gradient), _share(layer.dropout)[1], self._kept[i], 0)
         if layer.activation is not None:
             BACKWARD[type(layer.activation)](layer.activation, self.sums[i], gradient)
 

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.train.loader import as_tensors
 from engine.train.pack import mapped, steps
 from engine.train.pack.adam import can, numbers_of, settings
 from engine.train.pack.layout import Layout, Unlike, lines
-from engine.train.pack.masks import moved
+from engine.train.pack.masks import moved, size_of
 from engine.train.pack.stack import MOMENTS
 from engine.train.pack.trial import PROBE_ROWS, Ended, PackedTrial, loss_of
 
@@ -60,10 +61,11 @@ class Rooms(threading.local):
 
     def of(self, net: steps.Net, size: int, rows: int) -> tuple[np.ndarray, steps.Room]:
         """For the gradient of `size` numbers, and for all else of batches of so many rows."""
-        block = min(rows, steps.BLOCK)
+        block = min(rows, net.block)
         wides = [net.wides[0], *np.repeat(net.wides[1:], 2)]  # what each layer is given; what it gives, and its slopes
         *places, end = itertools.accumulate((lines(block * int(wide)) for wide in wides), initial=size)
-        *masks, bytes_ = itertools.accumulate((net.wides[1:] * (net.least > steps.LEAST) * rows).tolist(), initial=0)
+        drops = net.wides[1:] * (net.least > steps.LEAST)
+        *masks, bytes_ = itertools.accumulate((size_of(rows * int(wide)) for wide in drops), initial=0)
         if len(self.numbers) < end:
             self.numbers = mapped.zeros(end).numpy()
         if len(self.kept) < bytes_:
@@ -104,9 +106,31 @@ class Compiled:
     def __init__(self) -> None:
         self._rooms = Rooms()
 
+    def joins(self, trial: PackedTrial) -> None:
+        """Its weights and moments are in one piece from now on, and compiled code is asked for what it predicts."""
+        if trial.flat is None:
+            trial.flat = Flat(trial.model, trial.optimizer)
+            trial.scorer.outputs = lambda: self.outputs(trial)
+
+    def outputs(self, trial: PackedTrial) -> Tensor | None:
+        """What the model would give of the validation rows in eval mode. None where it is to speak for itself: a row
+        has a category that it has not.
+        """
+        flat, data = trial.flat, trial.job.validation
+        net = flat.layout.net(trial.model)
+        net = net._replace(least=np.full_like(net.least, steps.LEAST))
+        _, room = self._rooms.of(net, flat.layout.size, net.block)
+        rows = rows_of(as_tensors(data), np.empty(0, np.int32), [])
+        found = np.empty((len(data), net.wides[-1]), np.float32)
+        if steps.ask(rows, net, room, flat.numbers[0].numpy(), found) < len(data):
+            return None
+        outputs: Tensor = trial.model.in_units(torch.from_numpy(found))
+        return outputs
+
     def train(self, trial: PackedTrial, stop: Event) -> None:
         """The steps of one epoch. Ended where `stop` is set, a tenth of a second later or so."""
-        flat = trial.flat = trial.flat or Flat(trial.model, trial.optimizer)
+        self.joins(trial)
+        flat = trial.flat
         trial.begin_epoch()
         loader = trial.standing.train_dataloader
         starts = [start for start, _ in loader.spans()]

@@ -70,6 +70,7 @@ class Layout:
             task=TASKS[spec.task],
             mean=float(spec.target_mean),
             scale=float(spec.target_scale),
+            block=steps.BLOCK if max(each.out_features for each in linear) <= steps.WIDE else steps.MORE,
         )
 
     def generator(self) -> torch.Generator | None:

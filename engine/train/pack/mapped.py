@@ -3,6 +3,10 @@
 From the heap, what trials keep would lie between what a step or a score needs for a moment, and leave holes that are
 too small for the next: a third of a pack. A mapping takes memory page by page as it is written to, and the system has
 all of it back as soon as the last tensor on it is gone.
+
+malloc does the same for what is large, but each time that such a piece is given back it takes for large whatever is
+larger still: soon the order of an epoch and the predictions after it come from the heap of their thread, which keeps
+twelve megabytes of holes for them (`large_apart`).
 """
 
 from __future__ import annotations
@@ -16,7 +20,10 @@ import torch
 from torch import Tensor
 
 LEAST = 65_536  # bytes; less comes from the heap
-TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc; others give back by themselves, or never
+_libc = ctypes.CDLL(None)
+TRIM = getattr(_libc, "malloc_trim", None)  # of glibc; others give back by themselves, or never
+MALLOPT = getattr(_libc, "mallopt", None)
+MMAP_THRESHOLD = -3  # of malloc.h
 _living = weakref.WeakSet[mmap.mmap]()
 
 
@@ -41,6 +48,12 @@ def resident() -> int:
         if mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(memory)), found) == 0:
             pages += sum(page & 1 for page in found)
     return pages * mmap.PAGESIZE
+
+
+def large_apart() -> None:
+    """From now on malloc, too, takes LEAST bytes and more from the system, and gives them back to it."""
+    if MALLOPT is not None:
+        MALLOPT(MMAP_THRESHOLD, LEAST)
 
 
 def trim() -> None:

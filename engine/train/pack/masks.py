@@ -24,6 +24,8 @@ ZERO, ONE, SEVEN, ELEVEN, FIFTEEN, EIGHTEEN = (U(n) for n in (0, 1, 7, 11, 15, 1
 HALF = np.uint64(32)
 F = np.float32
 SEGMENT = 8_192  # neurons that are drawn for at a time: their bits stay in the cache
+BITS, NOTHING = 8, np.uint8(0)
+PLANE = SEGMENT // BITS
 
 
 def draw(bits: np.ndarray, generator: torch.Generator) -> None:
@@ -91,24 +93,42 @@ def _temper(words, out):
         out[i] = U(y ^ (y >> EIGHTEEN))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def keep(known, least, kept):
-    """Set kept (n,) uint8 to 1 where the next 16 bits of the stream are `least` or more, to 0 elsewhere.
+def size_of(count: int) -> int:
+    """Bytes of what dropout keeps of so many neurons."""
+    return -(-count // SEGMENT) * PLANE
 
-    `known` is the state of the generator, and moves on.
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep(known, least, kept, count):
+    """Note which of the next `count` draws of 16 bits are `least` or more, in kept (size_of(count),) uint8.
+
+    A bit a neuron: of each SEGMENT the first PLANE neurons have the lowest bits of its bytes, the next ones the second
+    lowest. So neighbours are bytes that lie in a row, as vector instructions want them. `known` is the state of the
+    generator, and moves on.
     """
-    bits = np.empty(min(SEGMENT, kept.size + 3) // 4, dtype=np.int64)
-    for start in range(0, kept.size, SEGMENT):
-        some = kept[start : start + SEGMENT]
-        drawn = bits[: -(-some.size // 4)]
-        _draw(known, drawn)
-        draws = drawn.view(np.int16)
-        for i in range(some.size):
-            some[i] = draws[i] >= least
+    bits = np.empty(min(SEGMENT, count + 3) // 4, dtype=np.int64)
+    for start in range(0, count, SEGMENT):
+        draws = bits[: (min(SEGMENT, count - start) + 3) // 4]
+        _draw(known, draws)
+        some = draws.view(np.int16)[: count - start]
+        into = kept[start // BITS :][:PLANE]
+        into[:] = 0
+        for plane in range((some.size + PLANE - 1) // PLANE):
+            bit = np.uint8(1 << plane)
+            part = some[plane * PLANE :][:PLANE]
+            for i in range(part.size):
+                into[i] |= bit if part[i] >= least else NOTHING
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def drop(values, scale, kept):
-    """values (n,) float32 times scale where they are kept, times 0 elsewhere."""
-    for i in range(values.size):
-        values[i] = values[i] * (scale if kept[i] else F(0))
+def drop(values, scale, kept, first):
+    """values (n,) float32, of the neurons from `first` on, times scale where they are kept, times 0 elsewhere."""
+    done = 0
+    while done < values.size:
+        segment, place = divmod(first + done, SEGMENT)
+        plane, start = divmod(place, PLANE)
+        part, bit = values[done:][: PLANE - start], np.uint8(1 << plane)
+        some = kept[segment * PLANE + start :][: part.size]
+        for i in range(part.size):
+            part[i] = part[i] * (scale if some[i] & bit else F(0))
+        done += part.size

@@ -31,7 +31,8 @@ P5, P4, P3, P2, P1 = F(1.9875691500e-4), F(1.3981999507e-3), F(8.3334519073e-3),
 BIAS, FRACTION = np.int32(127), np.int32(23)  # of a float32
 NONE, SILU, RELU = 0, 1, 2  # activations
 BINARY, MULTICLASS, REGRESSION = 0, 1, 2  # tasks
-BLOCK = 256  # rows that go through the network at a time
+BLOCK = 128  # rows that go through the network at a time
+WIDE, MORE = 128, 256  # of a network with wider layers: fewer would read its weights too often
 
 
 class Rows(NamedTuple):
@@ -52,6 +53,7 @@ class Net(NamedTuple):
 
     least, scales: of its dropout: the least 16 bits that are kept, and the factor of these; where it drops nothing
     `least` is LEAST. table: where the embedding lies, rows and columns; offsets (Q,): the first row of each feature.
+    block: rows that go through it at a time.
     """
 
     wides: np.ndarray
@@ -65,11 +67,13 @@ class Net(NamedTuple):
     task: int
     mean: float
     scale: float
+    block: int
 
 
 class Room(NamedTuple):
     """Scratch of one thread. Of flat float32 `numbers` layer i has what it is given at given[i], what it gives at
-    given[i + 1] and its slopes at slopes[i]; kept: a byte a neuron of a batch, of layer i from masks[i] on.
+    given[i + 1] and its slopes at slopes[i]; kept: what dropout keeps of a whole batch (masks.py), of layer i from
+    masks[i] on.
     """
 
     numbers: np.ndarray
@@ -97,11 +101,11 @@ def take(begin, end, rows, net, room, weights, moments, gradient, numbers, strea
         _draw(count, net, room, stream)
         gradient[:] = ZERO
         loss = 0.0
-        blocks = (count + BLOCK - 1) // BLOCK
+        blocks = (count + net.block - 1) // net.block
         size = (count + blocks - 1) // blocks
         for first in range(0, count, size):
             order = rows.order[start + first : start + min(first + size, count)]
-            if not _gather(order, rows, net, room, weights):
+            if not (_known(order, rows, net) and _gather(order, rows, net, room, weights)):
                 return step
             _forward(first, order.size, net, room, weights)
             loss += _loss(order, rows, net, room, count)
@@ -112,23 +116,48 @@ def take(begin, end, rows, net, room, weights, moments, gradient, numbers, strea
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def ask(rows, net, room, weights, outputs):
+    """Set outputs (N, C) float32 to what a network that drops nothing gives of all rows, in their order.
+
+    Gives N, or the first row of a block that has a category which the network has not.
+    """
+    count, flat = outputs.shape[0], outputs.reshape(-1)
+    for first in range(0, count, net.block):
+        order = np.arange(first, min(first + net.block, count)).astype(np.int32)
+        if not _gather(order, rows, net, room, weights):
+            return first
+        _forward(0, order.size, net, room, weights)
+        found = flat[first * outputs.shape[1] :][: order.size * outputs.shape[1]]
+        found[:] = room.numbers[room.given[-1] :][: found.size]
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _known(order, rows, net):
+    """Has the network an output for each of these rows' classes."""
+    known = True
+    if net.task == MULTICLASS:
+        for row in order:
+            known = known and 0 <= rows.classes[row] < net.wides[-1]
+    return known
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw(count, net, room, stream):
     """What the dropout of a whole batch keeps, layer by layer: in the order in which it is drawn alone."""
     for i in range(net.kinds.size):
         if net.least[i] > LEAST:
-            keep(stream, np.int16(net.least[i]), room.kept[room.masks[i] :][: count * net.wides[i + 1]])
+            keep(stream, np.int16(net.least[i]), room.kept[room.masks[i] :], count * net.wides[i + 1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gather(order, rows, net, room, weights):
-    """The rows of a block: numbers, and embedded categories beside them. False where one, or a class, is unknown."""
+    """The rows of a block: numbers, and embedded categories beside them. False where a category is unknown."""
     wide, numeric, categories = net.wides[0], rows.numeric.shape[1], rows.categorical.shape[1]
     place, size, columns = net.table
     table = weights[place:][: size * columns]
     x = room.numbers[room.given[0] :][: order.size * wide]
     for r in range(order.size):
-        if net.task == MULTICLASS and not 0 <= rows.classes[order[r]] < net.wides[-1]:
-            return False
         row = x[r * wide :][:wide]
         row[:numeric] = rows.numeric[order[r]]
         for q in range(categories):
@@ -147,7 +176,7 @@ def _forward(first, count, net, room, weights):
         given, out = room.numbers[room.given[i] :], room.numbers[room.given[i + 1] :][: count * high]
         forward(given, weights[net.weights[i] :], out, count, wide, high, room.sizes)
         bias, drops = weights[net.biases[i] :][:high], net.least[i] > LEAST
-        kept = room.kept[room.masks[i] + first * high :]
+        kept = room.kept[room.masks[i] :]
         for r in range(count):
             row, slope = out[r * high :][:high], room.numbers[room.slopes[i] + r * high :][:high]
             if net.kinds[i] == SILU:
@@ -158,8 +187,8 @@ def _forward(first, count, net, room, weights):
                 row += bias
                 slope[:] = ONE
             if drops:
-                drop(row, net.scales[i], kept[r * high :][:high])
-                drop(slope, net.scales[i], kept[r * high :][:high])
+                drop(row, net.scales[i], kept, (first + r) * high)
+                drop(slope, net.scales[i], kept, (first + r) * high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

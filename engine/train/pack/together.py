@@ -43,6 +43,7 @@ class Together:
 
     def __init__(self, threads: int, stop: Event | None = None, pool: Executor | None = None) -> None:
         """`pool` of those threads; None: one of its own."""
+        mapped.large_apart()
         self.threads, self.stop = threads, stop or Event()
         # alone in the process, what the whole of it uses; else each its own thread, without those that torch adds
         self._cpu = process_time if threads == 1 else thread_time
@@ -113,11 +114,13 @@ class Together:
         return [(part, vectors.get(tuple(part))) for part in parts]
 
     def joins(self, trials: Sequence[PackedTrial]) -> None:
-        """They will train, between two epochs: what they hold moves to the others' where they may be vectorised."""
+        """They will train, between two epochs: what they hold moves to where they will train, before more is made."""
         for trial in trials:
             shape = shape_of(trial)
             if shape not in self._turns and self._is_small(shape, trial):
                 self._stacked(shape, [trial])
+            elif trial.device.by_hand:
+                self._by_hand.joins(trial, shape)
 
     def _stacked(self, shape: Any, trials: Sequence[PackedTrial]) -> Stack:
         if shape not in self._stacks:

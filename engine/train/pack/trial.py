@@ -26,6 +26,7 @@ from engine.train.checkpoint import Keeper
 from engine.train.conf import TrainConf
 from engine.train.fault import fault_of
 from engine.train.loader import TensorLoader
+from engine.train.model import link
 from engine.train.pack import counted, device, state, streams
 from engine.train.pack.adam import settings
 from engine.train.pack.aside import Aside
@@ -72,6 +73,8 @@ class Standing:
 class PackedScorer(Scorer):
     """A Scorer whose random generator is the trial's own, and that holds no weights and no tensor a step in memory."""
 
+    outputs: Callable[[], Tensor | None] | None = None  # raw, of the validation rows; None: the model is asked
+
     def __init__(self, generator: torch.Generator, folder: Path, *rest: Any) -> None:
         self._aside = Aside(folder)
         super().__init__(*rest)
@@ -96,6 +99,10 @@ class PackedScorer(Scorer):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._losses = [torch.tensor(self.heard, dtype=torch.float64)] if self.heard else []
         super().on_train_epoch_end(trainer, pl_module)
+
+    def _prediction(self, model: Any) -> np.ndarray:
+        found = self.outputs() if self.outputs else None
+        return super()._prediction(model) if found is None else link(self.task, found).numpy()
 
     def generators(self) -> dict[str, Any]:
         """The state of the trial's generator."""

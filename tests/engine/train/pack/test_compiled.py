@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from engine.records import Task
+from engine.train.inference import predict
 from engine.train.loader import as_tensors
 from engine.train.model import EmbeddingModel
 from engine.train.pack import blas, compiled, layout, steps, together
@@ -132,7 +133,7 @@ def test_layers_that_share_a_weight(tmp_path: Path) -> None:
     Compiled().check(trial)
 
 
-@pytest.mark.parametrize("rows", [11, 256, 257, 331])
+@pytest.mark.parametrize("rows", [11, 128, 129, 331])
 def test_batches_are_cut_in_blocks(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of fewer, as many, or a few more rows than a block; calls of one step each are the same bit for bit."""
     ours, theirs = trials_of(tmp_path, {**MODEL, "dropout": 0.3, "depth": 2}, batch_size=rows)
@@ -143,6 +144,44 @@ def test_batches_are_cut_in_blocks(rows: int, tmp_path: Path, monkeypatch: pytes
     other, _ = trials_of(tmp_path, {**MODEL, "dropout": 0.3, "depth": 2}, batch_size=rows)
     Compiled().train(other, Event())
     assert all(map(torch.equal, state(ours), state(other)))
+
+
+def test_wide_networks_are_cut_in_larger_blocks(tmp_path: Path) -> None:
+    blocks = [trials_of(tmp_path, {**MODEL, "width": width})[0].model for width in (128, 129)]
+    assert [Layout.of(model).net(model).block for model in blocks] == [128, 256]
+
+
+@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("rows", [1, 128, 300])
+def test_it_is_scored_by_what_the_model_predicts(task: Task, rows: int, tmp_path: Path) -> None:
+    """Without dropout, in the task's units, of every row; the model is left as it was."""
+    ours, _ = trials_of(tmp_path, {**MODEL, "dropout": 0.5, "depth": 2}, task)
+    job = replace(ours.job, validation=make_rows(task, n=rows, seed=5))
+    ours.job = job
+    ours.scorer.validation = job.validation
+    found = list[np.ndarray]()
+    ours.scorer.on_prediction = found.append
+    by_code = Compiled()
+    by_code.train(ours, Event())
+    stream = ours.generator.get_state()
+    ours.scorer._values(ours.model)
+    assert by_code.outputs(ours) is not None
+    expected = predict(ours.model, job.validation, task)
+    assert found[0].dtype == np.float64
+    assert found[0].shape == expected.shape
+    assert np.allclose(found[0], expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(ours.generator.get_state(), stream)
+    assert ours.model.training
+
+
+def test_a_category_of_the_validation_rows_that_is_not_there(tmp_path: Path) -> None:
+    """No memory is touched; the model says it in torch's words, as it would alone."""
+    rows = make_rows(Task.BINARY, n=256, seed=1)
+    rows.categorical[200, 0] = 900
+    plan = make_plan(0, MODEL)
+    (ours,) = packed(make_job(tmp_path, plan, spec=make_spec(Task.BINARY), validation=rows))
+    assert (ours.state.value, ours.notes) == ("failed", ())
+    assert ours.reason.startswith("IndexError: index out of range in self")
 
 
 def test_a_trial_is_the_same_bit_for_bit_whatever_trains_beside_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.train.model import Dropout
-from engine.train.pack.masks import SEGMENT, draw, drop, keep, moved
+from engine.train.pack.masks import SEGMENT, draw, drop, keep, moved, size_of
 
 
 @pytest.mark.parametrize("seed", [0, 5489, 2**40 + 1])
@@ -37,8 +37,9 @@ def bits(x: torch.Tensor) -> list[int]:
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.999])
 @pytest.mark.parametrize("size", [1, 6, 1027, SEGMENT, 3 * SEGMENT + 5])
-def test_products_are_those_of_the_layer(p: float, size: int) -> None:
-    """Zeros with their signs, and what is not a number; both ways; and the stream goes on."""
+@pytest.mark.parametrize("part", [300, SEGMENT + 300])
+def test_products_are_those_of_the_layer(p: float, size: int, part: int) -> None:
+    """Zeros with their signs, and what is not a number; both ways, in parts; and the stream goes on."""
     x = torch.randn(size, generator=torch.Generator().manual_seed(1))
     x[: size // 3] *= torch.inf
     x.requires_grad_()
@@ -46,13 +47,14 @@ def test_products_are_those_of_the_layer(p: float, size: int) -> None:
     expected = layer(x)
     slopes = torch.linspace(-1, 1, size)
     expected.backward(slopes)
-    kept, ours = np.empty(size, dtype=np.uint8), torch.Generator().manual_seed(2)
+    kept, ours = np.empty(size_of(size), dtype=np.uint8), torch.Generator().manual_seed(2)
     found = x.detach().clone()
     with moved(ours) as known:
-        keep(known, least, kept)
-    drop(found.numpy(), scale, kept)
+        keep(known, least, kept, size)
+    for first in range(0, size, part):
+        drop(found.numpy()[first : first + part], scale, kept, first)
     assert torch.equal(ours.get_state(), layer.generator.get_state())
-    drop(slopes.numpy(), scale, kept)
+    drop(slopes.numpy(), scale, kept, 0)
     assert bits(found) == bits(expected)
     assert x.grad is not None
     assert bits(slopes) == bits(x.grad)
