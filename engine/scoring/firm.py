@@ -27,6 +27,7 @@ from engine.scoring.studentized import (
 from kernels.resample import Moments, moments, precision_bias
 
 RANKINGS = frozenset({"roc_auc_score", "average_precision_score"})
+Bounds = dict[str, tuple[float, float]]  # by the law that they follow from
 PAIRED = frozenset({"accuracy_score", "precision_score", *BY_LABEL})
 """Counts of independent rows of which the difference of two models has bounds of its own: agreement.py, exact.py."""
 
@@ -54,13 +55,21 @@ def firm(
     if _made_by_few(found.name, task, cluster, known, len(models)):
         why = f"too few rows or clusters ({known.units}): {known.effective:.1f} of them make the number"
         return replace(found, low=math.nan, high=math.nan, reason=why)
-    ends = [(found.low, found.high), *_by_contributions(found, known, task, target, models)]
+    bounds = _by_contributions(found, known, task, target, models)
     if cluster is None and found.name in COUNTED:
-        ends += _exact(found, task, target, models)
-    low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    if len(models) == 1 and found.name in SHARES:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return replace(found, low=low, high=high)
+        bounds |= _exact(found, task, target, models)
+    return _widened(found, bounds, share=len(models) == 1 and found.name in SHARES)
+
+
+def _widened(found: Estimate, bounds: Bounds, *, share: bool) -> Estimate:
+    """To the farthest of the bounds, whose laws its method then names. A `share` ends at 0 and 1."""
+    first, last = (0.0, 1.0) if share else (-math.inf, math.inf)
+    ends = {law: (max(low, first), min(high, last)) for law, (low, high) in bounds.items()}
+    ends = {"": (found.low, found.high)} | ends  # of equal ones the first is taken
+    lower, upper = min(ends, key=lambda law: ends[law][0]), max(ends, key=lambda law: ends[law][1])
+    laws = " and ".join(dict.fromkeys(law for law in (lower, upper) if law))
+    method = f"{found.method}; widened by {laws}" if laws else found.method
+    return replace(found, low=ends[lower][0], high=ends[upper][1], method=method)
 
 
 def _made_by_few(metric: str, task: Task, cluster: np.ndarray | None, known: Moments, models: int) -> bool:
@@ -73,28 +82,26 @@ def _made_by_few(metric: str, task: Task, cluster: np.ndarray | None, known: Mom
 
 def _by_contributions(
     found: Estimate, known: Moments, task: Task, target: np.ndarray, models: tuple[np.ndarray, ...]
-) -> list[tuple[float, float]]:
+) -> Bounds:
     value, level = found.value, found.confidence_level
     if known.error == 0.0:
-        return []
+        return {}
     if found.name not in RANKINGS:
-        return [skewed_ends(value, known, level)]
+        return {"Hall's transform": skewed_ends(value, known, level)}
     if len(models) > 1:
-        return [student_ends(value, known, level)]
+        return {"Student's t": student_ends(value, known, level)}
     if found.name == "roc_auc_score" or task is not Task.BINARY:
-        return [tilted_ends(value, known, level), logit_ends(value, known, level)]
-    return [logit_ends(value - precision_bias(as_truth(task, target), models[0]), known, level)]
+        return {"Johnson's t": tilted_ends(value, known, level), "the logit": logit_ends(value, known, level)}
+    return {"the logit": logit_ends(value - precision_bias(as_truth(task, target), models[0]), known, level)}
 
 
-def _exact(
-    found: Estimate, task: Task, target: np.ndarray, models: tuple[np.ndarray, ...]
-) -> list[tuple[float, float]]:
+def _exact(found: Estimate, task: Task, target: np.ndarray, models: tuple[np.ndarray, ...]) -> Bounds:
     if task is not Task.BINARY and found.name != "accuracy_score":
-        return []
+        return {}
     truth, level = as_truth(task, target), found.confidence_level
     labels = [as_scored(found.name, task, model) for model in models]
     if len(labels) == 1:
         ends = exact_ends(found.name, truth, labels[0], level)
     else:
         ends = precisions_apart(truth, labels[0], labels[1], level) if found.name == "precision_score" else None
-    return [] if ends is None else [ends]
+    return {} if ends is None else {"exact counts": ends}

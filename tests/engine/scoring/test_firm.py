@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,12 @@ def test_a_ranking_by_days_is_as_wide_as_johnsons_t() -> None:
     assert told.high == pytest.approx(tilted_ends(0.66, known, LEVEL)[1])
     assert told.high > logit_ends(0.66, known, LEVEL)[1] + 0.005  # or this would prove nothing
     assert told.low == pytest.approx(logit_ends(0.66, known, LEVEL)[0])
+    assert told.method == "bootstrap; widened by the logit and Johnson's t"
+
+
+def test_an_interval_that_is_wide_enough_stays_as_it_is() -> None:
+    wide = replace(found("log_loss"), low=0.0, high=2.0)
+    assert firm(wide, Task.BINARY, np.arange(DAYS) % 2, None, (np.full(DAYS, 0.5),), [some_days_make_it(0.0)]) == wide
 
 
 def test_a_loss_may_rest_on_fewer_clusters_than_rows() -> None:
