@@ -107,8 +107,8 @@ def test_the_remaining_time_is_honest(
         "the end of a sweep lies in the interval that was told (asked: 9 in 10)",
         f"{1 - missed:.1%} of {len(looks)} moments, {total} trials, {workers} at once",
     )
-    assert missed < 0.2
-    assert sum(above for _, above in looks) / len(looks) < 0.15
+    assert missed < 0.12  # 0.03 to 0.10 with three seeds
+    assert sum(above for _, above in looks) / len(looks) < 0.1
 
 
 def test_equal_trials_leave_no_doubt() -> None:
