@@ -169,13 +169,14 @@ class LocalSearch:
     """One trial after the other in this process: for tests, for a single trial, and where Ray is not wanted."""
 
     startup_seconds = 0.0
+    module = "engine.train.fit"  # that trains, and brings torch and Lightning along
 
     def __init__(self, conf: SearchConf) -> None:
         self.conf = conf
-        self._warmup = Warmup("engine.train.fit")
+        self._warmup = Warmup(self.module)
 
     def start(self) -> None:
-        """Let torch and Lightning be imported while windows are read."""
+        """Let what trains be imported while windows are read."""
         self._warmup.start()
 
     def let_go(self) -> None:

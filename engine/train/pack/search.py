@@ -8,32 +8,15 @@ from __future__ import annotations
 
 from engine.records import Trial
 from engine.train import capacity
-from engine.train.conf import SearchConf
 from engine.train.course import Course
 from engine.train.pack.sizes import size
 from engine.train.sweep import LocalSearch, OnEpoch, OnTrial, SweepJob
-from engine.train.warmup import Warmup
 
 
-class PackSearch:
+class PackSearch(LocalSearch):
     """Trials in packs. The order in which things happen depends on the record alone, not on clocks."""
 
-    startup_seconds = 0.0
-
-    def __init__(self, conf: SearchConf) -> None:
-        self.conf = conf
-        self._warmup = Warmup("engine.train.pack.run")
-
-    def start(self) -> None:
-        """Let torch and the kernels be imported while windows are read."""
-        self._warmup.start()
-
-    def let_go(self) -> None:
-        """Nothing to end."""
-
-    def close(self) -> None:
-        """Nothing runs any more."""
-        self._warmup.close()
+    module = "engine.train.pack.run"  # without Lightning
 
     def run(self, job: SweepJob, *, on_epoch: OnEpoch, on_trial: OnTrial) -> tuple[Trial, ...]:
         """Run the trials that have not ended yet."""
@@ -46,7 +29,7 @@ class PackSearch:
         try:
             packs = 1 if self.conf.pack == "auto" else None
             most = size(self.conf, gpu=on_gpu(plan.train for plan in job.plans))
-            Pack(course, together, most, LocalSearch(self.conf), packs=packs).all()
+            Pack(course, together, most, self, packs=packs).all()
         finally:
             together.close()
         return course.close()
