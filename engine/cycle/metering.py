@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,10 @@ from engine.models import challenger
 from engine.monitor.basis import thinned
 from engine.pipeline.delays import Floor
 from engine.pipeline.lasting import Lasting, Terms, lasting
-from engine.pipeline.moments import replaced
+from engine.pipeline.moments import gist, replaced
 from engine.pipeline.money import Prices, costs
 from engine.pipeline.openmetrics import Exposition
+from engine.promote.chain import Row
 from engine.promote.entries import PIPELINE
 from engine.records import (
     Candidate,
@@ -165,7 +166,11 @@ class Metering:
     def _lasting(self, cycle: Cycle) -> Lasting:
         """What spans windows, this one included."""
         bare = replace(cycle, evaluation=None, shadow=None, verdicts=(), actions=())  # rows of their own tell these
-        return lasting(self.ports.ledger.history(), to_plain(bare), self._terms)
+        return lasting(self._gists(self.ports.ledger.history()), to_plain(bare), self._terms)
+
+    def _gists(self, rows: Iterable[Row]) -> list[Row]:
+        """The rows with what is asked of them here; what is large is read once."""
+        return [self.ports.ledger.noted(row, gist) for row in rows]
 
     # ---- data ------------------------------------------------------------------------------------------------------
 
@@ -219,7 +224,7 @@ class Metering:
         if not name or mature == self.steps.mature(cycle.index - 1) or name in past.blocked:
             return None
         served = cycle.champion if name == cycle.window else _served(past, name)
-        old = replaced(past.rows).get(served, "")
+        old = replaced(self._gists(past.rows)).get(served, "")
         if not old:
             return None
         points = self._points(served, old, name)

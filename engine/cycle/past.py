@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
-from engine.cycle.told import Watched, told
+from engine.cycle.told import Told, Watched, told, went
 from engine.decide import PAST, Attempt, Failed, Seen, shortfall
 from engine.gate import GateConf
 from engine.promote.chain import Row
@@ -57,12 +57,15 @@ class Past:
     """Questions to one loop's ledger about the time before `window`."""
 
     def __init__(self, ledger: Ledger, window: str) -> None:
-        rows = ledger.history()
+        self._ledger, rows = ledger, ledger.history()
         # When each window came, ISO 8601 in UTC: what a run after a kill reads, too, and not the clock of that run.
         self.came: dict[str, str] = {row.window: row.at for row in reversed(rows) if row.kind == OPENED}
         opened = next((row.seq for row in rows if row.kind == OPENED and row.window == window), len(rows) + 1)
         # Rows of the window itself may be older than its opening only where an earlier release began it.
         self.rows: list[Row] = [row for row in rows if row.seq < opened and row.window != window]
+
+    def _told(self, cycle: Row) -> Told:
+        return self._ledger.noted(cycle, told)
 
     def _all(self, kind: str, cls: type[T], model: str | None = None) -> list[T]:
         rows = [row for row in self.rows if row.kind == kind and (model is None or row.model == model)]
@@ -74,10 +77,12 @@ class Past:
         between these ones: so where a model went counts, not where it is said to have come from.
         """
         held: dict[Stage, str] = {}
-        for change in self._all("stage", StageChange):
-            held = {stage: model for stage, model in held.items() if model != change.model}
-            if change.target in HEADS:
-                held[change.target] = change.model
+        for row in self.rows:
+            if row.kind == "stage":
+                moved, target = self._ledger.noted(row, went)
+                held = {stage: model for stage, model in held.items() if model != moved}
+                if target in HEADS:
+                    held[target] = moved
         return held
 
     @property
@@ -93,12 +98,12 @@ class Past:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """metrics_of every finished cycle, oldest first."""
-        return [told(row).metrics for row in self.rows if row.kind == "cycle"]
+        return [self._told(row).metrics for row in self.rows if row.kind == "cycle"]
 
     @cached_property
     def watched(self) -> list[Watched]:
         """What monitoring saw in every finished cycle that it looked at, oldest first."""
-        seen = [told(row).watched for row in self.rows if row.kind == "cycle"]
+        seen = [self._told(row).watched for row in self.rows if row.kind == "cycle"]
         return [watched for watched in seen if watched is not None]
 
     @cached_property
@@ -106,7 +111,7 @@ class Past:
         """Windows that validation has blocked, that were rewritten, or quarantined: nothing is trained or judged on
         them.
         """
-        unfit = {row.window for row in self.rows if row.kind == "cycle" and not told(row).usable}
+        unfit = {row.window for row in self.rows if row.kind == "cycle" and not self._told(row).usable}
         return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit | self.quarantined
 
     @cached_property
@@ -141,7 +146,7 @@ class Past:
 
     def _tracked(self, model: str, name: str, cls: type[T]) -> T | None:
         for row in reversed(self.rows):
-            seen = told(row).watched if row.kind == "cycle" else None
+            seen = self._told(row).watched if row.kind == "cycle" else None
             if seen is not None and seen.model == model and name in seen.tracked:
                 return from_plain(cls, row.payload["monitor"][name])
         return None
@@ -265,7 +270,7 @@ class Past:
 
     def _tracks(self, cycle: Cycle, metric: str, index_of: Mapping[str, int]) -> dict[str, tuple[Seen, ...]]:
         """By model, in the order in which they were watched."""
-        cycles = [(row.window, told(row).watched) for row in self.rows if row.kind == "cycle"]
+        cycles = [(row.window, self._told(row).watched) for row in self.rows if row.kind == "cycle"]
         known = [(window, watched.performance if watched else None) for window, watched in cycles]
         known.append((cycle.window, cycle.monitor.performance if cycle.monitor else None))
         tracks: dict[str, dict[str, Seen]] = {}

@@ -1,5 +1,6 @@
-"""What later windows ask of a finished cycle: taken from its row once, for a year of cycles takes longer to revive than
-a window takes. It is small; the rest of a cycle lies in the ledger (engine/promote/history.py).
+"""What later windows ask of a finished cycle: taken from its row once, and noted (`Ledger.noted`), for a year of cycles
+takes longer to revive than a window takes. It is small; the rest of a cycle lies in the ledger
+(engine/promote/history.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from engine.records import (
     MonitorReport,
     Performance,
     Scored,
+    Stage,
     from_plain,
 )
 
@@ -42,17 +44,17 @@ class Told(NamedTuple):
     watched: Watched | None
 
 
-_CYCLES: dict[str, Told] = {}  # by the hash of its row
-
-
 def told(cycle: Row) -> Told:
     """Of the row of a cycle."""
-    if cycle.hash not in _CYCLES:
-        revived = from_plain(Cycle, cycle.payload)
-        metrics = {sys.intern(name): value for name, value in metrics_of(revived).items()}
-        watched = _watched(revived.monitor) if revived.monitor is not None else None
-        _CYCLES[cycle.hash] = Told(metrics, revived.validation.usable, watched)
-    return _CYCLES[cycle.hash]
+    revived = from_plain(Cycle, cycle.payload)
+    metrics = {sys.intern(name): value for name, value in metrics_of(revived).items()}
+    watched = _watched(revived.monitor) if revived.monitor is not None else None
+    return Told(metrics, revived.validation.usable, watched)
+
+
+def went(change: Row) -> tuple[str, Stage]:
+    """Of the row of a stage change: which model went where."""
+    return str(change.payload["model"]), Stage(change.payload["target"])
 
 
 def _watched(seen: MonitorReport) -> Watched:

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.promote.entries import DECISION, OPENED, STAGE
+from engine.promote.chain import Row
+from engine.promote.entries import DECISION, OPENED, STAGE, VERDICT
 from engine.records import Action, DriftOutcome, Event, Route, Stage
 from engine.records.items import ITEM
 from engine.records.rows import LedgerRow
 
 ACTING = (Action.RECALIBRATE.value, Action.RETRAIN.value, Action.RETUNE.value)
 SIGNS = ("drift.", "risk.", "decay.", "model.")  # metrics whose alerts tell that the model's world has changed
-_FACTS: dict[str, Mapping[str, Any]] = {}  # of a cycle, by the hash of its row
+ASKED = {
+    DECISION: ("action",),
+    ITEM: ("event", "metric", "value"),
+    STAGE: ("target", "route"),
+    VERDICT: ("first", "outcome", "look"),
+}
+"""Kind -> the fields that numbers which span windows look at (lasting.py). A cycle has `facts`, other kinds none."""
 ALARMING = {event.value for event in Event if event.alarms}
 
 
@@ -54,17 +61,19 @@ def moments(rows: Sequence[LedgerRow], now: Mapping[str, Any], primary: str) -> 
     told: dict[str, list[LedgerRow]] = {}
     for row in rows:
         told.setdefault(row.window, []).append(row)
-    cycles = [(_kept(row), row.seq) for row in rows if row.kind == "cycle" and row.window != now["window"]]
+    cycles = [(row.payload, row.seq) for row in rows if row.kind == "cycle" and row.window != now["window"]]
     return [_moment(payload, seq, told.get(payload["window"], ()), primary) for payload, seq in (*cycles, (now, 0))]
 
 
-def _kept(row: LedgerRow) -> Mapping[str, Any]:
-    """A payload at hand as it is; of one that lies in the ledger what is asked, taken from it once."""
-    if isinstance(row.payload, dict):
-        return row.payload
-    if row.hash not in _FACTS:
-        _FACTS[row.hash] = facts(row.payload)
-    return _FACTS[row.hash]
+def gist(row: Row) -> Row:
+    """The row with so much of its payload as `lasting` looks at, in the same places: a loop asks for it once a row, and
+    not the ledger for all of it at each window.
+    """
+    if isinstance(row.payload, dict):  # it is held anyway, for it is small
+        return row
+    if row.kind == "cycle":
+        return replace(row, payload=facts(row.payload))
+    return replace(row, payload={name: row.payload[name] for name in ASKED.get(row.kind, ()) if name in row.payload})
 
 
 def facts(cycle: Mapping[str, Any]) -> dict[str, Any]:

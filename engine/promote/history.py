@@ -3,7 +3,7 @@
 A loop asks for all rows at each window, and a watch lives for months. Held whole, each window would cost it 0.3 MiB for
 good, nine tenths of it in the record of its cycle, of which little is asked again. So a payload above `LARGE`
 characters is let go and read again when somebody looks into it; those read last are held, up to `HELD` characters in
-all.
+all. What is asked of all rows at each window is noted (`noted`), or a long ledger would be read again each time.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import LedgerError
 from engine.promote.chain import Row
+
+T = TypeVar("T")
 
 LARGE = 2_000
 HELD = 4 * 2**20
@@ -49,6 +51,7 @@ class History:
         self.loop, self._read = loop, read
         self.rows: list[Row] = []  # by seq, from 1 without gaps
         self._held: OrderedDict[int, tuple[Mapping[str, Any], int]] = OrderedDict()
+        self._notes: dict[tuple[Callable[[Row], Any], int], Any] = {}
         self._size = 0
         self._lock = threading.Lock()
 
@@ -71,6 +74,16 @@ class History:
                     row = replace(row, payload=Deferred(self, row.seq))
                 self.rows.append(row)
             return list(self.rows)
+
+    def noted(self, row: Row, make: Callable[[Row], T]) -> T:
+        """What `make`, a function of a module, says of a row: asked once, and held as long as this history. It must be
+        small. Two threads may ask at once; both are told the same.
+        """
+        key = make, row.seq
+        if key not in self._notes:
+            self._notes[key] = make(row)
+        note: T = self._notes[key]
+        return note
 
     def payload(self, seq: int) -> Mapping[str, Any]:
         """Of a row that was read before; LedgerError where it is another one now."""

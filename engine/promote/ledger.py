@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -26,6 +26,8 @@ from engine.promote.lease import Lease
 from engine.promote.names import check_key, check_name
 from engine.promote.tables import rows
 from engine.records import Stage, StageChange, from_plain, to_plain
+
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -231,6 +233,12 @@ class Ledger:
         """
         with self._reading() as entries:
             return self._history.add(entries.sized(rows.c.seq > self._history.seq))
+
+    def noted(self, row: Row, make: Callable[[Row], T]) -> T:
+        """What `make`, a function of a module, says of a row of `history`: asked once while this ledger is in use, so
+        that a loop which asks it of all rows at each window reads those that are new. What it says must be small.
+        """
+        return self._history.noted(row, make)
 
     def _again(self, seq: int) -> Sized:
         """A row that was read before."""

@@ -14,9 +14,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parsed_by_a_node
 
 from engine.act import METRICS, metrics_of
+from engine.errors import LedgerError
+from engine.pipeline import openmetrics
 from engine.pipeline.openmetrics import HELP, Exposition, sample
 from engine.promote.ledger import Ledger
-from engine.records import Cycle, to_plain
+from engine.records import Cycle, from_plain, to_plain
 from tests.engine.cycles import cycle, measured, pipeline, verdict
 
 
@@ -138,6 +140,28 @@ def test_one_that_is_asked_again_reads_what_is_new(ledger: Ledger) -> None:
         ledger.append("cycle", window, to_plain(told), window=window)
         for _ in range(2):
             assert samples(shown.text())["tidegate_windows_total", ()] == float(n)
+    assert shown.text() == Exposition(ledger).text()
+
+
+def test_of_a_long_ledger_the_newest_cycle_alone_is_revived_also_where_it_cannot_be_read_at_first(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(5):
+        ledger.append("cycle", f"c{n}", to_plain(cycle(window=f"w{n}", n_rows=n)), window=f"w{n}")
+    asked = list[str]()
+
+    def revive(cls: type[Cycle], plain: Any) -> Cycle:
+        asked.append(plain["window"])
+        if len(asked) == 1:
+            raise LedgerError("the disk is away")
+        return from_plain(cls, plain)
+
+    monkeypatch.setattr(openmetrics, "from_plain", revive)
+    shown = Exposition(ledger)
+    with pytest.raises(LedgerError):
+        shown.text()
+    found = samples(shown.text())
+    assert (asked, found["tidegate_windows_total", ()], found["tidegate_data_rows", ()]) == (["w4", "w4"], 5.0, 4.0)
     assert shown.text() == Exposition(ledger).text()
 
 
