@@ -52,7 +52,7 @@ class InputError(TidegateError, ValueError):
         self.where, self.what, self.cure = one_line(where), one_line(what), one_line(cure)
         super().__init__(f"{self.where}: {self.what} - {self.cure}")
 
-    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
         """Rebuild from the three parts: Ray carries errors between processes."""
         return type(self), (self.where, self.what, self.cure)
 
@@ -70,7 +70,14 @@ class LabelsError(DataError):
 
 
 class ClassError(DataError):
-    """Labels of a class that nobody knows."""
+    """Labels of a class that nobody knows; `window` is the one whose labels they are, where that is known."""
+
+    def __init__(self, where: str, what: str, cure: str, window: str = "") -> None:
+        super().__init__(where, what, cure)
+        self.window = window
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
+        return type(self), (self.where, self.what, self.cure, self.window)
 
 
 class ArtifactError(InputError):

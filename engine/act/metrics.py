@@ -47,7 +47,7 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     model.<metric>, .low, .high    the champion on the newest labelled window, where there is one
     drift.columns, .undecidable    columns of the baseline report that moved, that could not be judged
     drift.share                    those that moved of those that could be judged; NaN where none could
-    data.rows, .blocked            rows of the window; checks that forbid it
+    data.rows, .blocked            rows of the window; checks that forbid it, or labels that came for an earlier one
     data.violations                checks of any severity that are not OK
     gate.rejected                  1 when a gate did not open, 0 when all did or wait; absent where none was asked
     risk.alarm                     1 where the model's risk is too high, 0 where not shown; NaN: undecidable;
@@ -59,10 +59,11 @@ def metrics_of(cycle: Cycle) -> dict[str, float]:
     pipeline.seconds, .<stage>     wall time of the cycle, of one stage; pipeline.failed_trials of the sweep
     data.*, pipeline.*             all numbers of engine/records/measured.py, where the cycle recorded them
     """
+    reports = (cycle.validation, *cycle.labels)
     metrics = {
         "data.rows": float(cycle.n_rows),
-        "data.blocked": float(len(cycle.validation.blocked)),
-        "data.violations": float(sum(c.outcome.value != "ok" for c in cycle.validation.checks)),
+        "data.blocked": float(sum(len(report.blocked) for report in reports)),
+        "data.violations": float(sum(c.outcome.value != "ok" for report in reports for c in report.checks)),
         "pipeline.seconds": sum(cycle.timings.values()),
     }
     if cycle.verdicts:

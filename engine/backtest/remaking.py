@@ -28,7 +28,7 @@ from engine.cycle.maturity import mature_rows
 from engine.cycle.setting import Confs, Source
 from engine.cycle.sweeps import OPEN, unfinished, unweighed
 from engine.data.tables import join
-from engine.errors import ArtifactError, DataError
+from engine.errors import ArtifactError, ClassError, DataError
 from engine.gate import RuleConf, asked, judge, judge_look
 from engine.models import challenger
 from engine.models.challenger import Compose, Recipe, TrainingRows
@@ -50,6 +50,7 @@ from engine.records import (
     find,
     to_plain,
 )
+from engine.records.cycle import STRANGE
 from engine.records.estimates import record
 from engine.scoring.scores import GREATER_IS_BETTER
 from engine.train.sweep import Search
@@ -374,6 +375,11 @@ def fit_windows(source: Source, names: Sequence[str], confs: Confs) -> tuple[lis
     for place, name in enumerate(names):
         try:
             window = source.read(name, labelled=True)
+        except ClassError:
+            if confs.validate.severity.of(STRANGE) is None or place < confs.loop.founding_windows:
+                raise
+            left_out.append(name)
+            continue
         except DataError:
             if place < len(names) - confs.data.label_lag:
                 raise

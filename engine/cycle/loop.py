@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.cycle.metering import Counted, Metering
+from engine.cycle.metering import Begun, Counted, Metering
 from engine.cycle.past import Past, open_window
 from engine.cycle.promotion import Promotion
 from engine.cycle.setting import Confs, Ports
 from engine.cycle.steps import Steps
+from engine.errors import ClassError
 from engine.records import Action, Cycle, Window, digest
 
 
@@ -54,13 +55,25 @@ class Loop:
         return [name for name in names[self.confs.loop.founding_windows - 1 : end] if name not in self.steps.late]
 
     def cycle(self, id: str, index: int, *, founding: bool) -> Cycle:
-        """One window, from its rows to what must happen because of it."""
+        """One window, from its rows to what must happen because of it.
+
+        Where labels turn out to be of a class that nobody knows, that is recorded, and the cycle begins again as after
+        a kill: it finds the steps that were done, and leaves the window of those labels out.
+        """
         before, begun = dict(self.ports.watch.laps), self.metering.begin()
-        name = self.steps.names[index]
-        open_window(self.ports.ledger, id, name, index)
-        past = Past(self.ports.ledger, name)
-        mature = self.steps.mature(index)
-        window = self.steps.arrived(name, labelled=index <= mature)
+        open_window(self.ports.ledger, id, self.steps.names[index], index)
+        while True:
+            past = Past(self.ports.ledger, self.steps.names[index])
+            try:
+                return self._cycle(id, index, past, before, begun, founding=founding)
+            except ClassError as error:
+                self.steps.strange(error, past)
+
+    def _cycle(
+        self, id: str, index: int, past: Past, before: dict[str, float], begun: Begun, *, founding: bool
+    ) -> Cycle:
+        name, mature = self.steps.names[index], self.steps.mature(index)
+        window = self.steps.read(name, labelled=index <= mature and name not in past.strange)
         cycle = Cycle(
             id=id,
             loop=self.confs.loop.name,
@@ -74,7 +87,7 @@ class Loop:
         )
         if cycle.validation.usable:
             cycle = self.on_usable(cycle, past, window, mature)
-        cycle = replace(cycle, timings=self.ports.watch.since(before))  # rules look at them
+        cycle = replace(cycle, labels=past.came_strange, timings=self.ports.watch.since(before))  # rules look at them
         cycle = self.metering.measured(cycle, past, window, mature, begun)
         cycle = self.steps.act(cycle, past)
         head = self.promotion.production()

@@ -19,7 +19,7 @@ from engine.cycle.past import Past
 from engine.cycle.setting import Confs, Ports
 from engine.data.conf import DataConf
 from engine.data.tables import clusters, label_digest
-from engine.errors import DataError
+from engine.errors import ClassError, DataError
 from engine.models import challenger
 from engine.models.predicted import Predict
 from engine.models.predictor import Predictor
@@ -145,6 +145,8 @@ class Maturity:
         try:
             with self.ports.watch.lap("read"):
                 table = self.ports.source.labels(name)
+        except ClassError:
+            raise  # a finding, which the loop records
         except DataError as error:
             self.ports.console.warn(f"{name}: its labels cannot be looked at again: {error}")
             return ""
@@ -156,6 +158,8 @@ class Maturity:
             with self.ports.watch.lap("read"):
                 window = self.ports.source.read(name, labelled=True)
             made = self.mature(self.model(model), window)
+        except ClassError:
+            raise  # a finding, which the loop records
         except DataError as error:
             self.ports.console.warn(f"{name}: {model[:12]} cannot be judged on it: {error}")
             return None

@@ -15,7 +15,8 @@ from engine.data.sources import SUFFIX, served
 from engine.errors import ClassError, DataError
 from engine.promote.entries import VALIDATION
 from engine.promote.ledger import Ledger
-from engine.records import Check, CheckOutcome, ValidationReport, Window, digest, from_plain, to_plain
+from engine.records import Check, CheckOutcome, Severity, ValidationReport, Window, digest, from_plain, to_plain
+from engine.records.cycle import STRANGE
 from engine.records.fields import were_text
 from engine.validate.conf import ValidateConf
 from engine.validate.fresh import age_hours
@@ -63,20 +64,34 @@ def arrived(read: Callable[[bool], Window], labelled: bool, conf: ValidateConf) 
     try:
         return read(labelled), ()
     except ClassError as error:
-        severity = conf.severity.of("classes")
+        severity = conf.severity.of(STRANGE)
         if severity is None:
             raise
-        return read(False), (
-            Check(
-                name="classes",
-                column=error.where.rpartition(":")[2],
-                severity=severity,
-                outcome=CheckOutcome.VIOLATED,
-                observed=error.what,
-                expected="the classes that the loop was founded on",
-                reason=error.cure,
-            ),
-        )
+        return read(False), (_strange(error, severity),)
+
+
+def record_strange(ledger: Ledger, error: ClassError, window: Window, severity: Severity) -> ValidationReport:
+    """Record that labels of a window are of a class that nobody knows, once: from then on `Past.strange` has it, and
+    nothing is trained or judged on that window, whose cycle may have been over long before its labels came.
+
+    It is recorded at once, for a person may mend the labels before a killed cycle runs again.
+    """
+    checks = (_strange(error, severity),)
+    found = ValidationReport(window=window.name, fingerprint=window.fingerprint, n_rows=window.n_rows, checks=checks)
+    id = digest(VALIDATION, ledger.loop, window.name, STRANGE)
+    return from_plain(ValidationReport, ledger.append(VALIDATION, id, to_plain(found), window=window.name).payload)
+
+
+def _strange(error: ClassError, severity: Severity) -> Check:
+    return Check(
+        name=STRANGE,
+        column=error.where.rpartition(":")[2],
+        severity=severity,
+        outcome=CheckOutcome.VIOLATED,
+        observed=error.what,
+        expected="the classes that the loop was founded on",
+        reason=error.cure,
+    )
 
 
 def against_serving(window: Window, data: DataConf, conf: ValidateConf) -> tuple[Check, ...]:

@@ -16,7 +16,7 @@ from engine.cycle.told import Told, Watched, told, went
 from engine.decide import PAST, Attempt, Failed, Seen, shortfall
 from engine.gate import GateConf
 from engine.promote.chain import Row
-from engine.promote.entries import DECISION, INPUTS, OPENED, inputs_id
+from engine.promote.entries import DECISION, INPUTS, OPENED, VALIDATION, inputs_id
 from engine.promote.ledger import Ledger
 from engine.promote.stages import HEADS
 from engine.records import (
@@ -35,12 +35,14 @@ from engine.records import (
     Risk,
     Stage,
     StageChange,
+    ValidationReport,
     Verdict,
     Wear,
     digest,
     find,
     from_plain,
 )
+from engine.records.cycle import STRANGE
 from engine.records.items import ACKNOWLEDGED, ACTED, FREEZE, ITEM, QUARANTINE, REQUEST
 from engine.scoring.scores import GREATER_IS_BETTER
 from engine.watch.arrival import ARRIVAL, Known
@@ -63,6 +65,11 @@ class Past:
         opened = next((row.seq for row in rows if row.kind == OPENED and row.window == window), len(rows) + 1)
         # Rows of the window itself may be older than its opening only where an earlier release began it.
         self.rows: list[Row] = [row for row in rows if row.seq < opened and row.window != window]
+        strange = [row for row in rows if row.kind == VALIDATION and ledger.noted(row, _is_strange)]
+        # The windows whose labels are known to be of a class that nobody knows, also by what this cycle found so far.
+        self.strange = {row.window: from_plain(ValidationReport, row.payload) for row in reversed(strange)}
+        # Those of earlier windows that this cycle found.
+        self.came_strange = tuple(self.strange[r.window] for r in strange if r.seq > opened and r.window != window)
 
     def _told(self, cycle: Row) -> Told:
         return self._ledger.noted(cycle, told)
@@ -108,11 +115,12 @@ class Past:
 
     @cached_property
     def blocked(self) -> frozenset[str]:
-        """Windows that validation has blocked, that were rewritten, or quarantined: nothing is trained or judged on
-        them.
+        """Windows that validation has blocked, that were rewritten, quarantined, or have strange labels: nothing is
+        trained or judged on them.
         """
         unfit = {row.window for row in self.rows if row.kind == "cycle" and not self._told(row).usable}
-        return Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten | unfit | self.quarantined
+        rewritten = Known.of(row for row in self.rows if row.kind == ARRIVAL).rewritten
+        return rewritten | unfit | self.quarantined | self.strange.keys()
 
     @cached_property
     def quarantined(self) -> frozenset[str]:
@@ -348,6 +356,10 @@ class Past:
         acted = [row for row in self.rows if row.kind == ACTED and row.window in among]
         done = [from_plain(Acted, row.payload) for row in acted if row.payload["action"] == action]
         return sum(found.state is Done.DONE for found in done)
+
+
+def _is_strange(found: Row) -> bool:
+    return any(check["name"] == STRANGE and check["outcome"] != "ok" for check in found.payload["checks"])
 
 
 def _concerns(change: Row, stage: Stage) -> bool:

@@ -49,7 +49,8 @@ class Promotion:
         seen = [verdict.window for verdict in earlier]
         if name in seen:
             return cycle
-        report = self.steps.shadowed(cycle, pending, (*seen, name), past.blocked)
+        known = [window for window in seen if window not in past.strange]
+        report = self.steps.shadowed(cycle, pending, (*known, name), past.blocked)
         cycle, verdict = self._look(replace(cycle, shadow=report), report, earlier)
         if verdict.waiting:
             return cycle

@@ -16,7 +16,7 @@ from engine.cycle.risk import RiskWatch
 from engine.cycle.setting import Confs, Ports
 from engine.data.tables import join
 from engine.decide import Evidence, decide
-from engine.errors import DataError, OvertakenError
+from engine.errors import ClassError, DataError, OvertakenError
 from engine.gate import asked
 from engine.models import challenger
 from engine.models.challenger import Recipe, TrainingRows
@@ -28,7 +28,6 @@ from engine.records import (
     Action,
     Asked,
     Candidate,
-    Check,
     Cycle,
     Decision,
     EvaluationReport,
@@ -41,6 +40,7 @@ from engine.records import (
     from_plain,
     to_plain,
 )
+from engine.records.cycle import STRANGE
 from engine.scoring.scores import GREATER_IS_BETTER
 from engine.validate.schema import Schema, infer, learn
 from engine.validate.window import validate
@@ -72,7 +72,6 @@ class Steps:
         self._declared = founding.declared(confs.validate, confs.data)
         self._schema: Schema | None = None
         self._looks: dict[str, Schema] = {}
-        self._strange: dict[str, tuple[Check, ...]] = {}
 
     # ---- what is remembered ---------------------------------------------------------------------------------------
 
@@ -136,14 +135,15 @@ class Steps:
                 self._windows[key] = self.ports.source.read(name, labelled=labelled)
         return self._windows[key]
 
-    def arrived(self, name: str, *, labelled: bool) -> Window:
-        """A window that has just come; without its labels where they are of a class that nobody knows: validation says
-        so.
+    def strange(self, error: ClassError, past: Past) -> None:
+        """Record labels of a class that nobody knows. The error stands where founding windows have them, where the
+        champion was made of their window before, and where the check is off.
         """
-        window, self._strange[name] = outside.arrived(
-            lambda labels: self.read(name, labelled=labels), labelled, self.confs.validate
-        )
-        return window
+        severity = self.confs.validate.severity.of(STRANGE)
+        at = self.index_of.get(error.window, 0)
+        if severity is None or at < self.confs.loop.founding_windows or error.window in past.strange:
+            raise error
+        outside.record_strange(self.ports.ledger, error, self.read(error.window, labelled=False), severity)
 
     def model(self, artifact: str) -> Predictor:
         """A stored model, loaded once."""
@@ -182,7 +182,8 @@ class Steps:
             now, ages = outside.moment(came.get(window.name, "")), outside.ages_of(seen, came)
             found = validate(window, schema, conf, previous=previous, now=now, ages=ages)
             skewed = outside.against_serving(window, self.confs.data, conf)
-        found = replace(found, checks=(*found.checks, *self._strange.get(window.name, ())))
+        strange = past.strange.get(window.name)
+        found = replace(found, checks=(*found.checks, *(strange.checks if strange else ())))
         if found.fresh is None and not skewed:
             return found
         with self.ports.watch.lap("ledger"):
@@ -216,8 +217,9 @@ class Steps:
         reference = [self.read(name, labelled=True) for name in made.training_windows]
         holdout = self.read(made.holdout_window, labelled=True)
         before = [name for name in self.names[: cycle.index] if name not in past.quarantined]
-        previous = self.read(before[-1], labelled=self.at(before[-1]) <= mature)
-        newest = self.read(self.names[mature], labelled=True) if mature >= 0 else None
+        labelled = [name for name in self.names[: mature + 1] if name not in past.strange]
+        previous = self.read(before[-1], labelled=before[-1] in labelled)
+        newest = self.read(self.names[mature], labelled=True) if self.names[mature] in labelled else None
         with self.ports.watch.lap("monitor"):
             report = self._monitor.report(
                 model=made.model,
@@ -229,7 +231,6 @@ class Steps:
                 importance=lambda: challenger.importance_of(model, holdout, self.confs.data, self.primary),
             )
             report, grounds = self._maturity.estimated(report, model, past, holdout, newest, window)
-        labelled = self.names[: mature + 1]
         report = self._risk.told(report, grounds, model, made, past, labelled)
         return replace(cycle, monitor=self._maturity.settled(report, past, labelled))
 

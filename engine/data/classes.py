@@ -20,6 +20,7 @@ from engine.records.fields import quoted
 CLEAR = (("false", "true"), ("no", "yes"), ("0", "1"), ("f", "t"), ("n", "y"))  # the positive one last
 MOST_LEARNT = 1000  # more different words than this are no classes: free text, ids
 SHOWN = 5
+LISTED, LONGEST = 8, 20  # more classes than this, or longer ones, are too long for one line of a log
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,18 @@ class Classes:
         codes = pc.index_in(texts, value_set=pa.array(self.words, pa.string())).cast(pa.int64())
         if codes.null_count > texts.null_count:
             strange = texts.filter(pc.and_(codes.is_null(), texts.is_valid()))
-            known = f"none of the classes {_listed(self.words)}"
-            what = f"{len(strange)} rows have the label {_listed(_distinct([strange]))}, {known}"
-            raise ClassError(where, what, "mend the labels, or found a new loop with it in data.classes")
+            new = _distinct([strange])
+            what = f"{len(strange)} rows have the label {_listed(new)}, none of the classes {_listed(self.words)}"
+            raise ClassError(where, what, f"mend the labels, or found a new loop with {self._with(new)}")
         return codes
+
+    def _with(self, new: Sequence[str]) -> str:
+        """The overrides of a loop that knows these words, too; two classes and one more are no binary label."""
+        every = [*self.words, *new]
+        if len(every) > LISTED or any(len(word) > LONGEST for word in every):
+            return "it in data.classes"
+        task = "data.task=multiclass " if len(self.words) == 2 else ""
+        return f"{task}data.classes=[{','.join(map(quoted, every))}]"
 
 
 def are_words(kind: pa.DataType) -> bool:

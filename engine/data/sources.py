@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from engine.data import classes, ids, tables
 from engine.data.conf import DataConf
 from engine.data.files import check_regular, open_table
-from engine.errors import DataError, LabelsError
+from engine.errors import ClassError, DataError, LabelsError
 from engine.records import Task, Window, fields
 from engine.system import places
 
@@ -105,7 +105,7 @@ class ParquetSource:
         for column in conf.categories:
             columns[column] = tables.categorical_column(raw[column], f"{path}:{column}")
         if labelled:
-            field, columns[conf.label] = self._label(raw[conf.label], path) if inline else self._joined(name, own)
+            field, columns[conf.label] = self._label(raw[conf.label], path, name) if inline else self._joined(name, own)
             described.append(field)
         table = _table(columns, described).combine_chunks()
         return Window(
@@ -124,21 +124,24 @@ class ParquetSource:
         inline = conf.labels is None
         raw = _read_columns(path, {conf.id: "data.id"} | ({conf.label: "data.label"} if inline else {}))
         own = ids.id_column(raw[conf.id], f"{path}:{conf.id}")
-        field, label = self._label(raw[conf.label], path) if inline else self._joined(name, own)
+        field, label = self._label(raw[conf.label], path, name) if inline else self._joined(name, own)
         columns = {conf.id: ids.keys(own, f"{path}:{conf.id}"), conf.label: label}
         return _table(columns, [ids.key_field(conf.id, own), field])
 
     def _labels_path(self, name: str) -> str:
         return posixpath.join(self.conf.path if self.conf.labels is None else self.conf.labels, name + SUFFIX)
 
-    def _label(self, column: pa.ChunkedArray, path: str) -> tuple[pa.Field, pa.ChunkedArray]:
-        """Codes or numbers of a label, and their field, which names the classes where they are words."""
+    def _label(self, column: pa.ChunkedArray, path: str, name: str) -> tuple[pa.Field, pa.ChunkedArray]:
+        """Codes or numbers of a window's label, and their field, which names the classes where they are words."""
         conf, where, metadata = self.conf, f"{path}:{self.conf.label}", None
         listed = conf.words or conf.positive is not None
-        if conf.kind is not Task.REGRESSION and (listed or classes.are_words(column.type)):
-            label, metadata = self.classes.codes(column, where), fields.named(self.classes.words)
-        else:
-            label = tables.label_column(column, conf.kind, conf.n_classes, where)
+        try:
+            if conf.kind is not Task.REGRESSION and (listed or classes.are_words(column.type)):
+                label, metadata = self.classes.codes(column, where), fields.named(self.classes.words)
+            else:
+                label = tables.label_column(column, conf.kind, conf.n_classes, where)
+        except ClassError as error:
+            raise ClassError(error.where, error.what, error.cure, name) from None
         if label.null_count == len(label):
             raise LabelsError(where, "no row has a label", "wait for the labels, or raise data.label_lag")
         return pa.field(conf.label, label.type, metadata=metadata), label
@@ -151,7 +154,7 @@ class ParquetSource:
         label_ids = ids.id_column(raw[conf.id], where)
         ids.check_kind(label_ids.type == ids.TEXT, own.type == ids.TEXT, where, name)
         at = ids.places(own, label_ids, where)
-        field, labels = self._label(raw[conf.label], path)
+        field, labels = self._label(raw[conf.label], path, name)
         if at.null_count == len(at):
             raise DataError(where, f"no id is in window {name}", "make data.labels the labels of data.path")
         return field, labels.take(at)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from engine.data.conf import PERIODS, DataConf
 from engine.data.ids import first_duplicate
-from engine.errors import DataError
+from engine.errors import ClassError, DataError
 from engine.records import Task, Window, digest, fields
 from engine.system import durable
 
@@ -81,8 +81,8 @@ def time_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 
 
 def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) -> pa.ChunkedArray:
-    """A column of labels: int64 class codes or float64 numbers, null where unknown; DataError for other
-    values."""
+    """A column of labels: int64 class codes or float64 numbers, null where unknown; ClassError for a code that is none
+    of the classes, DataError for other values."""
     top = 1 if task is Task.BINARY else classes - 1
     codes_cure = "store 0 and 1" if task is Task.BINARY else f"store codes 0..{top}"
     if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
@@ -101,10 +101,10 @@ def label_column(column: pa.ChunkedArray, task: Task, classes: int, where: str) 
     extremes = pc.min_max(codes).as_py()
     if extremes["min"] is not None and (extremes["min"] < 0 or extremes["max"] > top):
         wrong = extremes["min"] if extremes["min"] < 0 else extremes["max"]
-        more = f", or set data.classes={wrong + 1}" if task is Task.MULTICLASS and wrong > top else ""
+        more = f", or found a loop with data.classes={wrong + 1}" if task is Task.MULTICLASS and wrong > top else ""
         more = ", or list both labels in data.classes, the positive one last" if task is Task.BINARY else more
-        cure = codes_cure + more
-        raise DataError(where, f"holds the label {wrong}", cure)
+        n = pc.sum(pc.or_(pc.less(codes, 0), pc.greater(codes, top))).as_py()
+        raise ClassError(where, f"{n} rows have a label that is none of 0..{top}, such as {wrong}", codes_cure + more)
     return codes
 
 

@@ -34,7 +34,7 @@ BY_STAGE |= {"pipeline.bytes_per_second.": "bytes that went through a stage, of 
 BOUNDS = {".low": "lower", ".high": "upper"}
 HELP = {
     "data.rows": "rows of the newest window",
-    "data.blocked": "checks that forbid the newest window",
+    "data.blocked": "checks that forbid the newest window, or labels that came for an earlier one",
     "data.violations": "checks of the newest window that are not OK",
     "drift.columns": "columns that drifted against the champion's training rows",
     "drift.share": "the same, of those that could be judged",

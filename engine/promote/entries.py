@@ -18,7 +18,7 @@ STAGE = "stage"  # kind of the rows that move models
 VERDICT = "verdict"
 DECISION = "decision"  # kind of which a window has one row
 INPUTS = "inputs"  # kind of the rows that say what a decision or verdict was made from
-VALIDATION = "validation"  # kind of the rows on windows that were held against a clock, or a log of serving
+VALIDATION = "validation"  # kind of the rows on windows that were held against a clock or a log, or have strange labels
 PIPELINE = "pipeline"  # kind of the row on how well the pipeline ran in a window
 OPENED = "opened"  # kind of the row that begins a window: what is before it is all that its cycle looks at
 

@@ -112,6 +112,9 @@ class CheckOutcome(enum.Enum):
     UNDECIDABLE = "undecidable"
 
 
+STRANGE = "classes"  # the check that labels of a class break that nobody knows
+
+
 @record
 class Check:
     """One check of one window (of one column, or of the table where `column` is empty)."""
@@ -455,3 +458,4 @@ class Cycle:
     timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds of wall time
     acted: tuple[Acted, ...] = ()  # what was done because of the items, what would have been, and what could not be
     pipeline: PipelineMetrics | None = None  # None in ledgers of earlier releases
+    labels: tuple[ValidationReport, ...] = ()  # of earlier windows, whose labels were found strange in this one

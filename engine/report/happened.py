@@ -256,10 +256,11 @@ def _broken_checks(cycles: Sequence[Cycle]) -> list[tuple[object, ...]]:
     """One row a check and column, however many windows it did not hold in; the newest of them is quoted."""
     found: dict[tuple[str, str, str, str], list[tuple[str, Check]]] = {}
     for cycle in cycles:
-        for check in cycle.validation.checks:
-            if check.outcome is not CheckOutcome.OK:
-                key = (check.severity.value, check.name, check.column, check.outcome.value)
-                found.setdefault(key, []).append((cycle.window, check))
+        for window, report in ((cycle.window, cycle.validation), *((late.window, late) for late in cycle.labels)):
+            for check in report.checks:
+                if check.outcome is not CheckOutcome.OK:
+                    key = (check.severity.value, check.name, check.column, check.outcome.value)
+                    found.setdefault(key, []).append((window, check))
     order = {"block": 0, "warn": 1, "info": 2}
     rows: list[tuple[object, ...]] = []
     for (severity, name, column, outcome), seen in sorted(found.items(), key=lambda item: order[item[0][0]]):

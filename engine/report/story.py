@@ -173,6 +173,7 @@ def _notes(cycle: Cycle) -> list[str]:
     if cycle.validation.blocked:
         names = ", ".join(sorted({c.name for c in cycle.validation.blocked}))
         found.append(f"the window was blocked by {names}.")
+    found += [f"{line}." for report in cycle.labels for line in words.strange(report)]
     alarms = [item for item in cycle.actions if item.event.alarms]
     found += [f"{a.severity}, {a.message} ({a.rule}, told {a.owner})." for a in alarms]
     for verdict in cycle.verdicts:

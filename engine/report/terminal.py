@@ -66,11 +66,13 @@ class Console:
         shown = cells(cycle, self._primary)
         self._row([that_fits(shown[column.title], width) for column, width in self._columns])
         for check in cycle.validation.blocked:
-            self.note(f"  blocked by {check.name} {check.column}: {check.reason or check.outcome.value}")
+            self.note(f"  blocked by {check.name} {check.column}: {words.because(check)}")
         warned = {(c.name, c.column): c for c in words.warned(cycle.validation)}
         for check in (check for key, check in warned.items() if key not in self._warned):
-            self.note(f"  warning of {check.name} {check.column}: {check.reason or check.outcome.value}")
+            self.note(f"  warning of {check.name} {check.column}: {words.because(check)}")
         self._warned = set(warned)
+        for line in (line for report in cycle.labels for line in words.strange(report)):
+            self.note(f"  {line}")
         for line in failures(cycle.candidate.trials if cycle.candidate else ()):
             self.note(f"  {line}")
         if cycle.monitor is not None and cycle.monitor.risk is not None and cycle.monitor.risk.since:

@@ -26,6 +26,7 @@ from engine.records import (
     ValidationReport,
     Verdict,
 )
+from engine.records.cycle import STRANGE
 
 UNDECIDABLE = "undecidable"
 NONE = "-"  # there is nothing to say
@@ -165,6 +166,18 @@ def checks(report: ValidationReport) -> str:
 def warned(report: ValidationReport) -> list[Check]:
     """The checks of severity WARN that did not hold."""
     return [c for c in report.checks if c.severity is Severity.WARN and c.outcome is not CheckOutcome.OK]
+
+
+def because(check: Check) -> str:
+    """Why a check did not hold: of labels of a class that nobody knows, which they are, how many, and what to do."""
+    told = f"{check.observed}: {check.reason}" if check.name == STRANGE else check.reason
+    return told or check.outcome.value
+
+
+def strange(report: ValidationReport) -> list[str]:
+    """What was found of the labels of an earlier window, and what follows from it."""
+    left = f"none of its {report.n_rows:,} rows is trained or judged on"
+    return [f"the labels of {report.window} are left out, {left}: {because(check)}" for check in report.checks]
 
 
 def drift(report: DriftReport) -> str:

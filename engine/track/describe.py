@@ -157,7 +157,7 @@ def _scalar(value: Any) -> str | float | int | None:
 
 def _numbers(cycle: Cycle) -> Iterable[tuple[str, float]]:
     yield "rows", float(cycle.n_rows)
-    yield "validation/blocked", float(len(cycle.validation.blocked))
+    yield "validation/blocked", float(sum(len(report.blocked) for report in (cycle.validation, *cycle.labels)))
     if cycle.monitor is not None:
         yield from _drift_numbers("drift/baseline", cycle.monitor.baseline)
         if cycle.monitor.consecutive is not None:
@@ -257,7 +257,8 @@ def _tables(cycle: Cycle) -> dict[str, Table]:
             ("check", "column", "severity", "outcome", "observed", "expected", "reason"),
             tuple(
                 (c.name, c.column, c.severity.value, c.outcome.value, c.observed, c.expected, c.reason)
-                for c in cycle.validation.checks
+                for report in (cycle.validation, *cycle.labels)
+                for c in report.checks
             ),
         ),
         "drift": Table(

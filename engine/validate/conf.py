@@ -57,7 +57,8 @@ class Severities:
     fresh: str = "warn"
     """The newest row is older than the schema declares or the windows before teach, or of the future."""
     classes: str = "block"
-    """Labels are of a class that the data config does not list and no founding window had."""
+    """Labels are of a class that the data config does not list and no founding window had: nothing is trained or judged
+    on their window, whatever the severity; off: the loop stops there."""
     label: str = "warn"
     """All labels of a labelled window are the same."""
     leakage: str = "block"

@@ -319,5 +319,6 @@ def _decided(cycle: Cycle) -> Event:
         "verdicts": [f"{v.gate} {v.outcome.value}" for v in cycle.verdicts],
         "usable": cycle.validation.usable,
         "rows": cycle.n_rows,
+        **({"labels_left_out": [report.window for report in cycle.labels]} if cycle.labels else {}),
     }
     return Event("decided", cycle.window, "", False, more)

@@ -222,8 +222,8 @@ DAMAGE: list[tuple[str, Callable[[World], None], str]] = [
     (
         "a third class",
         lambda w: edit(w, "labels", "2026-01", column("late", lambda n: np.arange(n) % 3)),
-        "{folder}/labels/2026-01.parquet:late: holds the label 2 - store 0 and 1, or list both labels in "
-        "data.classes, the positive one last",
+        "{folder}/labels/2026-01.parquet:late: 200 rows have a label that is none of 0..1, such as 2 - store 0 "
+        "and 1, or list both labels in data.classes, the positive one last",
     ),
     (
         "an id twice",

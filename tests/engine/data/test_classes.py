@@ -125,8 +125,13 @@ def test_codes_follow_the_order_and_a_strange_class_is_named() -> None:
         classes.codes(chunked(["churned", "paused", "paused", "Stayed"]), "f:y")
     assert str(caught.value) == (
         "f:y: 3 rows have the label 'paused', 'Stayed', none of the classes 'stayed', 'churned' - mend the labels, or "
-        "found a new loop with it in data.classes"
+        "found a new loop with data.task=multiclass data.classes=[stayed,churned,paused,Stayed]"
     )
+    three = Classes(("a", "b", "on time"))
+    for new, cure in (("c", "data.classes=[a,b,'on time',c]"), ("c" * 30, "it in data.classes")):
+        with pytest.raises(ClassError) as caught:
+            three.codes(chunked([new]), "f:y")
+        assert caught.value.cure == f"mend the labels, or found a new loop with {cure}"
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,8 @@ def test_a_broken_window_is_one_clear_line(folder: Path, make_conf: Conf, fault:
 LABEL_FAULTS = {
     "wrong label": (
         swap("bought", np.full(36, 4)),
-        "w1.parquet:bought: holds the label 4 - store 0 and 1, or list both labels in "
-        "data.classes, the positive one last",
+        "w1.parquet:bought: 36 rows have a label that is none of 0..1, such as 4 - store 0 and 1, or "
+        "list both labels in data.classes, the positive one last",
     ),
     "no label": (
         swap("bought", pa.nulls(36, pa.int64())),
@@ -298,7 +298,9 @@ def test_a_class_is_known_if_any_founding_window_has_it(folder: Path, make_conf:
 
 def test_whole_numbers_that_are_no_codes_are_listed(folder: Path, make_conf: Conf) -> None:
     replace(folder / "labels" / "w1.parquet", swap("bought", [10, 20, 30] * 12))
-    with pytest.raises(DataError, match=r"holds the label 30 - store codes 0\.\.1, or set data\.classes=31$"):
+    with pytest.raises(
+        DataError, match=r"36 rows .* such as 30 - store codes 0\.\.1, or found a loop with data\.classes=31$"
+    ):
         ParquetSource(make_conf(task="multiclass")).read("w1", labelled=True)
     window = ParquetSource(make_conf(task="multiclass", classes=[10, 20, 30])).read("w1", labelled=True)
     assert set(window.table["bought"].drop_null().to_pylist()) == {0, 1, 2}

@@ -68,17 +68,19 @@ def test_times_are_utc_microseconds() -> None:
         (
             Task.BINARY,
             chunked([0, 2]),
-            "f:y: holds the label 2 - store 0 and 1, or list both labels in data.classes, the positive one last",
+            "f:y: 1 rows have a label that is none of 0..1, such as 2 - store 0 and 1, or list both labels in "
+            "data.classes, the positive one last",
         ),
         (
             Task.MULTICLASS,
             chunked([0, 3]),
-            "f:y: holds the label 3 - store codes 0..2, or set data.classes=4",
+            "f:y: 1 rows have a label that is none of 0..2, such as 3 - store codes 0..2, or found a loop "
+            "with data.classes=4",
         ),
         (
             Task.MULTICLASS,
             chunked([-1, 1]),
-            "f:y: holds the label -1 - store codes 0..2",
+            "f:y: 1 rows have a label that is none of 0..2, such as -1 - store codes 0..2",
         ),
         (
             Task.BINARY,

@@ -115,7 +115,7 @@ class World:
             self.append("cycle", f"cycle {name}", payload)
             validation = SimpleNamespace(usable=True)
             made: Any = SimpleNamespace(
-                window=name, decision=None, champion_after="", verdicts=(), validation=validation, n_rows=1
+                window=name, decision=None, champion_after="", verdicts=(), validation=validation, n_rows=1, labels=()
             )
             yield made
 
