@@ -109,6 +109,7 @@ class Compiled:
     def joins(self, trial: PackedTrial) -> None:
         """Its weights and moments are in one piece from now on, and compiled code is asked for what it predicts."""
         if trial.flat is None:
+            mapped.large_from(mapped.LEAST)  # not for other trials: torch waits for pages at each tensor of a step
             trial.flat = Flat(trial.model, trial.optimizer)
             trial.scorer.outputs = lambda: self.outputs(trial)
 

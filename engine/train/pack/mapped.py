@@ -6,7 +6,7 @@ all of it back as soon as the last tensor on it is gone.
 
 malloc does the same for what is large, but each time that such a piece is given back it takes for large whatever is
 larger still: soon the order of an epoch and the predictions after it come from the heap of their thread, which keeps
-twelve megabytes of holes for them (`large_apart`).
+twelve megabytes of holes for them (`large_from`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _libc = ctypes.CDLL(None)
 TRIM = getattr(_libc, "malloc_trim", None)  # of glibc; others give back by themselves, or never
 MALLOPT = getattr(_libc, "mallopt", None)
 MMAP_THRESHOLD = -3  # of malloc.h
+MOST = 2**25  # bytes: up to which malloc itself raises it
 _living = weakref.WeakSet[mmap.mmap]()
 
 
@@ -50,10 +51,10 @@ def resident() -> int:
     return pages * mmap.PAGESIZE
 
 
-def large_apart() -> None:
-    """From now on malloc, too, takes LEAST bytes and more from the system, and gives them back to it."""
+def large_from(size: int) -> None:
+    """From now on malloc, too, takes so many bytes and more from the system, and gives them back to it."""
     if MALLOPT is not None:
-        MALLOPT(MMAP_THRESHOLD, LEAST)
+        MALLOPT(MMAP_THRESHOLD, size)
 
 
 def trim() -> None:

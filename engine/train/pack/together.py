@@ -43,7 +43,6 @@ class Together:
 
     def __init__(self, threads: int, stop: Event | None = None, pool: Executor | None = None) -> None:
         """`pool` of those threads; None: one of its own."""
-        mapped.large_apart()
         self.threads, self.stop = threads, stop or Event()
         # alone in the process, what the whole of it uses; else each its own thread, without those that torch adds
         self._cpu = process_time if threads == 1 else thread_time
@@ -86,8 +85,9 @@ class Together:
                 wait([job for _, job in jobs])
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads. Models may be asked in this process from here on: torch takes its tensors from the heap."""
         self._pool.shutdown()
+        mapped.large_from(mapped.MOST)
 
     def _parts(self, trials: Sequence[PackedTrial]) -> list[tuple[list[PackedTrial], Vector | None]]:
         """The trials by shape, cut where there is enough for several threads, and what trains each part together; None

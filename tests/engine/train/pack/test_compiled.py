@@ -19,7 +19,7 @@ from engine.records import Task
 from engine.train.inference import predict
 from engine.train.loader import as_tensors
 from engine.train.model import EmbeddingModel
-from engine.train.pack import blas, compiled, layout, steps, together
+from engine.train.pack import blas, compiled, layout, mapped, steps, together
 from engine.train.pack.compiled import Compiled, Flat
 from engine.train.pack.layout import Layout, Unlike, built_in
 from engine.train.pack.trial import Ended, PackedTrial
@@ -222,6 +222,18 @@ def test_packs_train_compiled_and_are_the_trials_alone(tmp_path: Path, vectorise
     assert vectorised == []
     assert {trial.notes for trial in ours} == {()}
     assert 0 < gap(ours, unpacked(make_job(tmp_path / "alone", *plans))) <= CURVE  # other bits: it was compiled
+
+
+@pytest.mark.parametrize("model", [MODEL, RESIDUAL], ids=["compiled", "in turn"])
+def test_malloc_maps_smaller_pieces_for_compiled_trials_alone(
+    model: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps through torch would take a third longer; and so would whoever asks a model after the sweep."""
+    told = list[tuple[int, int]]()
+    monkeypatch.setattr(mapped, "MALLOPT", lambda *words: told.append(words))
+    packed(make_job(tmp_path, make_plan(0, model, max_epochs=1)))
+    sizes = [mapped.LEAST, mapped.MOST] if model is MODEL else [mapped.MOST]
+    assert told == [(mapped.MMAP_THRESHOLD, size) for size in sizes]
 
 
 def test_weights_and_moments_of_a_trial_lie_in_one_piece(tmp_path: Path) -> None:
